@@ -1,0 +1,66 @@
+//! How values become bytes and bytes become values: two traits, and the serializers that need no registry.
+//!
+//! Rules this folder keeps:
+//! - `serialize` and `deserialize` never wait: what needs a registry is fetched before, by `prepare`;
+//! - a serializer writes into the caller's buffer, it never returns one;
+//! - bad bytes are an error of kind `Serialization`, never a panic.
+
+use std::future::{Future, ready};
+
+use crate::error::Result;
+
+mod plain;
+
+pub use plain::{Bytes, Utf8};
+
+/// Which part of which topic's records is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Target<'a> {
+    /// The topic's name.
+    pub topic: &'a str,
+    /// Key or value.
+    pub part: Part,
+}
+
+/// The two parts of a record that have a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The record's key.
+    Key,
+    /// The record's value.
+    Value,
+}
+
+/// Turns a `T` into the bytes of a key or a value.
+pub trait Serializer<T: ?Sized>: Send + Sync {
+    /// Fetches what [`serialize`](Self::serialize) needs for `target`, for example registers the schema.
+    /// Called before every `serialize`; it must be cheap once all is at hand.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing but the work done so far.
+    fn prepare(&self, _target: Target<'_>) -> impl Future<Output = Result<()>> + Send {
+        ready(Ok(()))
+    }
+
+    /// Appends the bytes of `value` to `out`. After an error the caller cuts `out` back.
+    fn serialize(&self, target: Target<'_>, value: &T, out: &mut Vec<u8>) -> Result<()>;
+}
+
+/// Turns the bytes of a key or a value into a `T`.
+pub trait Deserializer: Send + Sync {
+    /// What comes out. It may borrow from the record.
+    type Output<'a>;
+
+    /// Whether [`deserialize`](Self::deserialize) can take `payload` now, without [`prepare`](Self::prepare).
+    fn is_ready(&self, _target: Target<'_>, _payload: &[u8]) -> bool {
+        true
+    }
+
+    /// Fetches what `payload` needs, for example its writer's schema by the id in front.
+    fn prepare(&self, _target: Target<'_>, _payload: &[u8]) -> impl Future<Output = Result<()>> + Send {
+        ready(Ok(()))
+    }
+
+    /// Reads `payload`. `None` is Kafka's null: a tombstone, or no key.
+    fn deserialize<'a>(&self, target: Target<'_>, payload: Option<&'a [u8]>) -> Result<Self::Output<'a>>;
+}

@@ -1,0 +1,46 @@
+//! Bytes as they are, and text.
+
+use crate::error::{Error, ErrorKind, Result};
+
+use super::{Deserializer, Serializer, Target};
+
+/// Keys and values are bytes; nothing is added or checked. The default of producers and consumers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bytes;
+
+impl<T: AsRef<[u8]> + ?Sized> Serializer<T> for Bytes {
+    fn serialize(&self, _target: Target<'_>, value: &T, out: &mut Vec<u8>) -> Result<()> {
+        out.extend_from_slice(value.as_ref());
+        Ok(())
+    }
+}
+
+impl Deserializer for Bytes {
+    type Output<'a> = Option<&'a [u8]>;
+
+    fn deserialize<'a>(&self, _target: Target<'_>, payload: Option<&'a [u8]>) -> Result<Option<&'a [u8]>> {
+        Ok(payload)
+    }
+}
+
+/// Keys or values are UTF-8 text.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Utf8;
+
+impl<T: AsRef<str> + ?Sized> Serializer<T> for Utf8 {
+    fn serialize(&self, _target: Target<'_>, value: &T, out: &mut Vec<u8>) -> Result<()> {
+        out.extend_from_slice(value.as_ref().as_bytes());
+        Ok(())
+    }
+}
+
+impl Deserializer for Utf8 {
+    type Output<'a> = Option<&'a str>;
+
+    fn deserialize<'a>(&self, target: Target<'_>, payload: Option<&'a [u8]>) -> Result<Option<&'a str>> {
+        let Some(bytes) = payload else { return Ok(None) };
+        std::str::from_utf8(bytes).map(Some).map_err(|error| {
+            Error::new(ErrorKind::Serialization, format!("the {:?} of a record of {} is not UTF-8", target.part, target.topic)).with_source(error)
+        })
+    }
+}
