@@ -13,6 +13,7 @@ use Status::{Ignored, Refused, Used};
 pub(super) struct Entry {
     pub name: &'static str,
     /// Which clients read it: `K`afka (every connection), `P`roducer, `C`onsumer, `S`ecurity, Schema `R`egistry.
+    #[cfg_attr(not(test), expect(dead_code, reason = "read by the test that writes docs/config.md"))]
     pub clients: &'static str,
     pub kind: Kind,
     pub default: &'static str,
@@ -20,6 +21,7 @@ pub(super) struct Entry {
     pub java: Option<&'static str>,
     pub status: Status,
     /// What it does, and why the default is not Java's.
+    #[cfg_attr(not(test), expect(dead_code, reason = "read by the test that writes docs/config.md"))]
     pub note: &'static str,
 }
 
