@@ -162,7 +162,8 @@ mod tests {
         let last = two.as_ptr();
         pool.give_back(one);
         pool.give_back(two);
-        assert_eq!(pool.take(1).as_ptr(), last);
+        let again = pool.take(1);
+        assert_eq!(again.as_ptr(), last);
     }
 
     #[test]

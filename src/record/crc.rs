@@ -2,7 +2,7 @@
 
 /// The CRC-32C of what was summed in `crc` (0 at the start) followed by `bytes`.
 #[inline]
-pub fn extend(crc: u32, bytes: &[u8]) -> u32 {
+pub(crate) fn extend(crc: u32, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc, bytes)
 }
 

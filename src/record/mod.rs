@@ -9,13 +9,17 @@ mod batch;
 mod chunk;
 mod compress;
 mod crc;
+mod decode;
 #[cfg(test)]
 mod golden;
 pub mod header;
 pub mod partitioner;
 mod varint;
+mod view;
 
 pub use batch::{AppendError, BatchBuilder, Header, SealedBatch, record_size};
 pub use chunk::{CHUNK, ChunkPool};
 pub use compress::Compression;
+pub use decode::{Batches, DecodeScratch, DecodedBatch, RawBatch};
 pub use header::BatchHeader;
+pub use view::{HeaderView, Headers, RecordIter, RecordView};
