@@ -375,7 +375,8 @@ impl RegistryBuilder {
 
     #[cfg(not(feature = "tls"))]
     fn tls_config(&self) -> Result<http::Tls> {
-        Err(Error::new(ErrorKind::Config, "schema.registry.url: https needs milena's feature `tls`"))
+        let without = || Error::new(ErrorKind::Config, "schema.registry.url: https needs milena's feature `tls`");
+        self.tls.ok_or_else(without)
     }
 }
 
