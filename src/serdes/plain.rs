@@ -40,7 +40,11 @@ impl Deserializer for Utf8 {
     fn deserialize<'a>(&self, target: Target<'_>, payload: Option<&'a [u8]>) -> Result<Option<&'a str>> {
         let Some(bytes) = payload else { return Ok(None) };
         std::str::from_utf8(bytes).map(Some).map_err(|error| {
-            Error::new(ErrorKind::Serialization, format!("the {:?} of a record of {} is not UTF-8", target.part, target.topic)).with_source(error)
+            Error::new(
+                ErrorKind::Serialization,
+                format!("the {:?} of a record of {} is not UTF-8", target.part, target.topic),
+            )
+            .with_source(error)
         })
     }
 }
