@@ -91,6 +91,8 @@ impl Sasl {
 pub(crate) enum Exchange {
     Plain(plain::Plain),
     Scram(scram::Scram),
+    /// Moved away while its keys are derived, or failed there.
+    Over,
 }
 
 /// What to do after a challenge.
@@ -108,6 +110,7 @@ impl Exchange {
         match self {
             Self::Plain(plain) => plain.first(),
             Self::Scram(scram) => scram.first(),
+            Self::Over => Vec::new(),
         }
     }
 
@@ -116,13 +119,14 @@ impl Exchange {
         match self {
             Self::Plain(plain) => plain.step(challenge),
             Self::Scram(scram) => scram.step(challenge),
+            Self::Over => Err(refused("the SASL exchange is over")),
         }
     }
 
     /// Whether the next step derives keys and so does not belong on an async thread.
     pub(crate) fn is_slow(&self) -> bool {
         match self {
-            Self::Plain(_) => false,
+            Self::Plain(_) | Self::Over => false,
             Self::Scram(scram) => scram.is_slow(),
         }
     }
