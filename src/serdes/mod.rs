@@ -11,6 +11,10 @@ use crate::error::Result;
 
 mod plain;
 
+#[cfg(feature = "avro")]
+pub mod avro;
+pub mod wire_format;
+
 pub use plain::{Bytes, Utf8};
 
 /// Which part of which topic's records is meant.
