@@ -94,8 +94,8 @@ fn defaults_are_those_of_the_design() {
 #[test]
 fn idempotence_follows_javas_rules() {
     let on = ("enable.idempotence", "true");
-    type Row = (&'static [(&'static str, &'static str)], Result<bool, &'static str>);
-    let table: &[Row] = &[
+    type Row<'a> = (&'a [(&'a str, &'a str)], Result<bool, &'a str>);
+    let table: &[Row<'_>] = &[
         (&[("acks", "1")], Ok(false)),
         (&[("acks", "-1")], Ok(true)),
         (&[("retries", "0")], Ok(false)),
