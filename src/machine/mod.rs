@@ -8,6 +8,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub(crate) mod conn;
+pub(crate) mod fetch;
 pub(crate) mod identity;
 pub(crate) mod metadata;
 pub(crate) mod queue;
