@@ -192,7 +192,7 @@ impl<T: DeserializeOwned> Deserializer for Avro<T> {
         self.core.prepare_reading(target, payload).await
     }
 
-    /// Null is an error: a topic with tombstones is read with a deserializer that knows them.
+    /// Null is an error: a topic with tombstones is read with [`Nullable`](crate::serdes::Nullable) around this.
     fn deserialize(&self, target: Target<'_>, payload: Option<&[u8]>) -> Result<T> {
         let Some(payload) = payload else { return Err(null(target)) };
         let read = || {
@@ -395,7 +395,7 @@ fn about(target: Target<'_>, error: Error) -> Error {
 
 #[cold]
 fn null(target: Target<'_>) -> Error {
-    about(target, Error::new(ErrorKind::Serialization, "it is null, and the type has no null"))
+    about(target, Error::new(ErrorKind::Serialization, "it is null: read a topic with tombstones with `Nullable`"))
 }
 
 const MAX_READ: usize = 4096;

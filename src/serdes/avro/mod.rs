@@ -12,7 +12,12 @@
 
 use std::{fmt, sync::Arc};
 
-use apache_avro::{Schema, schema::ResolvedSchema, types::Value};
+use apache_avro::{
+    Schema,
+    error::Details,
+    schema::{ResolvedSchema, SchemaKind},
+    types::Value,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -25,8 +30,8 @@ mod tests;
 
 /// A type that knows its Avro schema.
 ///
-/// The names of fields, and of nested structs where they differ, must be those of the schema; `serde(rename)` makes
-/// them so.
+/// The names of structs and of their fields must be those of the records in the schema (without the namespace);
+/// `serde(rename)` makes them so.
 ///
 /// ```
 /// use milena::serdes::avro::AvroRecord;
@@ -156,7 +161,18 @@ fn bad_schema(text: &str, error: apache_avro::Error) -> Error {
 
 /// The crate's errors may repeat whole schemas and values.
 fn shortened(error: &apache_avro::Error) -> String {
-    let text = error.to_string();
+    let text = match error.details() {
+        // The reason stands behind the schema.
+        Details::DeserializeSchemaAware { value_type, value, schema } => {
+            let at =
+                schema.name().map_or_else(|| format!("{:?}", SchemaKind::from(schema)), |name| name.fullname(None));
+            return format!("a {value_type} cannot be read from {at}: {value}");
+        }
+        Details::SerializeRecordFieldWithSchema { field_name, error, record_schema } => {
+            return format!("field {field_name} of {}: {error}", record_schema.name.fullname(None));
+        }
+        _ => error.to_string(),
+    };
     match text.char_indices().nth(300) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text,
