@@ -22,6 +22,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::{Error, ErrorKind, Result};
 
+use inline::{MAX_NODES, Refused};
+
 mod codec;
 mod inline;
 mod limits;
@@ -57,9 +59,9 @@ struct Prepared {
     text: String,
     /// With every reference replaced by what it names, unless `has_references`.
     schema: Schema,
-    /// The schema refers to itself, or would become too large without references.
+    /// The schema refers to itself.
     has_references: bool,
-    /// Some array's items take no bytes, so that its length is not bounded by the payload's.
+    /// Some array's items may take no bytes, so that its length is not bounded by the payload's.
     has_empty_items: bool,
     /// Equal for schemas whose bytes have the same layout and names.
     canonical: String,
@@ -85,9 +87,11 @@ impl AvroSchema {
         let schema = parsed.map_err(|error| bad_schema(text, error))?;
         let names = ResolvedSchema::new(&schema).map_err(|error| bad_schema(text, error))?;
         let canonical = schema.canonical_form();
-        let inlined = inline::inline(&schema, names.get_names());
-        let has_references = inlined.is_none();
-        let schema = inlined.unwrap_or(schema);
+        let (schema, has_references) = match inline::inline(&schema, names.get_names()) {
+            Ok(inlined) => (inlined, false),
+            Err(Refused::Recursive) => (schema, true),
+            Err(Refused::TooLarge) => return Err(too_large()),
+        };
         let has_empty_items = has_references || inline::has_empty_items(&schema);
         Ok(Self(Arc::new(Prepared { text: text.to_owned(), schema, has_references, has_empty_items, canonical })))
     }
@@ -150,6 +154,13 @@ fn parse_with_others(text: &str, others: &[&str]) -> Result<Schema, apache_avro:
     let (mut schema, others) = Schema::parse_str_with_list(text, others)?;
     schema.denormalize(&others)?;
     Ok(schema)
+}
+
+#[cold]
+fn too_large() -> Error {
+    let text =
+        format!("the Avro schema is too large: written out without references it has more than {MAX_NODES} types");
+    Error::new(ErrorKind::Serialization, text)
 }
 
 #[cold]
