@@ -46,6 +46,11 @@ pub trait Serializer<T: ?Sized>: Send + Sync {
         ready(Ok(()))
     }
 
+    /// The bytes of `value` if they are there already: then nothing is written and nothing copied on the way.
+    fn as_bytes<'a>(&self, _value: &'a T) -> Option<&'a [u8]> {
+        None
+    }
+
     /// Appends the bytes of `value` to `out`. After an error the caller cuts `out` back.
     fn serialize(&self, target: Target<'_>, value: &T, out: &mut Vec<u8>) -> Result<()>;
 }
