@@ -31,11 +31,13 @@ use crate::{
     wire::{Str, Uuid},
 };
 
+mod aborted;
 mod partition;
 mod reply;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use aborted::{AbortedFilter, BatchView, Control};
 pub(crate) use partition::{Cursor, Leader, Watermarks};
 pub(crate) use reply::{FetchReply, OffsetReply, Piece};
 
@@ -290,7 +292,6 @@ impl<B> Fetcher<B> {
         let Some(partition) = current(&mut self.slots, cursor) else { return false };
         self.buffered = self.buffered.saturating_sub(partition.held.take().unwrap_or(0));
         partition.delivered = next;
-        partition.suspect = None;
         true
     }
 
