@@ -35,8 +35,6 @@ pub mod admin;
 pub mod consumer;
 pub mod producer;
 
-
-
 pub use error::{Error, ErrorKind, Result};
 
 pub use types::{BrokerId, Offset, TopicPartition};

@@ -9,6 +9,10 @@ use super::{Deserializer, Serializer, Target};
 pub struct Bytes;
 
 impl<T: AsRef<[u8]> + ?Sized> Serializer<T> for Bytes {
+    fn as_bytes<'a>(&self, value: &'a T) -> Option<&'a [u8]> {
+        Some(value.as_ref())
+    }
+
     fn serialize(&self, _target: Target<'_>, value: &T, out: &mut Vec<u8>) -> Result<()> {
         out.extend_from_slice(value.as_ref());
         Ok(())
@@ -28,6 +32,10 @@ impl Deserializer for Bytes {
 pub struct Utf8;
 
 impl<T: AsRef<str> + ?Sized> Serializer<T> for Utf8 {
+    fn as_bytes<'a>(&self, value: &'a T) -> Option<&'a [u8]> {
+        Some(value.as_ref().as_bytes())
+    }
+
     fn serialize(&self, _target: Target<'_>, value: &T, out: &mut Vec<u8>) -> Result<()> {
         out.extend_from_slice(value.as_ref().as_bytes());
         Ok(())
@@ -40,7 +48,11 @@ impl Deserializer for Utf8 {
     fn deserialize<'a>(&self, target: Target<'_>, payload: Option<&'a [u8]>) -> Result<Option<&'a str>> {
         let Some(bytes) = payload else { return Ok(None) };
         std::str::from_utf8(bytes).map(Some).map_err(|error| {
-            Error::new(ErrorKind::Serialization, format!("the {:?} of a record of {} is not UTF-8", target.part, target.topic)).with_source(error)
+            Error::new(
+                ErrorKind::Serialization,
+                format!("the {:?} of a record of {} is not UTF-8", target.part, target.topic),
+            )
+            .with_source(error)
         })
     }
 }
