@@ -27,6 +27,7 @@ use std::{
 
 use crate::{
     error::{Error, ErrorKind},
+    properties::OffsetReset,
     types::{BrokerId, Offset, TopicPartition},
     wire::{Str, Uuid},
 };
@@ -54,18 +55,6 @@ pub enum StartFrom {
     Offset(Offset),
     /// The first record whose timestamp is this one or later, in milliseconds since 1970; the end if there is none.
     Timestamp(i64),
-}
-
-/// What to do when the position does not exist in the log any more (`auto.offset.reset`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OffsetReset {
-    /// Go on at the oldest record.
-    Earliest,
-    /// Go on at the end; what lies between is skipped. Kafka's default.
-    #[default]
-    Latest,
-    /// Report the error and halt the partition until a seek.
-    None,
 }
 
 /// The limits of fetching. All sizes are bytes.

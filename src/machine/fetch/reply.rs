@@ -9,12 +9,13 @@ use std::time::Instant;
 
 use crate::{
     error::{Error, ErrorKind},
+    properties::OffsetReset,
     types::{BrokerId, Offset},
     wire::ErrorCode,
 };
 
 use super::{
-    BEGINNING, END, Fetcher, OffsetReset,
+    BEGINNING, END, Fetcher,
     partition::{Chunk, Leader, State, Watermarks},
 };
 
