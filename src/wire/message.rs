@@ -294,6 +294,16 @@ macro_rules! default_of {
     };
 }
 
+/// What a field says of the time that the broker wants to be left alone: only one of this name says anything.
+macro_rules! throttle_of {
+    ($message:expr, throttle_time_ms) => {
+        $message.throttle_time_ms
+    };
+    ($message:expr, $field:ident) => {
+        0
+    };
+}
+
 /// One structure with its codec.
 macro_rules! structure {
     (
@@ -324,6 +334,10 @@ macro_rules! structure {
         }
 
         impl Field for $name {
+            fn throttle_time_ms(&self) -> i32 {
+                0 $( + throttle_of!(self, $field) )*
+            }
+
             const KIND: Kind = Kind::Struct {
                 name: stringify!($name),
                 fields: &[ $( FieldSpec {
@@ -411,7 +425,7 @@ macro_rules! structure {
     };
 }
 
-pub(super) use {body, default_of, last_stable, message, structure};
+pub(super) use {body, default_of, last_stable, message, structure, throttle_of};
 
 /// The steps of a generated codec, here so that they are compiled as functions and not written out per field.
 impl Rule {

@@ -33,7 +33,7 @@ mod prelude {
     pub(super) use crate::wire::{
         ApiKey, At, DecodeError, EncodeError, ErrorCode, Field, FieldSpec, Kind, Message, Nullable, Place, Reader,
         Records, Request, Size, Str, Uuid, Writer,
-        message::{body, default_of, empty, last_stable, message, since, structure, versions},
+        message::{body, default_of, empty, last_stable, message, since, structure, throttle_of, versions},
         varint,
     };
 
