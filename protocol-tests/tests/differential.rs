@@ -60,7 +60,13 @@ fn what_the_other_codec_does_not_have_is_known() {
             table.versions.clone().filter(move |version| !theirs.contains(version)).map(|version| (table.name, version))
         })
         .collect();
-    let expected = [("ListOffsetsRequest", 11), ("ListOffsetsResponse", 11), ("InitProducerIdRequest", 6)];
+    let expected = [
+        ("ListOffsetsRequest", 11),
+        ("ListOffsetsResponse", 11),
+        ("OffsetCommitRequest", 10),
+        ("OffsetFetchRequest", 10),
+        ("InitProducerIdRequest", 6),
+    ];
     assert_eq!(unchecked, expected, "kafka-protocol ends at Kafka 4.1");
 }
 
