@@ -16,11 +16,12 @@ use apache_avro::{
     Schema,
     error::Details,
     schema::{ResolvedSchema, SchemaKind},
-    types::Value,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::{Error, ErrorKind, Result};
+
+pub use apache_avro::types::Value;
 
 use inline::{MAX_NODES, Refused};
 
