@@ -52,7 +52,10 @@ impl Address {
         });
         parsed.ok_or_else(|| {
             let shown = text.escape_debug();
-            Error::new(ErrorKind::Config, format!("`{shown}` is no broker address: HOST:PORT or [IPV6]:PORT is expected"))
+            Error::new(
+                ErrorKind::Config,
+                format!("`{shown}` is no broker address: HOST:PORT or [IPV6]:PORT is expected"),
+            )
         })
     }
 }
@@ -246,7 +249,9 @@ mod tests {
             assert_eq!(address, Address::new(host, port));
             assert_eq!(Address::parse(&address.to_string()).expect("printed"), address);
         }
-        for text in ["", "localhost", "localhost:", ":9092", "h:0", "h:65536", "h:-1", "::1:9092", "http://h:1/x", "a b:1"] {
+        for text in
+            ["", "localhost", "localhost:", ":9092", "h:0", "h:65536", "h:-1", "::1:9092", "http://h:1/x", "a b:1"]
+        {
             let error = Address::parse(text).expect_err(text);
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(error.to_string().contains("HOST:PORT"), "{error}");
@@ -278,7 +283,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_does_not_exist_is_an_error_of_its_own() {
-        let error = connect(&Address::new("no-such-host.invalid", 9092), Duration::from_secs(20)).await.expect_err("none");
+        let error =
+            connect(&Address::new("no-such-host.invalid", 9092), Duration::from_secs(20)).await.expect_err("none");
         assert_eq!(error.kind(), ErrorKind::Connect);
         assert!(error.to_string().contains("no-such-host.invalid:9092"), "{error}");
     }
