@@ -8,12 +8,7 @@
 
 use std::{env, time::Instant};
 
-use milena::{
-    Kafka, Record, Result, TopicPartition,
-    admin::NewTopic,
-    consumer::StartFrom,
-    record::Compression,
-};
+use milena::{Kafka, Record, Result, TopicPartition, admin::NewTopic, consumer::StartFrom, record::Compression};
 
 const PARTITIONS: i32 = 6;
 const SHAPES: [(u64, usize, Compression); 4] = [
@@ -29,7 +24,9 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let Ok(bootstrap) = env::var("MILENA_BOOTSTRAP") else {
-        eprintln!("throughput: no broker; run it as: compose/with-kafka --perf --heap 1g cargo bench --features full --bench throughput");
+        eprintln!(
+            "throughput: no broker; run it as: compose/with-kafka --perf --heap 1g cargo bench --features full --bench throughput"
+        );
         return Ok(());
     };
     let runs = env::var("MILENA_BENCH_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(5);

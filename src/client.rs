@@ -9,8 +9,8 @@ use crate::{
     consumer::ConsumerBuilder,
     error::{Error, ErrorKind, Result},
     net::NetConfig,
-    producer::ProducerBuilder,
-    properties::{ClientSettings, ConsumerSettings, ProducerSettings, Properties},
+    producer::{self, ProducerBuilder},
+    properties::{ClientSettings, ConsumerSettings, Properties},
     security::Security,
 };
 
@@ -26,7 +26,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Kafka {
     cluster: Cluster,
-    producer: ProducerSettings,
+    producer: producer::Settings,
     consumer: ConsumerSettings,
 }
 
@@ -51,7 +51,7 @@ impl Kafka {
     ///
     /// The properties that the client was made with are its defaults.
     pub fn producer(&self) -> ProducerBuilder {
-        ProducerBuilder::new(self.cluster.clone(), &self.producer)
+        ProducerBuilder::new(self.cluster.clone(), self.producer.clone())
     }
 
     /// A consumer of bytes, to be configured.
@@ -116,7 +116,8 @@ impl KafkaBuilder {
     pub async fn connect(self) -> Result<Kafka> {
         self.properties.check()?;
         let settings = self.properties.client()?;
-        let (producer, consumer) = (self.properties.producer()?, self.properties.consumer()?);
+        let producer = producer::Settings::new(&self.properties.producer()?)?;
+        let consumer = self.properties.consumer()?;
         let lookup = |name: &str| self.properties.value(name).map(str::to_owned);
         let security = self.security.map_or_else(|| Security::from_properties(&lookup), Ok)?;
         let cluster = Cluster::connect(cluster_config(settings, security)?).await?;

@@ -4,12 +4,7 @@
 
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
-use milena::{
-    ErrorKind, Kafka, Record, TopicPartition,
-    admin::NewTopic,
-    consumer::StartFrom,
-    record::Compression,
-};
+use milena::{ErrorKind, Kafka, Record, TopicPartition, admin::NewTopic, consumer::StartFrom, record::Compression};
 use protocol_tests::{Live, PATIENCE, live, unique};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -120,7 +115,8 @@ fn a_killed_broker_costs_nothing() {
 fn a_paused_broker_costs_nothing() {
     run("a_paused_broker_costs_nothing", async |live| {
         const COUNT: u64 = 20_000;
-        let kafka = Kafka::builder().bootstrap(&live.bootstrap).property("request.timeout.ms", "2000").connect().await?;
+        let kafka =
+            Kafka::builder().bootstrap(&live.bootstrap).property("request.timeout.ms", "2000").connect().await?;
         let topic = unique("paused");
         kafka.admin().create_topic(NewTopic::new(&topic, 2, 1)).await?;
         let producer = kafka.producer().batch_size(2_000).build().await?;

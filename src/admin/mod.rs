@@ -125,7 +125,8 @@ impl Admin {
         };
         let response = self.cluster.call(To::Controller, Traffic::Other, &request, self.timeout).await?;
         let result = response.responses.into_iter().next();
-        let (code, message) = result.map_or((ErrorCode::NONE, None), |result| (result.error_code, result.error_message));
+        let (code, message) =
+            result.map_or((ErrorCode::NONE, None), |result| (result.error_code, result.error_message));
         refusal(code, &format!("topic {name}"), message.as_deref()).map_or(Ok(()), Err)
     }
 
@@ -135,7 +136,8 @@ impl Admin {
     /// `UnknownTopic`, or the broker's refusal.
     pub async fn topic(&self, name: &str) -> Result<TopicDescription> {
         let metadata = self.cluster.topic(name, Instant::now() + self.timeout).await?;
-        let leaders = metadata.topic(name).map(|topic| topic.partitions.iter().map(|partition| partition.leader).collect());
+        let leaders =
+            metadata.topic(name).map(|topic| topic.partitions.iter().map(|partition| partition.leader).collect());
         Ok(TopicDescription { name: name.into(), leaders: leaders.unwrap_or_default() })
     }
 
@@ -195,12 +197,17 @@ impl Admin {
     async fn await_leaders(&self, name: &str, deadline: Instant) -> Result<()> {
         loop {
             let metadata = self.cluster.topic(name, deadline).await?;
-            let led = |topic: &crate::machine::metadata::Topic| topic.partitions.iter().all(|partition| partition.leader.is_some());
+            let led = |topic: &crate::machine::metadata::Topic| {
+                topic.partitions.iter().all(|partition| partition.leader.is_some())
+            };
             if metadata.topic(name).is_some_and(|topic| led(topic)) {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(Error::new(ErrorKind::Timeout, format!("topic {name} was made, but not every partition has a leader yet")));
+                return Err(Error::new(
+                    ErrorKind::Timeout,
+                    format!("topic {name} was made, but not every partition has a leader yet"),
+                ));
             }
             self.cluster.request_refresh();
             self.pause().await;

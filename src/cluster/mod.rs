@@ -152,7 +152,13 @@ impl Cluster {
     }
 
     /// Sends a request and waits for its answer; tries again, with backoff, what may be tried again.
-    pub(crate) async fn call<R: Request>(&self, to: To, traffic: Traffic, request: &R, timeout: Duration) -> Result<R::Response> {
+    pub(crate) async fn call<R: Request>(
+        &self,
+        to: To,
+        traffic: Traffic,
+        request: &R,
+        timeout: Duration,
+    ) -> Result<R::Response> {
         let deadline = Instant::now() + timeout;
         let mut failures = 0;
         loop {
@@ -170,7 +176,13 @@ impl Cluster {
         }
     }
 
-    async fn try_call<R: Request>(&self, to: To, traffic: Traffic, request: &R, deadline: Instant) -> Result<R::Response, Lost> {
+    async fn try_call<R: Request>(
+        &self,
+        to: To,
+        traffic: Traffic,
+        request: &R,
+        deadline: Instant,
+    ) -> Result<R::Response, Lost> {
         let not_sent = |error| Lost { certainty: crate::machine::conn::Certainty::NotSent, error };
         let broker = match to {
             To::Broker(broker) => Some(broker),
@@ -191,7 +203,10 @@ impl Cluster {
     pub(crate) async fn connection(&self, broker: BrokerId, traffic: Traffic) -> Result<Connection> {
         let node = self.metadata().node(broker).cloned();
         let Some(node) = node else {
-            return Err(Error::new(ErrorKind::Disconnected, format!("broker {broker} is not in the cluster's metadata")));
+            return Err(Error::new(
+                ErrorKind::Disconnected,
+                format!("broker {broker} is not in the cluster's metadata"),
+            ));
         };
         let address = join_address(&node.host, node.port);
         self.0.pool.connect(&Destination::Broker(broker), &address, traffic).await
@@ -279,7 +294,10 @@ fn unknown_topic(topic: &str, asked: u32, code: Option<ErrorCode>, error: Option
         (None, Some(error)) => error.to_string(),
         (None, None) => "no answer".to_owned(),
     };
-    Error::new(ErrorKind::UnknownTopic, format!("topic {topic} is not known to the cluster (asked {asked} times, last: {last})"))
+    Error::new(
+        ErrorKind::UnknownTopic,
+        format!("topic {topic} is not known to the cluster (asked {asked} times, last: {last})"),
+    )
 }
 
 /// `host:port`, with brackets around an IPv6 address.

@@ -78,7 +78,8 @@ fn apply(view: &mut View, response: &MetadataResponse, asked: &[Str]) {
 fn metadata_request(connection: &Connection, topics: &[Str]) -> Result<MetadataRequest> {
     let version = connection.versions().pick::<MetadataRequest>()?;
     let named = |name: &Str| MetadataRequestTopic { name: Some(name.clone()), ..MetadataRequestTopic::default() };
-    let mut request = MetadataRequest { topics: Some(topics.iter().map(named).collect()), ..MetadataRequest::default() };
+    let mut request =
+        MetadataRequest { topics: Some(topics.iter().map(named).collect()), ..MetadataRequest::default() };
     // Version 0 knows no switch, and takes "no topics" for "all topics"; brokers from 2.1 on speak at least version 7.
     if version >= 4 {
         request.allow_auto_topic_creation = false;

@@ -171,7 +171,7 @@ mod tests {
         let start = test_clock();
         let mut conn = Conn::new(1000);
         for (id, name) in names {
-            conn.handle_request(start, *id, 30 * SECOND, name);
+            conn.handle_request(start, *id, 30 * SECOND, *name);
         }
         (conn, start)
     }
@@ -237,7 +237,9 @@ mod tests {
     #[test]
     fn n13_lengths_that_no_reply_has_are_refused() {
         let (conn, _) = conn(&[]);
-        for (length, good) in [(-1, false), (0, false), (3, false), (4, true), (1000, true), (1001, false), (i32::MAX, false)] {
+        for (length, good) in
+            [(-1, false), (0, false), (3, false), (4, true), (1000, true), (1001, false), (i32::MAX, false)]
+        {
             assert_eq!(conn.frame_length(i32::to_be_bytes(length)).is_ok(), good, "{length}");
         }
     }

@@ -27,15 +27,18 @@ use std::{
 
 use crate::{
     error::{Error, ErrorKind},
+    properties::OffsetReset,
     types::{BrokerId, Offset, TopicPartition},
     wire::{Str, Uuid},
 };
 
+mod aborted;
 mod partition;
 mod reply;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use aborted::{AbortedFilter, BatchView, Control};
 pub(crate) use partition::{Cursor, Leader, Watermarks};
 pub(crate) use reply::{FetchReply, OffsetReply, Piece};
 
@@ -52,18 +55,6 @@ pub enum StartFrom {
     Offset(Offset),
     /// The first record whose timestamp is this one or later, in milliseconds since 1970; the end if there is none.
     Timestamp(i64),
-}
-
-/// What to do when the position does not exist in the log any more (`auto.offset.reset`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OffsetReset {
-    /// Go on at the oldest record.
-    Earliest,
-    /// Go on at the end; what lies between is skipped. Kafka's default.
-    #[default]
-    Latest,
-    /// Report the error and halt the partition until a seek.
-    None,
 }
 
 /// The limits of fetching. All sizes are bytes.
@@ -290,7 +281,6 @@ impl<B> Fetcher<B> {
         let Some(partition) = current(&mut self.slots, cursor) else { return false };
         self.buffered = self.buffered.saturating_sub(partition.held.take().unwrap_or(0));
         partition.delivered = next;
-        partition.suspect = None;
         true
     }
 

@@ -154,7 +154,10 @@ impl Metadata {
                 leader_epoch: partition.leader_epoch,
             };
             let known = known.as_ref().and_then(|topic| topic.partitions.get(number));
-            known.filter(|known| known.leader_epoch > fresh.leader_epoch && fresh.leader_epoch >= 0).cloned().unwrap_or(fresh)
+            known
+                .filter(|known| known.leader_epoch > fresh.leader_epoch && fresh.leader_epoch >= 0)
+                .cloned()
+                .unwrap_or(fresh)
         });
         let name = name.detached();
         let topic = Topic { name: name.clone(), id: described.topic_id, partitions: partitions.collect() };
@@ -186,8 +189,11 @@ mod tests {
 
     /// An answer that describes topic `t` with one partition, or denies it.
     fn answer(id: u128, leader: i32, epoch: i32, error_code: ErrorCode) -> MetadataResponse {
-        let partition =
-            MetadataResponsePartition { leader_id: leader, leader_epoch: epoch, ..MetadataResponsePartition::default() };
+        let partition = MetadataResponsePartition {
+            leader_id: leader,
+            leader_epoch: epoch,
+            ..MetadataResponsePartition::default()
+        };
         MetadataResponse {
             brokers: vec![MetadataResponseBroker { node_id: 1, host: "one".into(), port: 9092, ..Default::default() }],
             controller_id: 1,

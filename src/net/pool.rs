@@ -80,7 +80,12 @@ impl Pool {
     ///
     /// # Cancel safety
     /// Dropping the future leaves a dial running for the next caller.
-    pub(crate) async fn connect(&self, destination: &Destination, address: &str, traffic: Traffic) -> Result<Connection> {
+    pub(crate) async fn connect(
+        &self,
+        destination: &Destination,
+        address: &str,
+        traffic: Traffic,
+    ) -> Result<Connection> {
         let mut dialed = match self.look_up(destination, address, traffic)? {
             Found::Open(connection) => return Ok(connection),
             Found::Dialing(dialed) => dialed,
@@ -119,7 +124,12 @@ impl Pool {
         Ok(Found::Dialing(dialed))
     }
 
-    async fn dial(self, key: (Destination, Traffic), address: Arc<str>, done: watch::Sender<Option<Result<Connection>>>) {
+    async fn dial(
+        self,
+        key: (Destination, Traffic),
+        address: Arc<str>,
+        done: watch::Sender<Option<Result<Connection>>>,
+    ) {
         let outcome = self.establish(&key.0, &address).await;
         let mut slots = self.slots();
         if let Some(slot) = slots.get_mut(&key).filter(|slot| slot.address == address) {

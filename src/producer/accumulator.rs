@@ -107,7 +107,11 @@ pub(super) enum Appended {
 }
 
 enum Placed {
-    Done { delivery: Delivery, begun: bool, sealed: bool },
+    Done {
+        delivery: Delivery,
+        begun: bool,
+        sealed: bool,
+    },
     /// The open batch was sealed; a record that may go anywhere should go elsewhere.
     Full,
     NoMemory(usize),
@@ -153,7 +157,12 @@ impl Accumulator {
     }
 
     /// Without a key: the partition whose turn it is, the next one when its batch is full (KIP-794).
-    fn append_anywhere(&self, topic: &Topic, record: Bytes<'_>, permit: &mut Option<SemaphorePermit<'_>>) -> Result<Appended> {
+    fn append_anywhere(
+        &self,
+        topic: &Topic,
+        record: Bytes<'_>,
+        permit: &mut Option<SemaphorePermit<'_>>,
+    ) -> Result<Appended> {
         let mut moved = false;
         loop {
             let partition = topic.sticky.current(topic, self.batch_size);
@@ -173,7 +182,13 @@ impl Accumulator {
     }
 
     /// Tries one partition. With `stay`, a full batch is sealed and the record begins the next one.
-    fn place(&self, partition: &Partition, record: Bytes<'_>, permit: &mut Option<SemaphorePermit<'_>>, stay: bool) -> Result<Placed> {
+    fn place(
+        &self,
+        partition: &Partition,
+        record: Bytes<'_>,
+        permit: &mut Option<SemaphorePermit<'_>>,
+        stay: bool,
+    ) -> Result<Placed> {
         let mut state = partition.state();
         if self.closed.load(Ordering::Acquire) {
             return Err(closed());
@@ -212,7 +227,13 @@ impl Accumulator {
     }
 
     /// Makes sure that memory is accounted for a record which needs a new chunk. `Err`: so much is missing.
-    fn reserve(&self, room: usize, reserved: &mut usize, record: Bytes<'_>, permit: &mut Option<SemaphorePermit<'_>>) -> Result<(), usize> {
+    fn reserve(
+        &self,
+        room: usize,
+        reserved: &mut usize,
+        record: Bytes<'_>,
+        permit: &mut Option<SemaphorePermit<'_>>,
+    ) -> Result<(), usize> {
         let most = record.len() + RECORD_OVERHEAD;
         if most <= room {
             return Ok(());
@@ -291,7 +312,8 @@ impl Accumulator {
             return Ok(());
         }
         let (name, limit) = (&topic.name, self.max_request_size);
-        let message = format!("a record for {name} takes {exact} bytes, more than the limit of {limit} (max.request.size)");
+        let message =
+            format!("a record for {name} takes {exact} bytes, more than the limit of {limit} (max.request.size)");
         Err(Error::new(ErrorKind::RecordTooLarge, message))
     }
 }
@@ -328,7 +350,10 @@ impl Topic {
     fn partition(&self, index: i32) -> Result<&Arc<Partition>> {
         usize::try_from(index).ok().and_then(|index| self.partitions.get(index)).ok_or_else(|| {
             let (name, count) = (&self.name, self.partitions.len());
-            Error::new(ErrorKind::UnknownTopic, format!("topic {name} has {count} partitions; there is no partition {index}"))
+            Error::new(
+                ErrorKind::UnknownTopic,
+                format!("topic {name} has {count} partitions; there is no partition {index}"),
+            )
         })
     }
 }
@@ -343,6 +368,11 @@ impl Partition {
         let mut state = self.state();
         state.listed = false;
         (std::mem::take(&mut state.sealed), state.open.as_ref().map(|open| open.created))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.state();
+        state.open.is_none() && state.sealed.is_empty()
     }
 
     /// Seals the open batch, because its time has come.

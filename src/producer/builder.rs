@@ -46,7 +46,7 @@ impl Acks {
 
 /// What a producer runs with.
 #[derive(Debug, Clone)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     pub(super) acks: Acks,
     pub(super) idempotent: bool,
     pub(super) batch_size: usize,
@@ -63,10 +63,9 @@ pub(super) struct Settings {
 
 impl ProducerBuilder {
     /// A producer of bytes with these settings.
-    pub(crate) fn new(cluster: Cluster, settings: &ProducerSettings) -> Result<Self> {
-        let settings = Settings::new(settings)?;
+    pub(crate) fn new(cluster: Cluster, settings: Settings) -> Self {
         let idempotence = Some(settings.idempotent);
-        Ok(Self { cluster, settings, idempotence, key: serdes::Bytes, value: serdes::Bytes })
+        Self { cluster, settings, idempotence, key: serdes::Bytes, value: serdes::Bytes }
     }
 }
 
@@ -180,7 +179,7 @@ impl<K, V> ProducerBuilder<K, V> {
 }
 
 impl Settings {
-    fn new(settings: &ProducerSettings) -> Result<Self> {
+    pub(crate) fn new(settings: &ProducerSettings) -> Result<Self> {
         Ok(Self {
             acks: match settings.acks {
                 0 => Acks::None,

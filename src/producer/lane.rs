@@ -9,9 +9,10 @@ use std::collections::{HashMap, VecDeque};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     machine::{
         conn::Certainty,
+        identity::Standing,
         queue::{BatchId, Stamp},
     },
     net::conn::{Connection, Lost, Pending, Told},
@@ -113,7 +114,7 @@ impl Sender {
                 self.list(number);
                 continue;
             }
-            self.seal_if_due(number);
+            self.seal_if_due(number, broker, standing);
             let Some(send) = self.slots[number].queue.poll_send(now, broker, standing) else {
                 self.arm_queue(number);
                 continue;
@@ -127,10 +128,10 @@ impl Sender {
         batches
     }
 
-    /// An open batch whose time has come is sealed, unless older ones still wait in front of it.
-    fn seal_if_due(&mut self, number: usize) {
+    /// An open batch whose time has come is sealed, if it can go out now; otherwise records keep joining it.
+    fn seal_if_due(&mut self, number: usize, broker: BrokerId, standing: Standing) {
         let slot = &mut self.slots[number];
-        if slot.due && !slot.queue.has_waiting() && slot.queue.may_take_more() {
+        if slot.due && slot.queue.could_send(Instant::now().into_std(), broker, standing) {
             slot.due = false;
             let sealed = slot.partition.seal();
             self.push(number, sealed);
@@ -159,7 +160,11 @@ impl Sender {
                 topics.len() - 1
             });
             let records = slot.queue.batch(*id).and_then(Batch::records);
-            topics[place].partition_data.push(PartitionProduceData { index: partition.index, records, ..Default::default() });
+            topics[place].partition_data.push(PartitionProduceData {
+                index: partition.index,
+                records,
+                ..Default::default()
+            });
         }
         // Version 13 names topics by id alone, which brokers before 2.8 did not tell.
         let version = if named { newest } else { newest.min(12) };
@@ -259,7 +264,11 @@ impl Batch {
 }
 
 /// Awaits the answers of one connection in the order of its requests (P2).
-async fn await_answers(broker: BrokerId, mut flights: mpsc::UnboundedReceiver<Flight>, outbox: mpsc::UnboundedSender<Event>) {
+async fn await_answers(
+    broker: BrokerId,
+    mut flights: mpsc::UnboundedReceiver<Flight>,
+    outbox: mpsc::UnboundedSender<Event>,
+) {
     while let Some(Flight { batches, reply }) = flights.recv().await {
         let outcome = match reply {
             Reply::Answer(pending) => pending.await.map(Answer::Produced),

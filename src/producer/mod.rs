@@ -11,7 +11,6 @@ use std::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use tokio::{
@@ -37,8 +36,6 @@ mod metrics;
 mod record;
 mod sender;
 mod settle;
-#[cfg(test)]
-mod tests;
 
 pub use builder::{Acks, ProducerBuilder};
 pub use delivery::{Delivery, RecordAck};
@@ -46,7 +43,7 @@ pub use metrics::ProducerMetrics;
 pub use record::{Absent, AsBytes, Field, Given, Record};
 
 use accumulator::{Accumulator, Appended, Bytes, Partition, Topic};
-use builder::Settings;
+pub(crate) use builder::Settings;
 use hash::NameHasher;
 use metrics::Counters;
 use sender::{Event, Sender};
@@ -229,7 +226,9 @@ impl Core {
     async fn wait_for_memory(&self, topic: &str, bytes: usize) -> Result<tokio::sync::SemaphorePermit<'_>> {
         let Settings { max_block, buffer_memory, .. } = self.settings;
         if bytes > buffer_memory {
-            let message = format!("a record for {topic} takes {bytes} bytes, more than the whole buffer of {buffer_memory} (buffer.memory)");
+            let message = format!(
+                "a record for {topic} takes {bytes} bytes, more than the whole buffer of {buffer_memory} (buffer.memory)"
+            );
             return Err(Error::new(ErrorKind::RecordTooLarge, message));
         }
         timeout(max_block, self.accumulator.memory(bytes)).await.unwrap_or_else(|_| {
@@ -387,4 +386,3 @@ impl Drop for Scratch {
 
 /// A larger serializing buffer is not kept.
 const MAX_SCRATCH: usize = 1 << 20;
-

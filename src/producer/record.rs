@@ -70,7 +70,8 @@ impl<'a, K, V> Record<'a, K, V> {
     #[must_use]
     pub fn timestamp(mut self, timestamp: SystemTime) -> Self {
         let since = timestamp.duration_since(SystemTime::UNIX_EPOCH);
-        let millis = since.map_or_else(|before| -(before.duration().as_millis() as i64), |after| after.as_millis() as i64);
+        let millis =
+            since.map_or_else(|before| -(before.duration().as_millis() as i64), |after| after.as_millis() as i64);
         self.timestamp = Some(millis);
         self
     }

@@ -27,7 +27,7 @@ use crate::{
         queue::{BatchId, Failure, Queue, Rules},
     },
     net::conn::{Connection, Lost},
-    record::SealedBatch,
+    record::{Compression, SealedBatch},
     types::BrokerId,
     wire::{ErrorCode, messages::ProduceResponse},
 };
@@ -99,7 +99,11 @@ pub(super) enum Answer {
 }
 
 impl Sender {
-    pub(super) fn new(core: Arc<Core>, events: mpsc::UnboundedReceiver<Event>, outbox: mpsc::UnboundedSender<Event>) -> Self {
+    pub(super) fn new(
+        core: Arc<Core>,
+        events: mpsc::UnboundedReceiver<Event>,
+        outbox: mpsc::UnboundedSender<Event>,
+    ) -> Self {
         let (metadata, watch) = (core.cluster.metadata(), core.cluster.watch());
         Self {
             core,
@@ -187,7 +191,7 @@ impl Sender {
     pub(super) fn push(&mut self, number: usize, sealed: VecDeque<Sealed>) {
         let codec = self.core.settings.compression;
         for Sealed { batch, cell, created, reserved } in sealed {
-            let ready = codec.is_none();
+            let ready = codec == Compression::None;
             let (records, raw_len) = (batch.record_count, batch.wire_len());
             let work = (!ready).then(|| batch.clone());
             let batch = Batch { sealed: batch, cell, reserved, raw_len, header: None };
@@ -289,7 +293,8 @@ impl Sender {
                     return self.die(code);
                 }
                 // The state stays "asking" until it is time to ask again.
-                let (outbox, wait) = (self.outbox.clone(), self.core.cluster.config().retry_backoff.delay(3, fastrand::f64()));
+                let (outbox, wait) =
+                    (self.outbox.clone(), self.core.cluster.config().retry_backoff.delay(3, fastrand::f64()));
                 tokio::spawn(async move {
                     tokio::time::sleep(wait).await;
                     let _ = outbox.send(Event::AskAgain);
@@ -353,7 +358,8 @@ impl Sender {
 
     fn is_finished(&self) -> bool {
         let over = self.core.accumulator.is_closed() || self.core.handles.load(Ordering::Acquire) == 0;
-        over && self.events.is_empty() && self.slots.iter().all(|slot| slot.queue.is_empty() && !slot.due && !slot.partition.has_some())
+        over && self.events.is_empty()
+            && self.slots.iter().all(|slot| slot.queue.is_empty() && !slot.due && slot.partition.is_empty())
     }
 
     pub(super) fn wait_after(&self, failures: u32) -> Duration {

@@ -13,7 +13,7 @@ use crate::{
     types::BrokerId,
     wire::{
         ErrorCode, Uuid,
-        messages::{PartitionProduceResponse, ProduceResponse},
+        messages::{PartitionProduceResponse, ProduceNodeEndpoint, ProduceResponse},
     },
 };
 
@@ -25,7 +25,12 @@ use tokio::time::Instant;
 
 impl Sender {
     /// A request is answered, or never will be.
-    pub(super) fn handle_answered(&mut self, broker: BrokerId, flight: Vec<(usize, BatchId)>, outcome: Result<Answer, Lost>) {
+    pub(super) fn handle_answered(
+        &mut self,
+        broker: BrokerId,
+        flight: Vec<(usize, BatchId)>,
+        outcome: Result<Answer, Lost>,
+    ) {
         if let Some(lane) = self.lanes.get_mut(&broker) {
             lane.in_flight = lane.in_flight.saturating_sub(1);
         }
@@ -45,7 +50,11 @@ impl Sender {
         let endpoints = response.node_endpoints;
         let mut answers: HashMap<(Key, i32), PartitionProduceResponse> = HashMap::new();
         for topic in response.responses {
-            let key = if topic.topic_id == Uuid::default() { Key::Name(topic.name.to_string()) } else { Key::Id(topic.topic_id) };
+            let key = if topic.topic_id == Uuid::default() {
+                Key::Name(topic.name.to_string())
+            } else {
+                Key::Id(topic.topic_id)
+            };
             for answer in topic.partition_responses {
                 // A partition named twice (P14): the first answer counts.
                 answers.entry((key.clone(), answer.index)).or_insert(answer);
@@ -89,7 +98,7 @@ impl Sender {
     }
 
     /// The new leader, where the refusal names it (KIP-951).
-    fn handle_hint(&self, number: usize, answer: &PartitionProduceResponse, endpoints: &[crate::wire::messages::NodeEndpoint]) {
+    fn handle_hint(&self, number: usize, answer: &PartitionProduceResponse, endpoints: &[ProduceNodeEndpoint]) {
         let hint = LeaderHint {
             leader: BrokerId(answer.current_leader.leader_id),
             leader_epoch: answer.current_leader.leader_epoch,

@@ -168,6 +168,11 @@ impl BatchBuilder {
         HEADER_LEN + self.body
     }
 
+    /// The bytes that still fit without taking another chunk.
+    pub fn room(&self) -> usize {
+        self.open.capacity() - self.open.len()
+    }
+
     /// The memory that the batch holds, filled or not.
     pub fn memory(&self) -> usize {
         self.full.iter().map(Vec::capacity).sum::<usize>() + self.open.capacity()

@@ -79,7 +79,6 @@ struct PerPart {
 }
 
 /// What the records of one part of one topic are written with.
-#[derive(Clone)]
 struct Written {
     id: SchemaId,
     schema: AvroSchema,
@@ -157,15 +156,13 @@ impl<T> Clone for Avro<T> {
     }
 }
 
-impl<T: Serialize + Sync> Serializer<T> for Avro<T> {
+impl<T: Serialize> Serializer<T> for Avro<T> {
     async fn prepare(&self, target: Target<'_>) -> Result<()> {
         self.core.prepare_writing(target).await
     }
 
     fn serialize(&self, target: Target<'_>, value: &T, out: &mut Vec<u8>) -> Result<()> {
-        let Written { id, schema } = self.core.written(target)?;
-        write_prefix(id, out);
-        schema.encode(value, out).map_err(|error| about(target, error))
+        self.core.write(target, out, |schema, out| schema.encode(value, out))
     }
 }
 
@@ -175,9 +172,7 @@ impl Serializer<Value> for AvroValue {
     }
 
     fn serialize(&self, target: Target<'_>, value: &Value, out: &mut Vec<u8>) -> Result<()> {
-        let Written { id, schema } = self.core.written(target)?;
-        write_prefix(id, out);
-        schema.encode_value(value, out).map_err(|error| about(target, error))
+        self.core.write(target, out, |schema, out| schema.encode_value(value, out))
     }
 }
 
@@ -192,14 +187,11 @@ impl<T: DeserializeOwned> Deserializer for Avro<T> {
         self.core.prepare_reading(target, payload).await
     }
 
-    /// Null is an error: a topic with tombstones is read with a deserializer that knows them.
+    /// Null is an error: a topic with tombstones is read with [`Nullable`](crate::serdes::Nullable) around this.
     fn deserialize(&self, target: Target<'_>, payload: Option<&[u8]>) -> Result<T> {
         let Some(payload) = payload else { return Err(null(target)) };
-        let read = || {
-            let (writer, body) = self.core.read(payload)?;
-            writer.decode(self.core.schema()?, body)
-        };
-        read().map_err(|error| about(target, error))
+        let reader = self.core.schema()?;
+        self.core.read(target, payload, |writer, body| writer.decode(reader, body))
     }
 }
 
@@ -217,12 +209,8 @@ impl Deserializer for AvroValue {
 
     fn deserialize(&self, target: Target<'_>, payload: Option<&[u8]>) -> Result<Option<Value>> {
         let Some(payload) = payload else { return Ok(None) };
-        let read = || {
-            let (writer, body) = self.core.read(payload)?;
-            let reader = self.core.schema.as_ref().map(|schema| schema.as_ref().map_err(Clone::clone)).transpose()?;
-            writer.decode_value(reader, body)
-        };
-        read().map(Some).map_err(|error| about(target, error))
+        let reader = self.core.schema.as_ref().map(|schema| schema.as_ref().map_err(Clone::clone)).transpose()?;
+        self.core.read(target, payload, |writer, body| writer.decode_value(reader, body)).map(Some)
     }
 }
 
@@ -305,10 +293,16 @@ impl Core {
         self.schema()?.full_name().ok_or_else(nameless)
     }
 
-    fn written(&self, target: Target<'_>) -> Result<Written> {
-        let unprepared =
-            || Error::new(ErrorKind::Serialization, format!("`serialize` before `prepare` for {}", target.topic));
-        self.with_written(target, Clone::clone).ok_or_else(unprepared)
+    fn write<W>(&self, target: Target<'_>, out: &mut Vec<u8>, write: W) -> Result<()>
+    where
+        W: FnOnce(&AvroSchema, &mut Vec<u8>) -> Result<()>,
+    {
+        let written = self.with_written(target, |Written { id, schema }| {
+            write_prefix(*id, out);
+            write(schema, out)
+        });
+        let unprepared = || Err(Error::new(ErrorKind::Serialization, "`serialize` was called before `prepare`"));
+        written.unwrap_or_else(unprepared).map_err(|error| about(target, error))
     }
 
     fn with_written<R>(&self, target: Target<'_>, look: impl FnOnce(&Written) -> R) -> Option<R> {
@@ -322,12 +316,12 @@ impl Core {
 
     /// Bytes that are no frame count as readable: `deserialize` says what is wrong with them.
     fn can_read(&self, payload: &[u8]) -> bool {
-        read_prefix(payload).map_or(true, |(id, _)| self.known(id).is_some())
+        read_prefix(payload).map_or(true, |(id, _)| self.with_read(id, |_| ()).is_some())
     }
 
     async fn prepare_reading(&self, target: Target<'_>, payload: &[u8]) -> Result<()> {
         let Ok((id, _)) = read_prefix(payload) else { return Ok(()) };
-        if self.known(id).is_some() {
+        if self.with_read(id, |_| ()).is_some() {
             return Ok(());
         }
         let fetched = async { self.registry.parse_avro(&self.registry.schema_by_id(id).await?).await };
@@ -341,15 +335,20 @@ impl Core {
         Ok(())
     }
 
-    fn read<'a>(&self, payload: &'a [u8]) -> Result<(AvroSchema, &'a [u8])> {
-        let (id, body) = read_prefix(payload)?;
-        let unprepared =
-            || Error::new(ErrorKind::Serialization, format!("`deserialize` before `prepare` for schema {id}"));
-        Ok((self.known(id).ok_or_else(unprepared)?, body))
+    fn read<R>(
+        &self,
+        target: Target<'_>,
+        payload: &[u8],
+        read: impl FnOnce(&AvroSchema, &[u8]) -> Result<R>,
+    ) -> Result<R> {
+        let unprepared = || Err(Error::new(ErrorKind::Serialization, "`deserialize` was called before `prepare`"));
+        read_prefix(payload)
+            .and_then(|(id, body)| self.with_read(id, |writer| read(writer, body)).unwrap_or_else(unprepared))
+            .map_err(|error| about(target, error))
     }
 
-    fn known(&self, id: SchemaId) -> Option<AvroSchema> {
-        self.read.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    fn with_read<R>(&self, id: SchemaId, look: impl FnOnce(&AvroSchema) -> R) -> Option<R> {
+        self.read.read().unwrap_or_else(PoisonError::into_inner).get(&id).map(look)
     }
 }
 
@@ -395,7 +394,7 @@ fn about(target: Target<'_>, error: Error) -> Error {
 
 #[cold]
 fn null(target: Target<'_>) -> Error {
-    about(target, Error::new(ErrorKind::Serialization, "it is null, and the type has no null"))
+    about(target, Error::new(ErrorKind::Serialization, "it is null: read a topic with tombstones with `Nullable`"))
 }
 
 const MAX_READ: usize = 4096;

@@ -26,12 +26,19 @@ use tokio::{
     time::timeout,
 };
 
+#[cfg(feature = "tls")]
+use {
+    crate::security::{explain_tls, server_name},
+    tokio_rustls::client::TlsStream,
+};
+
 use super::url::{Authorization, BaseUrl};
 
 /// One address of a registry and the idle connections to it.
 pub(super) struct Endpoint {
     pub(super) url: BaseUrl,
     authorization: Option<HeaderValue>,
+    #[cfg_attr(not(feature = "tls"), expect(dead_code))]
     tls: Option<Tls>,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
 }
@@ -161,18 +168,21 @@ impl Endpoint {
         }
         #[cfg(feature = "tls")]
         if let Some(config) = &self.tls {
-            let name = rustls::pki_types::ServerName::try_from(self.url.host.clone())
-                .map_err(|error| Failure::Tls(format!("{} is no host name: {error}", self.url.host)))?;
-            let connector = tokio_rustls::TlsConnector::from(config.clone());
-            let stream = connector.connect(name, stream).await.map_err(|error| {
-                // A connection that was merely lost may come up at the next attempt.
-                let by_tls = error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>());
-                if by_tls { Failure::Tls(error.to_string()) } else { Failure::Broken(error.to_string()) }
-            })?;
-            return handshake(stream).await;
+            return handshake(self.connect_tls(config, stream).await?).await;
         }
-        let _ = &self.tls;
-        Err(Failure::Tls("https needs a TLS configuration, and none was given".into()))
+        // An address with https is refused without a configuration when the registry is made.
+        Err(Failure::Tls("https is not configured".into()))
+    }
+
+    #[cfg(feature = "tls")]
+    async fn connect_tls(&self, config: &Tls, stream: TcpStream) -> Result<TlsStream<TcpStream>, Failure> {
+        let name = server_name(&self.url.host).map_err(|error| Failure::Tls(error.to_string()))?;
+        let connector = tokio_rustls::TlsConnector::from(config.clone());
+        connector.connect(name, stream).await.map_err(|error| match explain_tls(&error, &self.url.authority()) {
+            Some(explained) => Failure::Tls(explained.to_string()),
+            // A connection that was merely lost may come up at the next attempt.
+            None => Failure::Broken(error.to_string()),
+        })
     }
 
     async fn connect_tcp(&self) -> Result<TcpStream, Failure> {

@@ -11,6 +11,8 @@ use hyper::Method;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "tls")]
+use crate::security::TlsConfig;
 
 mod cache;
 mod http;
@@ -63,7 +65,8 @@ struct Inner {
 pub struct RegistryBuilder {
     urls: String,
     authorization: Option<Authorization>,
-    tls: Option<http::Tls>,
+    #[cfg(feature = "tls")]
+    tls: TlsConfig,
     settings: Settings,
 }
 
@@ -79,6 +82,16 @@ impl Registry {
     }
 
     /// Like [`new`](Self::new), with settings.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use milena::registry::Registry;
+    /// let registry = Registry::builder("http://one:8081,http://two:8081")
+    ///     .basic_auth("alice", "secret")
+    ///     .timeout(Duration::from_secs(10))
+    ///     .build()?;
+    /// # Ok::<(), milena::Error>(())
+    /// ```
     pub fn builder(urls: impl Into<String>) -> RegistryBuilder {
         let bounds = Bounds { connect: Duration::from_secs(5), request: Duration::from_secs(10) };
         let settings = Settings {
@@ -88,7 +101,13 @@ impl Registry {
             backoff: Duration::from_millis(200),
             backoff_max: Duration::from_secs(5),
         };
-        RegistryBuilder { urls: urls.into(), authorization: None, tls: None, settings }
+        RegistryBuilder {
+            urls: urls.into(),
+            authorization: None,
+            #[cfg(feature = "tls")]
+            tls: TlsConfig::new(),
+            settings,
+        }
     }
 
     /// Registers `schema` under `subject` and gives its id; a schema that is there already keeps its id.
@@ -183,6 +202,9 @@ impl Registry {
     ///
     /// # Errors
     /// `Registry(404)` if the subject is not known.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the answer up; the registry may have acted all the same.
     pub async fn latest(&self, subject: &str) -> Result<SubjectVersion> {
         self.version(subject, Version::Latest).await
     }
@@ -191,6 +213,9 @@ impl Registry {
     ///
     /// # Errors
     /// `Registry(404)` if the subject is not known.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the answer up; the registry may have acted all the same.
     pub async fn versions(&self, subject: &str) -> Result<Vec<i32>> {
         self.fetch(format!("/subjects/{}/versions", encode_segment(subject))).await
     }
@@ -199,6 +224,9 @@ impl Registry {
     ///
     /// # Errors
     /// Those of every call: `Connect`, `Timeout`, `Authentication`, `Registry`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the answer up; the registry may have acted all the same.
     pub async fn subjects(&self) -> Result<Vec<String>> {
         self.fetch("/subjects".into()).await
     }
@@ -208,6 +236,9 @@ impl Registry {
     ///
     /// # Errors
     /// `Registry(422)` if the schema is not valid.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the answer up; the registry may have acted all the same.
     pub async fn is_compatible(&self, subject: &str, schema: &Schema) -> Result<bool> {
         let path = format!("/compatibility/subjects/{}/versions/latest", encode_segment(subject));
         match self.send::<model::CompatibleAnswer>(Method::POST, path, &model::SchemaBody::from(schema)).await {
@@ -221,6 +252,9 @@ impl Registry {
     ///
     /// # Errors
     /// `Registry(404)` if the subject has no level of its own (some registries answer with the general one instead).
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the answer up; the registry may have acted all the same.
     pub async fn compatibility(&self, subject: Option<&str>) -> Result<Compatibility> {
         self.fetch::<model::LevelAnswer>(config_path(subject)).await.map(|answer| answer.level)
     }
@@ -229,6 +263,9 @@ impl Registry {
     ///
     /// # Errors
     /// Those of every call: `Connect`, `Timeout`, `Authentication`, `Registry`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the answer up; the registry may have acted all the same.
     pub async fn set_compatibility(&self, subject: Option<&str>, level: Compatibility) -> Result<()> {
         let body = model::LevelBody { compatibility: level };
         self.send::<serde_json::Value>(Method::PUT, config_path(subject), &body).await.map(drop)
@@ -239,6 +276,9 @@ impl Registry {
     ///
     /// # Errors
     /// `Registry(404)` if the subject is not known or, for `permanent`, has not been deleted before.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the answer up; the registry may have acted all the same.
     pub async fn delete_subject(&self, subject: &str, permanent: bool) -> Result<Vec<i32>> {
         let path = format!("/subjects/{}{}", encode_segment(subject), permanent_query(permanent));
         let versions = self.ask(Call::delete(path)).await;
@@ -250,6 +290,9 @@ impl Registry {
     ///
     /// # Errors
     /// `Registry(404)` if there is no such version.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the answer up; the registry may have acted all the same.
     pub async fn delete_version(&self, subject: &str, version: Version, permanent: bool) -> Result<i32> {
         let path = format!("/subjects/{}/versions/{version}{}", encode_segment(subject), permanent_query(permanent));
         let number = self.ask(Call::delete(path)).await;
@@ -300,17 +343,17 @@ impl RegistryBuilder {
         self
     }
 
-    /// How https is spoken. Default: the authorities that the system trusts.
+    /// How https is spoken. Default: the authorities that the system trusts; no certificate is shown.
     /// Java: `schema.registry.ssl.*`.
     #[cfg(feature = "tls")]
-    pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
-        self.tls = Some(config);
+    pub fn tls(mut self, tls: TlsConfig) -> Self {
+        self.tls = tls;
         self
     }
 
     /// Bounds a whole call, with every address and every retry. Default 30 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.deadline = timeout;
+        self.settings.deadline = timeout.min(MAX_TIMEOUT);
         self
     }
 
@@ -343,7 +386,8 @@ impl RegistryBuilder {
     /// The registry with these settings. Nothing is sent yet.
     ///
     /// # Errors
-    /// `Config` if a URL is malformed or there is none, or if it is https and TLS is not available.
+    /// `Config` if a URL is malformed or there is none, or if it is https and the TLS settings are of no use; `Tls` if
+    /// this CPU has no TLS provider.
     pub fn build(self) -> Result<Registry> {
         let urls = self.urls.split(',').filter(|url| !url.trim().is_empty()).map(BaseUrl::parse);
         let urls = urls.collect::<Result<Vec<_>>>()?;
@@ -368,15 +412,12 @@ impl RegistryBuilder {
 
     #[cfg(feature = "tls")]
     fn tls_config(&self) -> Result<http::Tls> {
-        self.tls.clone().ok_or_else(|| {
-            Error::new(ErrorKind::Config, "schema.registry.url: https needs a TLS configuration, give one with `tls`")
-        })
+        self.tls.client_config()
     }
 
     #[cfg(not(feature = "tls"))]
     fn tls_config(&self) -> Result<http::Tls> {
-        let without = || Error::new(ErrorKind::Config, "schema.registry.url: https needs milena's feature `tls`");
-        self.tls.ok_or_else(without)
+        Err(Error::new(ErrorKind::Config, "schema.registry.url: https needs milena's feature `tls`"))
     }
 }
 
@@ -392,4 +433,6 @@ fn permanent_query(permanent: bool) -> &'static str {
 }
 
 const LASTING: Limits = Limits { entries: 1000, values: None, misses: Duration::from_secs(5) };
+/// More would overflow clocks.
+const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const LATEST: Duration = Duration::from_secs(60);

@@ -191,9 +191,16 @@ async fn overload_is_asked_again_and_retry_after_is_honoured() {
     assert!(error.is_retriable() && error.to_string().contains("no leader"), "{error}");
 
     // Told to wait longer than the whole call may take: it ends at once.
-    let server = Scripted::start(|_, _| (429, "retry-after: 3600\r\n", String::new())).await;
-    let error = server.registry().versions("s").await.unwrap_err();
-    assert_eq!((error.kind(), server.asked().len()), (ErrorKind::Registry(429), 1));
+    for retry_after in ["retry-after: 3600\r\n", "retry-after: 18446744073709551615\r\n"] {
+        let server = Scripted::start(move |_, _| (429, retry_after, String::new())).await;
+        let error = server.registry().versions("s").await.unwrap_err();
+        assert_eq!((error.kind(), server.asked().len()), (ErrorKind::Registry(429), 1));
+    }
+    for ignored in ["retry-after: -1\r\n", "retry-after: Fri, 20 Nov 2026 12:14:34 GMT\r\n"] {
+        let answer =
+            move |count, _: &Asked| if count == 1 { (429, ignored, "".into()) } else { (200, "", "[1]".into()) };
+        assert_eq!(Scripted::start(answer).await.registry().versions("s").await.unwrap(), [1]);
+    }
 }
 
 #[tokio::test]
@@ -342,6 +349,65 @@ async fn versions_lookups_and_levels_are_read_with_and_without_the_optional_fiel
         (&*server.asked()[0].line, &*server.asked()[0].body),
         ("PUT /config HTTP/1.1", r#"{"compatibility":"NONE"}"#)
     );
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn https_checks_the_certificate_and_says_what_is_wrong() {
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+    use crate::security::TlsConfig;
+
+    const CHAIN: &str = include_str!("../security/testdata/broker.pem");
+    const KEY: &str = include_str!("../security/testdata/broker.key");
+    const CA: &str = include_str!("../security/testdata/ca.pem");
+    const OTHER_CA: &str = include_str!("../security/testdata/other-ca.pem");
+
+    let server = Scripted::always(200, "[1]").await;
+    let chain = CertificateDer::pem_slice_iter(CHAIN.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls_graviola::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/path", listener.local_addr().unwrap().port());
+    let plain = server.url.trim_start_matches("http://").to_owned();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, plain) = (acceptor.clone(), plain.clone());
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut behind = TcpStream::connect(plain).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut behind).await;
+            });
+        }
+    });
+
+    let trusting = |ca: &str| Registry::builder(&url).tls(TlsConfig::new().ca_pem(ca)).build().unwrap();
+    let registry = trusting(CA);
+    for _ in 0..3 {
+        assert_eq!(registry.versions("s").await.unwrap(), [1]);
+    }
+    assert_eq!(server.asked()[0].line, "GET /path/subjects/s/versions HTTP/1.1");
+    let error = trusting(OTHER_CA).versions("s").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls);
+    assert!(error.to_string().contains("does not trust"), "{error}");
+
+    let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", plain.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = plain.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        let _ = stream.read(&mut [0; 1024]).await;
+    });
+    let registry = Registry::builder(url).tls(TlsConfig::new().ca_pem(CA)).build().unwrap();
+    let error = registry.subjects().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+    assert!(error.to_string().contains("did not answer in TLS"), "{error}");
 }
 
 #[test]

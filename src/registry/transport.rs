@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -66,12 +66,12 @@ impl Transport {
                 Ok(body) => return Ok(body),
                 Err(refusals) => refusals,
             };
-            let again = Instant::now() + self.pause(pass, &refusals);
-            if pass >= self.settings.retries || again >= deadline {
+            let pause = self.pause(pass, &refusals);
+            if pass >= self.settings.retries || pause >= deadline.saturating_duration_since(Instant::now()) {
                 return Err(give_up(call, &refusals));
             }
             tracing::debug!(method = %call.method, path = call.path, pass, "the Schema Registry is asked again");
-            sleep_until(again).await;
+            sleep(pause).await;
             pass += 1;
         }
     }

@@ -15,7 +15,7 @@ mod plain;
 pub mod avro;
 pub mod wire_format;
 
-pub use plain::{Bytes, Utf8};
+pub use plain::{Bytes, Nullable, Utf8};
 
 /// Which part of which topic's records is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

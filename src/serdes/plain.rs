@@ -1,4 +1,4 @@
-//! Bytes as they are, and text.
+//! Bytes as they are, text, and null.
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -54,5 +54,25 @@ impl Deserializer for Utf8 {
             )
             .with_source(error)
         })
+    }
+}
+
+/// What another deserializer reads, with `None` for Kafka's null: for topics with tombstones.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Nullable<D>(pub D);
+
+impl<D: Deserializer> Deserializer for Nullable<D> {
+    type Output<'a> = Option<D::Output<'a>>;
+
+    fn is_ready(&self, target: Target<'_>, payload: &[u8]) -> bool {
+        self.0.is_ready(target, payload)
+    }
+
+    fn prepare(&self, target: Target<'_>, payload: &[u8]) -> impl Future<Output = Result<()>> + Send {
+        self.0.prepare(target, payload)
+    }
+
+    fn deserialize<'a>(&self, target: Target<'_>, payload: Option<&'a [u8]>) -> Result<Option<D::Output<'a>>> {
+        payload.map(|payload| self.0.deserialize(target, Some(payload))).transpose()
     }
 }

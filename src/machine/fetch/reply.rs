@@ -9,12 +9,13 @@ use std::time::Instant;
 
 use crate::{
     error::{Error, ErrorKind},
+    properties::OffsetReset,
     types::{BrokerId, Offset},
     wire::ErrorCode,
 };
 
 use super::{
-    BEGINNING, END, Fetcher, OffsetReset,
+    BEGINNING, END, Fetcher,
     partition::{Chunk, Leader, State, Watermarks},
 };
 
@@ -69,9 +70,11 @@ impl<B> Fetcher<B> {
         }
         let State::Fetching { next, .. } = &mut partition.state else { return };
         let start = *next;
+        let cut_off = reply.pieces.is_empty() && reply.bytes > 0;
+        let stale = !reply.pieces.is_empty();
         let pieces: Vec<_> = reply.pieces.into_iter().filter(|piece| piece.next_offset > start).collect();
         let Some(last) = pieces.last() else {
-            return self.apply_nothing(now, slot, reply.bytes);
+            return self.apply_nothing(now, slot, cut_off, stale);
         };
         *next = last.next_offset;
         partition.widened = 0;
@@ -81,9 +84,13 @@ impl<B> Fetcher<B> {
         self.first = slot + 1;
     }
 
-    /// No whole batch came. If bytes did, the limit was too small for the batch that stands there.
-    fn apply_nothing(&mut self, now: Instant, slot: usize, bytes: usize) {
-        if bytes == 0 {
+    /// No batch came that leads further: none at all (the end of the log), a part of one (the limit was too small for
+    /// it), or only older ones (which no broker should send).
+    fn apply_nothing(&mut self, now: Instant, slot: usize, cut_off: bool, stale: bool) {
+        if stale {
+            return self.retry(now, slot, None);
+        }
+        if !cut_off {
             return;
         }
         let Some(partition) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return };

@@ -328,12 +328,27 @@ fn kip_951_a_leader_named_in_the_reply_is_asked_at_once() {
 
 #[test]
 fn c12_a_batch_larger_than_every_limit_is_accepted_whole() {
-    let mut world = World::reading(1, FetchConfig { max_bytes: MIB, budget: 2 * MIB, ..config() });
+    for budget in [1000, 2 * MIB] {
+        let mut world = World::reading(1, FetchConfig { max_bytes: MIB, budget, ..config() });
+        let plan = world.plan();
+        world.reply(&plan, vec![data(0, vec![piece(100..101, 50 * MIB)])]);
+        assert!(world.idle(), "it fills the budget");
+        assert_eq!(world.deliver(), Some((0, 100..101)));
+        assert_eq!(world.plan().parts[0].offset, 101);
+    }
+}
+
+#[test]
+fn a_new_leader_is_asked_at_once_whatever_the_old_one_refused() {
+    let mut world = World::reading(1, config());
     let plan = world.plan();
-    world.reply(&plan, vec![data(0, vec![piece(100..101, 50 * MIB)])]);
-    assert!(world.idle(), "it fills the budget");
-    assert_eq!(world.deliver(), Some((0, 100..101)));
-    assert_eq!(world.plan().parts[0].offset, 101);
+    world.reply(&plan, vec![FetchReply { follower: Some(BrokerId(3)), ..data(0, vec![]) }]);
+    let plan = world.plan();
+    let lost = Error::new(ErrorKind::Disconnected, "gone");
+    world.fetcher.handle_fetch_failure(world.now, plan.ticket, &lost);
+    assert!(world.idle(), "it pauses");
+    world.led_by(TWO, 6);
+    assert_eq!(world.plan().broker, TWO);
 }
 
 #[test]

@@ -177,6 +177,12 @@ impl<B> Queue<B> {
         Some(&mut entry.batch)
     }
 
+    /// Whether a batch that joined now could go out at once: then sealing an open one makes sense.
+    pub(crate) fn could_send(&self, now: Instant, leader: BrokerId, standing: Standing) -> bool {
+        let standing = !self.rules.idempotent || matches!(standing, Standing::Ready(_));
+        standing && !self.has_waiting() && self.gate_is_open(now, leader)
+    }
+
     /// The next batch to write to `leader`, if one may be written now. Answers with each batch once.
     pub(crate) fn poll_send(&mut self, now: Instant, leader: BrokerId, standing: Standing) -> Option<Send<'_, B>> {
         if !self.may_send(now, leader) {
@@ -194,17 +200,21 @@ impl<B> Queue<B> {
         Some(Send { id: entry.id, stamp: entry.stamp, batch: &mut entry.batch })
     }
 
-    /// Whether `poll_send` could answer, its identity aside. What is in flight must be the oldest batches, in one
-    /// piece: after a failure the rest of what is in flight is waited for.
+    /// Whether the next batch may go, its identity aside.
     fn may_send(&self, now: Instant, leader: BrokerId) -> bool {
+        self.gate_is_open(now, leader)
+            && self.entries.get(self.in_flight).is_some_and(|entry| entry.state == State::Ready)
+    }
+
+    /// What is in flight must be the oldest batches, in one piece: after a failure the rest of it is waited for.
+    fn gate_is_open(&self, now: Instant, leader: BrokerId) -> bool {
         let in_one_piece = self.entries.iter().take(self.in_flight).all(|entry| entry.state == State::InFlight);
-        let gate_is_open = self.in_flight == 0
+        let is_proven = self.in_flight == 0
             || (self.asked == Some(leader) && (!self.rules.idempotent || self.proven == Some(leader)));
         in_one_piece
-            && gate_is_open
+            && is_proven
             && self.in_flight < self.rules.max_in_flight
             && self.retry_at.is_none_or(|at| at <= now)
-            && self.entries.get(self.in_flight).is_some_and(|entry| entry.state == State::Ready)
     }
 
     /// Gives the entry its stamp, unless it has one. `None` when it may not be sent in this standing.
@@ -362,7 +372,9 @@ impl<B> Queue<B> {
 
     /// Whether nothing stamped is in flight or may have been written unseen.
     pub(crate) fn is_drained(&self) -> bool {
-        self.entries.iter().all(|entry| entry.state != State::InFlight && !(entry.maybe_written && entry.stamp.is_some()))
+        self.entries
+            .iter()
+            .all(|entry| entry.state != State::InFlight && !(entry.maybe_written && entry.stamp.is_some()))
     }
 
     /// When `handle_timeout` or `poll_send` has something to do because of the time alone.
@@ -376,8 +388,14 @@ impl<B> Queue<B> {
         self.failures
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+    /// A batch that is still here.
+    pub(crate) fn batch(&self, id: BatchId) -> Option<&B> {
+        self.entries.iter().find(|entry| entry.id == id).map(|entry| &entry.batch)
+    }
+
+    /// All batches, oldest first.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = &B> {
+        self.entries.iter().map(|entry| &entry.batch)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

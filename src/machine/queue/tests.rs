@@ -23,8 +23,7 @@ impl Story {
     }
 
     fn with(rules: Rules, batches: &[&'static str]) -> Self {
-        let mut story =
-            Self { queue: Queue::new(rules), now: test_clock(), producer: ProducerId { id: 9, epoch: 0 } };
+        let mut story = Self { queue: Queue::new(rules), now: test_clock(), producer: ProducerId { id: 9, epoch: 0 } };
         for batch in batches {
             story.push(batch);
         }
@@ -247,9 +246,13 @@ fn p7_a_refused_batch_with_younger_ones_on_the_wire_ends_the_epoch() {
 
 #[test]
 fn p8_sequence_numbers_wrap_to_zero() {
-    for (sequence, records, next) in
-        [(0, 10, 10), (i32::MAX - 9, 10, 0), (i32::MAX, 1, 0), (i32::MAX - 4, 10, 5), (i32::MAX, i32::MAX, i32::MAX - 1)]
-    {
+    for (sequence, records, next) in [
+        (0, 10, 10),
+        (i32::MAX - 9, 10, 0),
+        (i32::MAX, 1, 0),
+        (i32::MAX - 4, 10, 5),
+        (i32::MAX, i32::MAX, i32::MAX - 1),
+    ] {
         assert_eq!(advance(sequence, records), next, "{sequence} + {records}");
     }
 }

@@ -1,7 +1,9 @@
 //! A schema without references: each is replaced by what it names, so that reading needs no lookup by name.
 //!
 //! Rules this file keeps:
-//! - the result is bounded in nodes and depth; a schema that would be larger, or refers to itself, stays as it is.
+//! - a schema that refers to itself stays as it is;
+//! - another may not become larger than a bound: a text of a few lines can stand for billions of values that take no
+//!   bytes, and reading one record would never end.
 
 use std::collections::HashMap;
 
@@ -10,10 +12,19 @@ use apache_avro::{
     schema::{Name, UnionSchema},
 };
 
-/// The schema with its references replaced, or `None` if it must keep them.
-pub(super) fn inline(schema: &Schema, names: &HashMap<Name, &Schema>) -> Option<Schema> {
+/// Why a schema keeps its references.
+pub(super) enum Refused {
+    /// It refers to itself.
+    Recursive,
+    /// It would be larger than [`MAX_NODES`].
+    TooLarge,
+}
+
+/// The schema without references.
+pub(super) fn inline(schema: &Schema, names: &HashMap<Name, &Schema>) -> Result<Schema, Refused> {
     let mut inlined = schema.clone();
-    replace(&mut inlined, names, &mut { MAX_NODES }, 0).then_some(inlined)
+    Walk { names, nodes: MAX_NODES, within: Vec::new() }.replace(&mut inlined)?;
+    Ok(inlined)
 }
 
 /// Whether some array's items take no bytes: a few bytes could then announce any number of them.
@@ -36,38 +47,51 @@ fn takes_no_bytes(schema: &Schema) -> bool {
     }
 }
 
-/// `false` when a limit is reached; what was replaced until then is of no use.
-fn replace(schema: &mut Schema, names: &HashMap<Name, &Schema>, nodes: &mut usize, depth: usize) -> bool {
-    if *nodes == 0 || depth > super::limits::MAX_DEPTH {
-        return false;
-    }
-    *nodes -= 1;
-    match schema {
-        Schema::Ref { name } => match names.get(name) {
-            Some(named) => {
-                *schema = (*named).clone();
-                replace(schema, names, nodes, depth + 1)
-            }
-            None => false,
-        },
-        Schema::Array(array) => replace(&mut array.items, names, nodes, depth + 1),
-        Schema::Map(map) => replace(&mut map.types, names, nodes, depth + 1),
-        Schema::Record(record) => {
-            record.fields.iter_mut().all(|field| replace(&mut field.schema, names, nodes, depth + 1))
+struct Walk<'a> {
+    names: &'a HashMap<Name, &'a Schema>,
+    nodes: usize,
+    /// The records that the walk is inside of.
+    within: Vec<Name>,
+}
+
+impl Walk<'_> {
+    fn replace(&mut self, schema: &mut Schema) -> Result<(), Refused> {
+        // References chain records to any depth, whatever the nesting of the text.
+        if self.nodes == 0 || self.within.len() > super::limits::MAX_DEPTH {
+            return Err(Refused::TooLarge);
         }
-        Schema::Union(union) => {
-            let mut variants = union.variants().to_vec();
-            if !variants.iter_mut().all(|variant| replace(variant, names, nodes, depth + 1)) {
-                return false;
+        self.nodes -= 1;
+        match schema {
+            Schema::Ref { name } => {
+                if self.within.contains(name) {
+                    return Err(Refused::Recursive);
+                }
+                if let Some(named) = self.names.get(name) {
+                    *schema = (*named).clone();
+                    return self.replace(schema);
+                }
             }
-            match UnionSchema::new(variants) {
-                Ok(inlined) => *union = inlined,
-                Err(_) => return false,
+            Schema::Array(array) => self.replace(&mut array.items)?,
+            Schema::Map(map) => self.replace(&mut map.types)?,
+            Schema::Record(record) => {
+                self.within.push(record.name.clone());
+                for field in &mut record.fields {
+                    self.replace(&mut field.schema)?;
+                }
+                self.within.pop();
             }
-            true
+            Schema::Union(union) => {
+                let mut variants = union.variants().to_vec();
+                for variant in &mut variants {
+                    self.replace(variant)?;
+                }
+                // The variants are the same types as before, so that they make a union again.
+                *union = UnionSchema::new(variants).map_err(|_| Refused::Recursive)?;
+            }
+            _ => {}
         }
-        _ => true,
+        Ok(())
     }
 }
 
-const MAX_NODES: usize = 10_000;
+pub(super) const MAX_NODES: usize = 50_000;

@@ -12,10 +12,17 @@
 
 use std::{fmt, sync::Arc};
 
-use apache_avro::{Schema, schema::ResolvedSchema, types::Value};
+use apache_avro::{
+    Schema,
+    error::Details,
+    schema::{ResolvedSchema, SchemaKind},
+    types::Value,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::{Error, ErrorKind, Result};
+
+use inline::{MAX_NODES, Refused};
 
 mod codec;
 mod inline;
@@ -25,8 +32,8 @@ mod tests;
 
 /// A type that knows its Avro schema.
 ///
-/// The names of fields, and of nested structs where they differ, must be those of the schema; `serde(rename)` makes
-/// them so.
+/// The names of structs and of their fields must be those of the records in the schema (without the namespace);
+/// `serde(rename)` makes them so.
 ///
 /// ```
 /// use milena::serdes::avro::AvroRecord;
@@ -52,9 +59,9 @@ struct Prepared {
     text: String,
     /// With every reference replaced by what it names, unless `has_references`.
     schema: Schema,
-    /// The schema refers to itself, or would become too large without references.
+    /// The schema refers to itself.
     has_references: bool,
-    /// Some array's items take no bytes, so that its length is not bounded by the payload's.
+    /// Some array's items may take no bytes, so that its length is not bounded by the payload's.
     has_empty_items: bool,
     /// Equal for schemas whose bytes have the same layout and names.
     canonical: String,
@@ -80,9 +87,11 @@ impl AvroSchema {
         let schema = parsed.map_err(|error| bad_schema(text, error))?;
         let names = ResolvedSchema::new(&schema).map_err(|error| bad_schema(text, error))?;
         let canonical = schema.canonical_form();
-        let inlined = inline::inline(&schema, names.get_names());
-        let has_references = inlined.is_none();
-        let schema = inlined.unwrap_or(schema);
+        let (schema, has_references) = match inline::inline(&schema, names.get_names()) {
+            Ok(inlined) => (inlined, false),
+            Err(Refused::Recursive) => (schema, true),
+            Err(Refused::TooLarge) => return Err(too_large()),
+        };
         let has_empty_items = has_references || inline::has_empty_items(&schema);
         Ok(Self(Arc::new(Prepared { text: text.to_owned(), schema, has_references, has_empty_items, canonical })))
     }
@@ -148,6 +157,13 @@ fn parse_with_others(text: &str, others: &[&str]) -> Result<Schema, apache_avro:
 }
 
 #[cold]
+fn too_large() -> Error {
+    let text =
+        format!("the Avro schema is too large: written out without references it has more than {MAX_NODES} types");
+    Error::new(ErrorKind::Serialization, text)
+}
+
+#[cold]
 fn bad_schema(text: &str, error: apache_avro::Error) -> Error {
     let start: String = text.chars().take(100).collect();
     let error = shortened(&error);
@@ -156,7 +172,18 @@ fn bad_schema(text: &str, error: apache_avro::Error) -> Error {
 
 /// The crate's errors may repeat whole schemas and values.
 fn shortened(error: &apache_avro::Error) -> String {
-    let text = error.to_string();
+    let text = match error.details() {
+        // The reason stands behind the schema.
+        Details::DeserializeSchemaAware { value_type, value, schema } => {
+            let at =
+                schema.name().map_or_else(|| format!("{:?}", SchemaKind::from(schema)), |name| name.fullname(None));
+            return format!("a {value_type} cannot be read from {at}: {value}");
+        }
+        Details::SerializeRecordFieldWithSchema { field_name, error, record_schema } => {
+            return format!("field {field_name} of {}: {error}", record_schema.name.fullname(None));
+        }
+        _ => error.to_string(),
+    };
     match text.char_indices().nth(300) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text,

@@ -248,6 +248,13 @@ fn hostile_schemas_are_refused_on_a_small_stack() {
     });
     let doubling =
         format!(r#"{{"type": "record", "name": "Bomb", "fields": [{}]}}"#, doubling.collect::<Vec<_>>().join(","));
+    // Each holds the one before: flat as a text, a thousand levels deep as a value.
+    let chained = (0..1000).map(|n| {
+        let of = if n == 0 { r#""int""#.to_owned() } else { format!(r#""C{}""#, n - 1) };
+        format!(r#"{{"name": "f{n}", "type": {{"type": "record", "name": "C{n}", "fields": [{{"name": "a", "type": {of}}}]}}}}"#)
+    });
+    let chained = chained.collect::<Vec<_>>().join(",");
+    let chained = format!(r#"{{"type": "record", "name": "Chain", "fields": [{chained}]}}"#);
     let small = std::thread::Builder::new().stack_size(1024 * 1024);
     let checked = small.spawn(move || {
         for text in [nested(200_000), nested(101), records(34), "[".repeat(1_000_000)] {
@@ -256,7 +263,10 @@ fn hostile_schemas_are_refused_on_a_small_stack() {
         }
         AvroSchema::parse(&nested(100)).unwrap();
         AvroSchema::parse(&records(33)).unwrap();
-        assert!(AvroSchema::parse(&doubling).unwrap().0.has_references);
+        for text in [doubling, chained] {
+            let error = AvroSchema::parse(&text).unwrap_err();
+            assert!(error.to_string().contains("too large"), "{error}");
+        }
         for text in ["", "{", "null", "\"nothing\"", r#"{"type": "record"}"#, "\u{0}", "[[]]"] {
             assert_eq!(AvroSchema::parse(text).unwrap_err().kind(), ErrorKind::Serialization, "{text}");
         }

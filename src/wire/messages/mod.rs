@@ -26,14 +26,14 @@ pub use {
 
 /// What a table needs in scope.
 mod prelude {
-    pub(super) use std::{fmt, ops::RangeInclusive};
+    pub(super) use std::{fmt, ops::RangeInclusive, time::Duration};
 
     pub(super) use bytes::Bytes;
 
     pub(super) use crate::wire::{
         ApiKey, At, DecodeError, EncodeError, ErrorCode, Field, FieldSpec, Kind, Message, Nullable, Place, Reader,
         Records, Request, Size, Str, Uuid, Writer,
-        message::{body, default_of, empty, last_stable, message, since, structure, versions},
+        message::{body, default_of, empty, last_stable, message, since, structure, throttle_of, versions},
         varint,
     };
 
