@@ -39,6 +39,7 @@ pub(crate) struct Ready {
     /// What the broker offers.
     pub(crate) versions: Versions,
     /// After how long the broker wants to be shown the credentials again (KIP-368); `None` is never.
+    #[cfg_attr(not(test), expect(dead_code, reason = "re-authentication is an issue of its own"))]
     pub(crate) session_lifetime: Option<Duration>,
 }
 

@@ -212,12 +212,12 @@ mod tests {
             (&[SASL, ("sasl.mechanism", "GSSAPI")], &["sasl.mechanism=GSSAPI", "SCRAM-SHA-512"]),
             (&[SASL, ("sasl.mechanism", "PLAIN")], &["sasl.jaas.config is not set"]),
             (
-                &[sasl, ("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", SCRAM)],
+                &[SASL, ("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", SCRAM)],
                 &["needs PlainLoginModule", "`ScramLoginModule`"],
             ),
             (&[SASL, ("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", "hunter2")], &["not shown", "control flag"]),
             (
-                &[sasl, ("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", "a.PlainLoginModule required;")],
+                &[SASL, ("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", "a.PlainLoginModule required;")],
                 &["option `username`"],
             ),
         ];
