@@ -1,1 +1,475 @@
-//! Stub.
+//! A small Kafka in this process: brokers and a Schema Registry on real sockets, with their logs in memory.
+//!
+//! It serves first steps, tests and `cargo demo`; other clients can use it as well. It is the other end of the wire:
+//! it reads and writes with the crate `kafka-protocol` and has its own understanding of record batches, so that a
+//! mistake in milena's codec cannot cancel itself out.
+//!
+//! ```no_run
+//! # async fn example() -> milena::Result<()> {
+//! use milena::embedded::EmbeddedCluster;
+//!
+//! let cluster = EmbeddedCluster::builder().topic("orders", 6).with_registry().start().await?;
+//! println!("bootstrap.servers={}", cluster.bootstrap());
+//! cluster.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ```text
+//!   mod        the cluster and its builder              registry/  subjects, ids and versions over HTTP
+//!   server     sockets, frames, one task per connection
+//!   api/       one request each: what is asked, what is answered      guard   before anything is decoded
+//!   topics     topics, leaders, the memory of all logs                faults  what goes wrong on purpose
+//!   log        a partition's batches and offsets                      reply   frames around stored batches
+//!   producers  idempotence                              batch    61 bytes of header, and the checksum
+//! ```
+//!
+//! Rules this module keeps:
+//! - it shares no decision code with the client, and imports none of it;
+//! - no peer can make it panic or take unbounded memory: see the settings of [`Builder`];
+//! - what a broker keeps lives in [`Shared`], so that a killed broker comes back with its logs.
+//!
+//! Not served yet: groups, transactions, fetch sessions, SASL and TLS, replication (each partition has one replica).
+
+mod api;
+mod batch;
+mod faults;
+mod guard;
+mod log;
+mod producers;
+mod registry;
+mod reply;
+mod server;
+mod topics;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicI64},
+};
+
+pub use faults::{Api, Fault, FaultAction, FaultHandle, When};
+
+use self::{
+    faults::Faults,
+    registry::RegistryServer,
+    server::Server,
+    topics::{NewTopic, Topics},
+};
+use crate::{Error, ErrorKind, Result};
+
+/// A running cluster. Dropping it stops it without waiting; [`EmbeddedCluster::shutdown`] waits.
+#[derive(Debug)]
+pub struct EmbeddedCluster {
+    shared: Arc<Shared>,
+    /// By broker id; `None` while a broker is down.
+    servers: Mutex<Vec<Option<Server>>>,
+    registry: Option<RegistryServer>,
+}
+
+impl EmbeddedCluster {
+    /// A cluster of one broker on a free port of the loopback, without topics and without a registry.
+    pub fn builder() -> Builder {
+        Builder {
+            settings: Settings::default(),
+            listen: "127.0.0.1:0".to_owned(),
+            topics: Vec::new(),
+            registry: None,
+            registry_path: String::new(),
+        }
+    }
+
+    /// The addresses of all brokers, for `bootstrap.servers`.
+    pub fn bootstrap(&self) -> String {
+        let nodes = self.shared.nodes();
+        nodes.iter().map(Node::address).collect::<Vec<_>>().join(",")
+    }
+
+    /// The base URL of the registry; empty if the cluster was started without one.
+    pub fn registry_url(&self) -> String {
+        self.registry.as_ref().map(RegistryServer::url).unwrap_or_default()
+    }
+
+    /// Creates a topic.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if Kafka would not allow it or it exists.
+    pub fn create_topic(&self, name: &str, partitions: i32) -> Result<()> {
+        let new = NewTopic { name: name.to_owned(), partitions, max_message_bytes: None };
+        match self.shared.topics.create(new, false) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::new(ErrorKind::Config, format!("topic {name} cannot be created: {error}"))),
+        }
+    }
+
+    /// Makes something go wrong, see [`Fault`].
+    pub fn inject(&self, fault: Fault) -> FaultHandle {
+        self.shared.faults.inject(fault)
+    }
+
+    /// Removes all faults that have not happened yet.
+    pub fn clear_faults(&self) {
+        self.shared.faults.clear();
+    }
+
+    /// Kills a broker: its listener and all its connections are gone when this returns, its logs are kept.
+    ///
+    /// A broker that is down or unknown stays so.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the broker dies all the same.
+    pub async fn kill(&self, broker: i32) {
+        self.shared.set_alive(broker, false);
+        let server = self.server_slot(broker, |slot| slot.take());
+        if let Some(server) = server.flatten() {
+            server.stop().await;
+        }
+    }
+
+    /// Starts a killed broker again, on the same port and with its logs.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if there is no such broker, [`ErrorKind::Io`] if its port is taken.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the broker is up or down, nothing between.
+    pub async fn restart(&self, broker: i32) -> Result<()> {
+        let node = self.shared.nodes().into_iter().find(|node| node.id == broker);
+        let node = node.ok_or_else(|| Error::new(ErrorKind::Config, format!("there is no broker {broker}")))?;
+        if node.alive {
+            return Ok(());
+        }
+        let listener = bind(node.listen).await?;
+        let server = Server::start(self.shared.clone(), broker, listener);
+        self.server_slot(broker, |slot| *slot = Some(server));
+        self.shared.set_alive(broker, true);
+        Ok(())
+    }
+
+    /// Makes another broker the leader of a partition, in a new leader epoch.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the partition or the broker does not exist.
+    pub fn move_leader(&self, topic: &str, partition: i32, broker: i32) -> Result<()> {
+        let known = self.shared.topics.by_name(topic);
+        let known = known.as_ref().and_then(|topic| topic.partition(partition));
+        let exists = (0..self.shared.settings.brokers).contains(&broker);
+        let Some(found) = known.filter(|_| exists) else {
+            return Err(Error::new(ErrorKind::Config, format!("{topic}-{partition} cannot be led by broker {broker}")));
+        };
+        found.move_leader(broker);
+        Ok(())
+    }
+
+    /// Bytes of memory that the logs take, batches and what is remembered with them.
+    pub fn stored_bytes(&self) -> usize {
+        self.shared.topics.stored_bytes()
+    }
+
+    /// Stops everything and waits until no task is left. All records are gone.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: everything stops all the same.
+    pub async fn shutdown(self) {
+        let servers: Vec<Server> = self.servers().drain(..).flatten().collect();
+        for server in servers {
+            server.stop().await;
+        }
+        if let Some(registry) = self.registry {
+            registry.stop().await;
+        }
+    }
+
+    fn servers(&self) -> MutexGuard<'_, Vec<Option<Server>>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn server_slot<T>(&self, broker: i32, act: impl FnOnce(&mut Option<Server>) -> T) -> Option<T> {
+        let at = usize::try_from(broker).ok()?;
+        self.servers().get_mut(at).map(act)
+    }
+}
+
+/// What a cluster is to be like. Made by [`EmbeddedCluster::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `start`"]
+pub struct Builder {
+    settings: Settings,
+    listen: String,
+    topics: Vec<(String, i32)>,
+    registry: Option<String>,
+    registry_path: String,
+}
+
+impl Builder {
+    /// The number of brokers, each on a port of its own. Default: 1.
+    ///
+    /// Partitions have one replica each, their leaders are spread evenly, and a partition is gone while its leader is.
+    pub fn brokers(mut self, count: i32) -> Self {
+        self.settings.brokers = count;
+        self
+    }
+
+    /// Creates a topic at the start. May be called again for more.
+    pub fn topic(mut self, name: impl Into<String>, partitions: i32) -> Self {
+        self.topics.push((name.into(), partitions));
+        self
+    }
+
+    /// Where the first broker listens; further ones take the next ports. Port 0 picks free ones.
+    /// Default: `127.0.0.1:0`. Kafka's property: `listeners`.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen = address.into();
+        self
+    }
+
+    /// The host that clients are told to connect to. Default: the address listened at, or `localhost` for all
+    /// addresses. Kafka's property: `advertised.listeners`.
+    pub fn advertised_host(mut self, host: impl Into<String>) -> Self {
+        self.settings.advertised_host = Some(host.into());
+        self
+    }
+
+    /// Starts a Schema Registry as well, on a free port of the loopback. Default: none.
+    pub fn with_registry(self) -> Self {
+        self.registry_listen("127.0.0.1:0")
+    }
+
+    /// Starts a Schema Registry that listens here.
+    pub fn registry_listen(mut self, address: impl Into<String>) -> Self {
+        self.registry = Some(address.into());
+        self
+    }
+
+    /// The path that all of the registry's URLs begin with, such as `/registry`. Default: none.
+    pub fn registry_path(mut self, path: impl Into<String>) -> Self {
+        self.registry_path = path.into();
+        self
+    }
+
+    /// Creates a topic with so many partitions when a client asks for the metadata of one that does not exist.
+    /// Default: off. Kafka's properties: `auto.create.topics.enable`, `num.partitions`.
+    pub fn auto_create_topics(mut self, partitions: i32) -> Self {
+        self.settings.auto_create_topics = Some(partitions);
+        self.settings.default_partitions = partitions;
+        self
+    }
+
+    /// The largest batch in bytes that is accepted. Default: 1 MiB and 12 bytes, as Kafka's `message.max.bytes`.
+    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_message_bytes = bytes;
+        self
+    }
+
+    /// The largest request in bytes that is read; a connection that announces more is closed.
+    /// Default: 100 MiB, as Kafka's `socket.request.max.bytes`. Raising it raises what each connection can take.
+    pub fn max_request_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_request_bytes = bytes;
+        self
+    }
+
+    /// The most bytes of records in one answer to Fetch, unless its first batch is larger. Default: 55 MiB, as Kafka's
+    /// `fetch.max.bytes` of brokers. Answers take no memory: they refer to the logs.
+    pub fn max_fetch_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_fetch_bytes = bytes;
+        self
+    }
+
+    /// The memory in bytes that all logs together may take. Beyond it the oldest segment of the cluster is dropped,
+    /// and the log start offset of its partition moves. Default: 1 GiB. Kafka's nearest property, `retention.bytes`,
+    /// is for each partition.
+    pub fn retention_bytes(mut self, bytes: usize) -> Self {
+        self.settings.retention_bytes = bytes;
+        self
+    }
+
+    /// How much of a partition is dropped at once, in bytes; never more than a quarter of the retention.
+    /// Default: 16 MiB. Kafka's property: `log.segment.bytes`.
+    pub fn segment_bytes(mut self, bytes: usize) -> Self {
+        self.settings.segment_bytes = bytes;
+        self
+    }
+
+    /// How many connections a broker holds at once; more are closed at once. Default: 1000.
+    /// Kafka's property: `max.connections`.
+    pub fn max_connections(mut self, count: usize) -> Self {
+        self.settings.max_connections = count;
+        self
+    }
+
+    /// Refuses an idempotent producer that is not known and does not start at sequence 0, with
+    /// UNKNOWN_PRODUCER_ID, as brokers before Kafka 2.5 did. Default: off, any first sequence is accepted.
+    pub fn strict_producer_start(mut self, strict: bool) -> Self {
+        self.settings.strict_producer_start = strict;
+        self
+    }
+
+    /// Binds all sockets and starts serving.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if a setting, an address or a topic is not valid, [`ErrorKind::Io`] if an address cannot
+    /// be listened at.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future stops what was started.
+    pub async fn start(self) -> Result<EmbeddedCluster> {
+        let Self { settings, listen, topics, registry, registry_path } = self;
+        if !(1..=MAX_BROKERS).contains(&settings.brokers) {
+            let message = format!("a cluster has 1 to {MAX_BROKERS} brokers, not {}", settings.brokers);
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        let listeners = bind_all(&listen, settings.brokers).await?;
+        let shared = Arc::new(Shared::new(settings, &listeners));
+        let registry = match registry {
+            Some(address) => Some(RegistryServer::start(bind(resolve(&address).await?).await?, &registry_path)?),
+            None => None,
+        };
+        let servers =
+            (0..).zip(listeners).map(|(id, (listener, _))| Some(Server::start(shared.clone(), id, listener))).collect();
+        let cluster = EmbeddedCluster { shared, servers: Mutex::new(servers), registry };
+        for (name, partitions) in topics {
+            cluster.create_topic(&name, partitions)?;
+        }
+        Ok(cluster)
+    }
+}
+
+/// What all brokers of a cluster share: the logs outlive a killed broker.
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    cluster_id: String,
+    topics: Topics,
+    faults: Faults,
+    nodes: RwLock<Vec<Node>>,
+    next_producer_id: AtomicI64,
+}
+
+/// A broker as clients see it.
+#[derive(Debug, Clone)]
+struct Node {
+    id: i32,
+    host: String,
+    port: u16,
+    listen: SocketAddr,
+    alive: bool,
+}
+
+impl Shared {
+    fn new(settings: Settings, listeners: &[(tokio::net::TcpListener, SocketAddr)]) -> Self {
+        let nodes = (0..).zip(listeners).map(|(id, (_, listen))| Node {
+            id,
+            host: settings.advertised_host.clone().unwrap_or_else(|| reachable(*listen)),
+            port: listen.port(),
+            listen: *listen,
+            alive: true,
+        });
+        Self {
+            cluster_id: format!("embedded-{:013x}", fastrand::u64(..) >> 12),
+            topics: Topics::new(settings.brokers, settings.retention_bytes, settings.segment_bytes),
+            faults: Faults::default(),
+            nodes: RwLock::new(nodes.collect()),
+            // Not from 0, so that an id that a client never asked for stands out.
+            next_producer_id: AtomicI64::new(1000),
+            settings,
+        }
+    }
+
+    fn nodes(&self) -> Vec<Node> {
+        self.nodes.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn alive(&self) -> Vec<Node> {
+        self.nodes().into_iter().filter(|node| node.alive).collect()
+    }
+
+    /// The id of the broker that acts as controller: the first one alive.
+    fn controller(&self) -> i32 {
+        self.alive().first().map_or(-1, |node| node.id)
+    }
+
+    fn set_alive(&self, broker: i32, alive: bool) {
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        nodes.iter_mut().filter(|node| node.id == broker).for_each(|node| node.alive = alive);
+    }
+}
+
+impl Node {
+    fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// What the setters of [`Builder`] set.
+#[derive(Debug, Clone)]
+struct Settings {
+    brokers: i32,
+    advertised_host: Option<String>,
+    auto_create_topics: Option<i32>,
+    default_partitions: i32,
+    max_message_bytes: usize,
+    max_request_bytes: usize,
+    max_fetch_bytes: usize,
+    retention_bytes: usize,
+    segment_bytes: usize,
+    max_connections: usize,
+    strict_producer_start: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            brokers: 1,
+            advertised_host: None,
+            auto_create_topics: None,
+            default_partitions: 1,
+            max_message_bytes: (1 << 20) + 12,
+            max_request_bytes: 100 << 20,
+            max_fetch_bytes: 55 << 20,
+            retention_bytes: 1 << 30,
+            segment_bytes: 16 << 20,
+            max_connections: 1000,
+            strict_producer_start: false,
+        }
+    }
+}
+
+/// Binds a port for every broker, and says which.
+async fn bind_all(listen: &str, brokers: i32) -> Result<Vec<(tokio::net::TcpListener, SocketAddr)>> {
+    let first = resolve(listen).await?;
+    let mut listeners = Vec::new();
+    for index in 0..u16::try_from(brokers).unwrap_or(0) {
+        let port = if first.port() == 0 { 0 } else { first.port().saturating_add(index) };
+        let listener = bind(SocketAddr::new(first.ip(), port)).await?;
+        let bound = listener.local_addr().map_err(|error| unbound(first, error))?;
+        listeners.push((listener, bound));
+    }
+    Ok(listeners)
+}
+
+async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener> {
+    server::bind(address).await.map_err(|error| unbound(address, error))
+}
+
+fn unbound(address: SocketAddr, error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot listen at {address}: {error}")).with_source(error)
+}
+
+async fn resolve(address: &str) -> Result<SocketAddr> {
+    let found = tokio::net::lookup_host(address).await;
+    let invalid = || Error::new(ErrorKind::Config, format!("{address} is not an address to listen at"));
+    found.map_err(|error| invalid().with_source(error))?.next().ok_or_else(invalid)
+}
+
+/// How a client on the same machine reaches a listener.
+fn reachable(listen: SocketAddr) -> String {
+    if listen.ip().is_unspecified() { "localhost".to_owned() } else { listen.ip().to_string() }
+}
+
+const MAX_BROKERS: i32 = 100;

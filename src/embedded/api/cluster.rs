@@ -1,0 +1,100 @@
+//! Who is there: ApiVersions, DescribeCluster, FindCoordinator.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        ApiVersionsRequest, ApiVersionsResponse, BrokerId, DescribeClusterRequest, DescribeClusterResponse,
+        FindCoordinatorRequest, FindCoordinatorResponse, api_versions_response::ApiVersion,
+        describe_cluster_response::DescribeClusterBroker, find_coordinator_response::Coordinator,
+    },
+    protocol::StrBytes,
+};
+
+use super::{Call, SERVED, Serve};
+use crate::embedded::{
+    Node,
+    reply::{Body, Unencodable},
+};
+
+impl Serve for ApiVersionsRequest {
+    fn names(&self, _: &Call, _: &str) -> bool {
+        false
+    }
+
+    async fn serve(self, call: &Call) -> Result<Option<Body>, Unencodable> {
+        let keys = SERVED.iter().map(|(api, first, last)| {
+            ApiVersion::default().with_api_key(*api as i16).with_min_version(*first).with_max_version(*last)
+        });
+        let response = ApiVersionsResponse::default().with_error_code(call.forced_code()).with_api_keys(keys.collect());
+        call.encode(&response.with_throttle_time_ms(if call.version >= 1 { call.throttle_ms() } else { 0 }))
+    }
+}
+
+impl Serve for DescribeClusterRequest {
+    fn names(&self, _: &Call, _: &str) -> bool {
+        false
+    }
+
+    async fn serve(self, call: &Call) -> Result<Option<Body>, Unencodable> {
+        let brokers = call.shared.alive().into_iter().map(|node| {
+            DescribeClusterBroker::default()
+                .with_broker_id(BrokerId(node.id))
+                .with_host(StrBytes::from_string(node.host))
+                .with_port(node.port.into())
+        });
+        let response = DescribeClusterResponse::default()
+            .with_throttle_time_ms(call.throttle_ms())
+            .with_error_code(call.forced_code())
+            .with_cluster_id(StrBytes::from_string(call.shared.cluster_id.clone()))
+            .with_controller_id(BrokerId(call.shared.controller()));
+        call.encode(&response.with_brokers(brokers.collect()))
+    }
+}
+
+impl Serve for FindCoordinatorRequest {
+    fn names(&self, _: &Call, _: &str) -> bool {
+        false
+    }
+
+    async fn serve(self, call: &Call) -> Result<Option<Body>, Unencodable> {
+        let mut response = FindCoordinatorResponse::default();
+        if call.version >= 1 {
+            response.throttle_time_ms = call.throttle_ms();
+        }
+        if call.version >= 4 {
+            response.coordinators = self.coordinator_keys.into_iter().map(|key| call.coordinator(key)).collect(); // KIP-699
+            return call.encode(&response);
+        }
+        let found = call.coordinator(self.key);
+        let response = response
+            .with_error_code(found.error_code)
+            .with_node_id(found.node_id)
+            .with_host(found.host)
+            .with_port(found.port);
+        call.encode(&response)
+    }
+}
+
+impl Call {
+    /// The broker that coordinates a group or a transactional id: always the same one while all brokers live.
+    fn coordinator(&self, key: StrBytes) -> Coordinator {
+        let mut hash = DefaultHasher::new();
+        key.as_str().hash(&mut hash);
+        let alive = self.shared.alive();
+        let chosen = hash.finish().checked_rem(alive.len() as u64).and_then(|at| alive.into_iter().nth(at as usize));
+        let coordinator = Coordinator::default().with_key(key);
+        match (self.forced_code(), chosen) {
+            (0, Some(Node { id, host, port, .. })) => {
+                coordinator.with_node_id(BrokerId(id)).with_host(StrBytes::from_string(host)).with_port(port.into())
+            }
+            (0, None) => nowhere(coordinator, ResponseError::CoordinatorNotAvailable.code()),
+            (code, _) => nowhere(coordinator, code),
+        }
+    }
+}
+
+fn nowhere(coordinator: Coordinator, code: i16) -> Coordinator {
+    coordinator.with_error_code(code).with_node_id(BrokerId(-1)).with_port(-1)
+}

@@ -1,0 +1,248 @@
+//! From a request frame to what is sent back: which requests are served, and how each is run.
+//!
+//! Rules this file keeps:
+//! - no bytes reach `kafka-protocol` before [`guard`] has walked them;
+//! - only ApiVersions is answered in a version that is not served (KIP-511); anything else closes the connection, as
+//!   Kafka does;
+//! - a fault happens here, around the handler: handlers know only an error code to answer with, and a throttle time.
+
+mod cluster;
+mod fetch;
+mod offsets;
+mod produce;
+mod topics;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, DeleteTopicsRequest,
+        DescribeClusterRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
+        MetadataRequest, ProduceRequest, RequestHeader, api_versions_response::ApiVersion,
+    },
+    protocol::{Decodable, Encodable},
+};
+
+use super::{
+    Shared,
+    faults::{FaultAction, When},
+    guard,
+    reply::{Body, Unencodable},
+};
+
+/// What is to be done with a connection after a request.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Send this, then go on as told.
+    Reply(Vec<Bytes>, Then),
+    /// The request wants no answer.
+    Nothing,
+    /// Close the connection.
+    Close,
+    /// Keep the connection open and never answer on it again.
+    Silence,
+}
+
+/// How a connection goes on after a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    Continue,
+    /// Read nothing for so long (KIP-219).
+    Mute(Duration),
+    Close,
+    Silence,
+}
+
+/// A request at hand: who serves it, and what a fault wants the handler to answer.
+pub(super) struct Call {
+    shared: Arc<Shared>,
+    broker: i32,
+    version: i16,
+    /// Length of the frame, which stored batches keep in memory.
+    frame: usize,
+    forced: Option<Forced>,
+    throttle: Duration,
+}
+
+struct Forced {
+    code: i16,
+    topic: Option<String>,
+}
+
+impl Call {
+    /// The error code that a fault wants for this topic.
+    fn forced(&self, topic: &str) -> Option<i16> {
+        self.forced.as_ref().filter(|forced| forced.topic.as_deref().is_none_or(|name| name == topic)).map(|it| it.code)
+    }
+
+    /// The error code that a fault wants for the whole reply; 0 without one.
+    fn forced_code(&self) -> i16 {
+        self.forced.as_ref().map_or(0, |forced| forced.code)
+    }
+
+    fn throttle_ms(&self) -> i32 {
+        i32::try_from(self.throttle.as_millis()).unwrap_or(i32::MAX)
+    }
+
+    fn encode<M: Encodable>(&self, message: &M) -> Result<Option<Body>, Unencodable> {
+        Body::of(message, self.version).map(Some)
+    }
+}
+
+/// A request that the broker serves.
+trait Serve: Decodable + Send {
+    /// Whether the request is about this topic.
+    fn names(&self, call: &Call, topic: &str) -> bool;
+
+    /// Does what is asked and answers; `None` where the protocol wants no answer.
+    fn serve(self, call: &Call) -> impl Future<Output = Result<Option<Body>, Unencodable>> + Send;
+}
+
+/// Serves one frame (without its length) that came to `broker`.
+pub(super) async fn answer(shared: &Arc<Shared>, broker: i32, frame: Bytes) -> Outcome {
+    let Some((key, version, correlation_id)) = preamble(&frame) else { return Outcome::Close };
+    let Some((api, first, last)) = SERVED.iter().copied().find(|(api, ..)| *api as i16 == key) else {
+        tracing::debug!(key, version, "a request that is not served");
+        return Outcome::Close;
+    };
+    let served = (first.max(api.valid_versions().min)..=last).contains(&version);
+    if !served {
+        tracing::debug!(?api, version, "a version that is not served");
+        return if api == ApiKey::ApiVersions { unsupported_version(correlation_id) } else { Outcome::Close };
+    }
+    let mut body = frame.clone();
+    if RequestHeader::decode(&mut body, api.request_header_version(version)).is_err() {
+        return Outcome::Close;
+    }
+    if let Err(why) = guard::check(api, version, &body) {
+        tracing::warn!(?api, version, ?why, "a request that cannot be read");
+        return Outcome::Close;
+    }
+    let call =
+        Call { shared: shared.clone(), broker, version, frame: frame.len(), forced: None, throttle: Duration::ZERO };
+    let reply = Addressed { api, correlation_id, header_version: api.response_header_version(version) };
+    match api {
+        ApiKey::Produce => run::<ProduceRequest>(call, reply, body).await,
+        ApiKey::Fetch => run::<FetchRequest>(call, reply, body).await,
+        ApiKey::ListOffsets => run::<ListOffsetsRequest>(call, reply, body).await,
+        ApiKey::Metadata => run::<MetadataRequest>(call, reply, body).await,
+        ApiKey::FindCoordinator => run::<FindCoordinatorRequest>(call, reply, body).await,
+        ApiKey::ApiVersions => run::<ApiVersionsRequest>(call, reply, body).await,
+        ApiKey::CreateTopics => run::<CreateTopicsRequest>(call, reply, body).await,
+        ApiKey::DeleteTopics => run::<DeleteTopicsRequest>(call, reply, body).await,
+        ApiKey::InitProducerId => run::<InitProducerIdRequest>(call, reply, body).await,
+        ApiKey::DescribeCluster => run::<DescribeClusterRequest>(call, reply, body).await,
+        _ => Outcome::Close,
+    }
+}
+
+/// To which request a reply belongs.
+struct Addressed {
+    api: ApiKey,
+    correlation_id: i32,
+    header_version: i16,
+}
+
+async fn run<R: Serve>(mut call: Call, mut reply: Addressed, mut body: Bytes) -> Outcome {
+    let Ok(request) = R::decode(&mut body, call.version) else { return Outcome::Close };
+    let happening = call.shared.faults.happening(call.broker, reply.api as i16, |topic| request.names(&call, topic));
+    let mut action = None;
+    match happening.map(|happening| (happening.action, happening.topic)) {
+        Some((FaultAction::Disconnect(When::BeforeApplying), _)) => return Outcome::Close,
+        Some((FaultAction::Silence(When::BeforeApplying), _)) => return Outcome::Silence,
+        Some((FaultAction::Error(code), topic)) => call.forced = Some(Forced { code, topic }),
+        Some((FaultAction::Throttle(time), _)) => call.throttle = time,
+        Some((other, _)) => action = Some(other),
+        None => {}
+    }
+    let answer = request.serve(&call).await;
+    match &action {
+        Some(FaultAction::Disconnect(_)) => return Outcome::Close,
+        Some(FaultAction::Silence(_)) => return Outcome::Silence,
+        Some(FaultAction::Delay(time)) => tokio::time::sleep(*time).await,
+        Some(FaultAction::WrongCorrelationId) => reply.correlation_id = reply.correlation_id.wrapping_add(1000),
+        _ => {}
+    }
+    let frame = match answer {
+        Ok(Some(body)) => body.into_frame(reply.correlation_id, reply.header_version),
+        Ok(None) => return Outcome::Nothing,
+        Err(unencodable) => Err(unencodable),
+    };
+    let Ok(frame) = frame else {
+        tracing::error!(api = ?reply.api, version = call.version, "a reply that cannot be encoded");
+        return Outcome::Close;
+    };
+    let then = if call.throttle.is_zero() { Then::Continue } else { Then::Mute(call.throttle) };
+    match action {
+        Some(action) => spoil(frame, &action),
+        None => Outcome::Reply(frame, then),
+    }
+}
+
+/// Does to a reply what a fault wants.
+fn spoil(frame: Vec<Bytes>, action: &FaultAction) -> Outcome {
+    let mut bytes = frame.concat();
+    let then = match action {
+        FaultAction::CutReply(length) => {
+            bytes.truncate(*length);
+            Then::Close
+        }
+        FaultAction::Garbage(length) => {
+            bytes = (0..*length).map(|_| fastrand::u8(..)).collect();
+            Then::Close
+        }
+        FaultAction::ReplyLength(length) => {
+            bytes.splice(..4, length.to_be_bytes());
+            Then::Silence
+        }
+        FaultAction::CorruptBatch => {
+            // The last bytes are the end of the records, or of the empty tagged fields behind them.
+            if let Some(byte) = bytes.iter_mut().rev().find(|byte| **byte != 0) {
+                *byte ^= 0x10;
+            }
+            Then::Continue
+        }
+        _ => Then::Continue,
+    };
+    Outcome::Reply(vec![bytes.into()], then)
+}
+
+/// Key, version and correlation id, which stand first in every version of the header.
+fn preamble(frame: &[u8]) -> Option<(i16, i16, i32)> {
+    let bytes: [u8; 8] = *frame.first_chunk()?;
+    let [k0, k1, v0, v1, c0, c1, c2, c3] = bytes;
+    Some((i16::from_be_bytes([k0, k1]), i16::from_be_bytes([v0, v1]), i32::from_be_bytes([c0, c1, c2, c3])))
+}
+
+/// Answers ApiVersions of an unknown version: in version 0, naming the versions of ApiVersions alone (KIP-511).
+fn unsupported_version(correlation_id: i32) -> Outcome {
+    let (first, last) =
+        SERVED.iter().find(|(api, ..)| *api == ApiKey::ApiVersions).map_or((0, 0), |(_, first, last)| (*first, *last));
+    let own =
+        ApiVersion::default().with_api_key(ApiKey::ApiVersions as i16).with_min_version(first).with_max_version(last);
+    let response = ApiVersionsResponse::default()
+        .with_error_code(ResponseError::UnsupportedVersion.code())
+        .with_api_keys(vec![own]);
+    match Body::of(&response, 0).and_then(|body| body.into_frame(correlation_id, 0)) {
+        Ok(frame) => Outcome::Reply(frame, Then::Continue),
+        Err(Unencodable) => Outcome::Close,
+    }
+}
+
+/// What ApiVersions tells: each request with its first and last version.
+///
+/// Produce is told from 0 on, as Kafka 4 does although it refuses 0 to 2: older librdkafka looks for it (KAFKA-18659).
+const SERVED: &[(ApiKey, i16, i16)] = &[
+    (ApiKey::Produce, 0, 13),
+    (ApiKey::Fetch, 4, 17),
+    (ApiKey::ListOffsets, 1, 10),
+    (ApiKey::Metadata, 0, 13),
+    (ApiKey::FindCoordinator, 0, 6),
+    (ApiKey::ApiVersions, 0, 4),
+    (ApiKey::CreateTopics, 2, 7),
+    (ApiKey::DeleteTopics, 1, 6),
+    (ApiKey::InitProducerId, 0, 5),
+    (ApiKey::DescribeCluster, 0, 2),
+];

@@ -1,0 +1,71 @@
+//! ListOffsets: where a partition's log begins and ends, and what stands where at which time.
+
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        ListOffsetsRequest, ListOffsetsResponse,
+        list_offsets_request::ListOffsetsPartition,
+        list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
+    },
+};
+
+use super::{Call, Serve};
+use crate::embedded::reply::{Body, Unencodable};
+
+impl Serve for ListOffsetsRequest {
+    fn names(&self, _: &Call, topic: &str) -> bool {
+        self.topics.iter().any(|wanted| wanted.name.as_str() == topic)
+    }
+
+    async fn serve(self, call: &Call) -> Result<Option<Body>, Unencodable> {
+        let topics = self.topics.into_iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|wanted| call.list_partition(&topic.name, wanted)).collect();
+            ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions)
+        });
+        let response = ListOffsetsResponse::default().with_topics(topics.collect());
+        call.encode(&response.with_throttle_time_ms(if call.version >= 2 { call.throttle_ms() } else { 0 }))
+    }
+}
+
+impl Call {
+    fn list_partition(&self, topic: &str, wanted: &ListOffsetsPartition) -> ListOffsetsPartitionResponse {
+        let response = ListOffsetsPartitionResponse::default().with_partition_index(wanted.partition_index);
+        match self.find_offset(topic, wanted) {
+            Ok((offset, timestamp, epoch)) => response
+                .with_offset(offset)
+                .with_timestamp(timestamp)
+                .with_leader_epoch(if self.version >= 4 { epoch } else { -1 }),
+            Err(code) => response.with_error_code(code).with_offset(-1).with_timestamp(-1).with_leader_epoch(-1),
+        }
+    }
+
+    /// Offset, timestamp and leader epoch of what is asked for; −1 each where there is no such record.
+    fn find_offset(&self, topic: &str, wanted: &ListOffsetsPartition) -> Result<(i64, i64, i32), i16> {
+        if let Some(code) = self.forced(topic) {
+            return Err(code);
+        }
+        let topic = self.shared.topics.by_name(topic);
+        let partition = topic.as_ref().and_then(|topic| topic.partition(wanted.partition_index));
+        let partition = partition.ok_or(ResponseError::UnknownTopicOrPartition.code())?;
+        partition.check_leader(self.broker, wanted.current_leader_epoch).map_err(|error| error.code())?;
+        let log = partition.log();
+        let epoch = partition.leader_epoch();
+        let found = match wanted.timestamp {
+            EARLIEST | EARLIEST_LOCAL => Some((log.start_offset(), -1)),
+            LATEST => Some((log.end_offset(), -1)),
+            MAX_TIMESTAMP => log.newest_timestamp(),
+            // Nothing is tiered: no offset was ever moved away or is waiting to be.
+            LATEST_TIERED | EARLIEST_PENDING_UPLOAD => None,
+            timestamp if timestamp >= 0 => log.offset_at(timestamp),
+            _ => return Err(ResponseError::InvalidRequest.code()),
+        };
+        Ok(found.map_or((-1, -1, -1), |(offset, timestamp)| (offset, timestamp, epoch)))
+    }
+}
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3; // KIP-734
+const EARLIEST_LOCAL: i64 = -4; // KIP-405
+const LATEST_TIERED: i64 = -5; // KIP-1005
+const EARLIEST_PENDING_UPLOAD: i64 = -6; // KIP-1023

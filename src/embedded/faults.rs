@@ -1,0 +1,223 @@
+//! Faults on purpose: what a broker does wrong to the next requests of a kind.
+//!
+//! ```no_run
+//! # use milena::embedded::{Api, EmbeddedCluster, Fault, FaultAction, When};
+//! # async fn example(cluster: &EmbeddedCluster) {
+//! // The batch is appended, but the client never hears of it: it must send it again and get the first offset.
+//! let lost = cluster.inject(Fault::on(Api::Produce, FaultAction::Disconnect(When::AfterApplying)).topic("orders"));
+//! // … produce …
+//! lost.exhausted().await;
+//! # }
+//! ```
+//!
+//! Rules this file keeps:
+//! - the oldest fault that fits a request is the one that happens to it; no request suffers two;
+//! - a fault counts down when it happens, and its handle can wait for that, so that no test has to sleep;
+//! - without faults a request costs one atomic load here.
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+/// A kind of request, by Kafka's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum Api {
+    Produce = 0,
+    Fetch = 1,
+    ListOffsets = 2,
+    Metadata = 3,
+    FindCoordinator = 10,
+    ApiVersions = 18,
+    CreateTopics = 19,
+    DeleteTopics = 20,
+    InitProducerId = 22,
+    DescribeCluster = 60,
+}
+
+/// Whether the broker does what it was asked before the fault happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Nothing was done: the batch is not in the log.
+    BeforeApplying,
+    /// It was done, and only the answer is lost: the batch is in the log.
+    AfterApplying,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultAction {
+    /// The answer carries this error code, for the fault's topic or for every part of it, and nothing is done.
+    Error(i16),
+    /// The request is done and answered later by this much.
+    Delay(Duration),
+    /// The answer tells the client to hold back for this long, and the broker reads nothing from the connection
+    /// meanwhile (KIP-219).
+    Throttle(Duration),
+    /// The connection is closed.
+    Disconnect(When),
+    /// The connection stays open, and nothing is ever answered on it again.
+    Silence(When),
+    /// The answer belongs to another request, by its correlation id.
+    WrongCorrelationId,
+    /// Only so many bytes of the answer are sent, its length included; then the connection is closed.
+    CutReply(usize),
+    /// So many bytes that are no answer are sent; then the connection is closed.
+    Garbage(usize),
+    /// The answer announces this length, whatever it has; then the connection stays open in silence.
+    ReplyLength(i32),
+    /// In answers to Fetch, one bit of the last batch is wrong.
+    CorruptBatch,
+}
+
+/// A fault to inject: to which requests it happens, and what.
+#[derive(Debug, Clone)]
+#[must_use = "a fault does nothing until it is given to `EmbeddedCluster::inject`"]
+pub struct Fault {
+    api: Api,
+    action: FaultAction,
+    broker: Option<i32>,
+    topic: Option<String>,
+    skip: usize,
+    times: usize,
+}
+
+impl Fault {
+    /// `action` for the next request of this kind.
+    pub fn on(api: Api, action: FaultAction) -> Self {
+        Self { api, action, broker: None, topic: None, skip: 0, times: 1 }
+    }
+
+    /// Only at this broker. Default: at any.
+    pub fn broker(mut self, id: i32) -> Self {
+        self.broker = Some(id);
+        self
+    }
+
+    /// Only for requests that name this topic. Default: for all.
+    pub fn topic(mut self, name: impl Into<String>) -> Self {
+        self.topic = Some(name.into());
+        self
+    }
+
+    /// Lets so many fitting requests pass first. Default: 0.
+    pub fn skip(mut self, requests: usize) -> Self {
+        self.skip = requests;
+        self
+    }
+
+    /// Happens so many times. Default: 1.
+    pub fn times(mut self, times: usize) -> Self {
+        self.times = times;
+        self
+    }
+}
+
+/// Follows one injected fault. Dropping it changes nothing.
+#[derive(Debug, Clone)]
+pub struct FaultHandle {
+    left: watch::Receiver<usize>,
+}
+
+impl FaultHandle {
+    /// How many times the fault will still happen.
+    pub fn left(&self) -> usize {
+        *self.left.borrow()
+    }
+
+    /// Waits until the fault has happened as often as it was told to, or was removed.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing is lost when the future is dropped.
+    pub async fn exhausted(&self) {
+        let mut left = self.left.clone();
+        // An error means that the fault was removed.
+        let _ = left.wait_for(|left| *left == 0).await;
+    }
+}
+
+/// All faults of a cluster.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    armed: AtomicUsize,
+    list: Mutex<Vec<Armed>>,
+}
+
+#[derive(Debug)]
+struct Armed {
+    fault: Fault,
+    left: watch::Sender<usize>,
+}
+
+/// A fault that happens to the request at hand.
+#[derive(Debug, Clone)]
+pub(super) struct Happening {
+    pub(super) action: FaultAction,
+    pub(super) topic: Option<String>,
+}
+
+impl Faults {
+    pub(super) fn inject(&self, fault: Fault) -> FaultHandle {
+        let (sender, left) = watch::channel(fault.times);
+        if fault.times > 0 {
+            let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+            list.push(Armed { fault, left: sender });
+            self.armed.store(list.len(), Ordering::Release);
+        }
+        FaultHandle { left }
+    }
+
+    pub(super) fn clear(&self) {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.clear();
+        self.armed.store(0, Ordering::Release);
+    }
+
+    /// The fault that happens to this request, if any. `names` says whether the request names a topic.
+    pub(super) fn happening(&self, broker: i32, api: i16, names: impl Fn(&str) -> bool) -> Option<Happening> {
+        if self.armed.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        for at in 0..list.len() {
+            let armed = list.get_mut(at)?;
+            if !armed.fault.fits(broker, api, &names) {
+                continue;
+            }
+            if armed.fault.skip > 0 {
+                armed.fault.skip -= 1;
+                continue;
+            }
+            armed.fault.times -= 1;
+            let happening = Happening { action: armed.fault.action.clone(), topic: armed.fault.topic.clone() };
+            armed.left.send_replace(armed.fault.times);
+            if armed.fault.times == 0 {
+                list.remove(at);
+            }
+            self.armed.store(list.len(), Ordering::Release);
+            return Some(happening);
+        }
+        None
+    }
+}
+
+impl Fault {
+    fn fits(&self, broker: i32, api: i16, names: impl Fn(&str) -> bool) -> bool {
+        self.api as i16 == api && self.broker.is_none_or(|id| id == broker) && self.topic.as_deref().is_none_or(names)
+    }
+}
+
+impl fmt::Display for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

@@ -1,0 +1,212 @@
+//! A partition's log: batches in segments, the offsets they got, and who waits for more.
+//!
+//! Rules this file keeps:
+//! - offsets are given out here and nowhere else, without gaps;
+//! - what was appended never changes; retention takes whole segments from the front and moves the log start offset;
+//! - a reader that finds too little registers while it holds the lock, so that no append can slip in between.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Weak},
+};
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use tokio::sync::Notify;
+
+use super::{
+    batch::{BatchHeader, StoredBatch},
+    producers::{Producers, Verdict},
+};
+
+/// The log of one partition.
+#[derive(Debug)]
+pub(super) struct Log {
+    segments: VecDeque<Segment>,
+    start_offset: i64,
+    end_offset: i64,
+    segment_bytes: usize,
+    producers: Producers,
+    waiting: Vec<Weak<Notify>>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    base_offset: i64,
+    cost: usize,
+    batches: Vec<StoredBatch>,
+}
+
+/// A batch to append, and the circumstances it came in.
+pub(super) struct Append {
+    pub(super) header: BatchHeader,
+    pub(super) bytes: Bytes,
+    pub(super) leader_epoch: i32,
+    /// Length of the request that held the batch.
+    pub(super) frame: usize,
+    /// Whether an unknown producer must start at sequence 0.
+    pub(super) strict_start: bool,
+}
+
+/// Where a batch stands now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Appended {
+    pub(super) base_offset: i64,
+    /// The timestamp of the first append, where this one repeats it; else −1.
+    pub(super) timestamp: i64,
+    /// Bytes of memory that the batch took; 0 if nothing was appended.
+    pub(super) cost: usize,
+    /// The base offset of the segment that this batch opened.
+    pub(super) opened: Option<i64>,
+}
+
+/// What a reader got.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) pieces: Vec<Bytes>,
+    pub(super) bytes: usize,
+}
+
+impl Log {
+    pub(super) fn new(segment_bytes: usize) -> Self {
+        Self {
+            segments: VecDeque::new(),
+            start_offset: 0,
+            end_offset: 0,
+            segment_bytes,
+            producers: Producers::default(),
+            waiting: Vec::new(),
+        }
+    }
+
+    pub(super) fn start_offset(&self) -> i64 {
+        self.start_offset
+    }
+
+    /// One past the last record. With one replica this is the high watermark and the last stable offset too.
+    pub(super) fn end_offset(&self) -> i64 {
+        self.end_offset
+    }
+
+    /// Appends a batch, or answers a repeated one with what it got the first time.
+    pub(super) fn append(&mut self, append: Append) -> Result<Appended, ResponseError> {
+        match self.producers.judge(&append.header, append.strict_start) {
+            Verdict::Refuse(error) => return Err(error),
+            Verdict::Duplicate { base_offset, timestamp } => {
+                return Ok(Appended { base_offset, timestamp, cost: 0, opened: None });
+            }
+            Verdict::Append => {}
+        }
+        let base_offset = self.end_offset;
+        let Append { header, bytes, leader_epoch, frame, .. } = append;
+        self.producers.remember(&header, base_offset);
+        self.end_offset += i64::from(header.record_count);
+        let cost = header.size + BATCH_OVERHEAD;
+        let opened = self.place(StoredBatch::new(header, bytes, base_offset, leader_epoch, frame), cost);
+        self.wake();
+        Ok(Appended { base_offset, timestamp: -1, cost, opened })
+    }
+
+    fn place(&mut self, batch: StoredBatch, cost: usize) -> Option<i64> {
+        match self.segments.back_mut() {
+            Some(segment) if segment.cost + cost <= self.segment_bytes => {
+                segment.cost += cost;
+                segment.batches.push(batch);
+                None
+            }
+            _ => {
+                let base_offset = batch.base_offset;
+                self.segments.push_back(Segment { base_offset, cost, batches: vec![batch] });
+                Some(base_offset)
+            }
+        }
+    }
+
+    /// Reads whole batches from `offset` on: as many as fit in `max_bytes`, and the first one in any case if
+    /// `first_whole`.
+    pub(super) fn read(&self, offset: i64, max_bytes: usize, first_whole: bool) -> Result<Read, ResponseError> {
+        if offset < self.start_offset || offset > self.end_offset {
+            return Err(ResponseError::OffsetOutOfRange);
+        }
+        let mut read = Read::default();
+        for batch in self.batches_from(offset) {
+            let first = first_whole && read.bytes == 0;
+            if !first && read.bytes + batch.size() > max_bytes {
+                break;
+            }
+            read.bytes += batch.size();
+            read.pieces.extend(batch.pieces());
+        }
+        Ok(read)
+    }
+
+    /// The batches from the one that holds `offset` on.
+    fn batches_from(&self, offset: i64) -> impl Iterator<Item = &StoredBatch> {
+        let segment = self.segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1);
+        self.segments.range(segment.min(self.segments.len())..).flat_map(move |segment| {
+            let skipped = segment.batches.partition_point(|batch| batch.last_offset() < offset);
+            segment.batches.iter().skip(skipped)
+        })
+    }
+
+    /// Offset and timestamp of the first record at or after `timestamp`.
+    ///
+    /// In a compressed batch, which is not opened here, that is its first record.
+    pub(super) fn offset_at(&self, timestamp: i64) -> Option<(i64, i64)> {
+        let mut batches = self.segments.iter().flat_map(|segment| &segment.batches);
+        let batch = batches.find(|batch| batch.header.max_timestamp >= timestamp)?;
+        let whole = (batch.base_offset, batch.header.base_timestamp);
+        let Some(records) = batch.timestamps() else { return Some(whole) };
+        Some(records.into_iter().find(|(_, at)| *at >= timestamp).unwrap_or(whole))
+    }
+
+    /// Offset and timestamp of the record with the greatest timestamp (KIP-734).
+    ///
+    /// In a compressed batch, which is not opened here, that is its last record.
+    pub(super) fn newest_timestamp(&self) -> Option<(i64, i64)> {
+        let batches = self.segments.iter().flat_map(|segment| &segment.batches);
+        let newest = batches.map(|batch| batch.header.max_timestamp).max()?;
+        let mut batches = self.segments.iter().flat_map(|segment| &segment.batches);
+        let batch = batches.find(|batch| batch.header.max_timestamp == newest)?;
+        let records = batch.timestamps().unwrap_or_default();
+        Some(records.into_iter().find(|(_, at)| *at == newest).unwrap_or((batch.last_offset(), newest)))
+    }
+
+    /// Wakes `reader` at the next append. Call it under the lock that the read was made under.
+    pub(super) fn wait(&mut self, reader: &Arc<Notify>) {
+        self.waiting.retain(|known| known.strong_count() > 0 && !std::ptr::eq(known.as_ptr(), Arc::as_ptr(reader)));
+        self.waiting.push(Arc::downgrade(reader));
+    }
+
+    /// Wakes all who wait: there is more to read, or the partition has moved or gone.
+    pub(super) fn wake(&mut self) {
+        for reader in self.waiting.drain(..) {
+            if let Some(reader) = reader.upgrade() {
+                reader.notify_one();
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_waiting(&self) -> bool {
+        self.waiting.iter().any(|reader| reader.strong_count() > 0)
+    }
+
+    /// Drops the segment that starts at `base_offset`, if it is still the oldest; says how much memory that freed.
+    pub(super) fn drop_segment(&mut self, base_offset: i64) -> usize {
+        if self.segments.front().is_none_or(|oldest| oldest.base_offset != base_offset) {
+            return 0;
+        }
+        let freed = self.segments.pop_front().map_or(0, |segment| segment.cost);
+        self.start_offset = self.segments.front().map_or(self.end_offset, |segment| segment.base_offset);
+        freed
+    }
+
+    /// Bytes of memory that the log holds.
+    pub(super) fn cost(&self) -> usize {
+        self.segments.iter().map(|segment| segment.cost).sum()
+    }
+}
+
+/// What a batch costs beside its bytes: its entry here, two reference counts, its producer's memory of it.
+const BATCH_OVERHEAD: usize = 256;
