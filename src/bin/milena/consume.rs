@@ -20,7 +20,7 @@ use milena::{
 
 use crate::{
     failure::Failure,
-    options::{Options, connect, separator, with_bootstrap},
+    options::{Options, connect, partitions, separator, with_bootstrap},
     signal::Ending,
 };
 
@@ -99,7 +99,7 @@ impl Consume {
     }
 
     async fn partitions(&self, kafka: &Kafka) -> Result<Vec<(TopicPartition, StartFrom)>, Failure> {
-        let count = kafka.admin().topic(&self.topic).await?.leaders.len();
+        let count = partitions(kafka, &self.topic).await?;
         let starts = match self.offset {
             From::Beginning => vec![StartFrom::Beginning; count],
             From::End => vec![StartFrom::End; count],
@@ -196,7 +196,12 @@ mod tests {
 
     #[test]
     fn the_start_is_a_word_or_an_offset() {
-        let table = [("beginning", Ok(From::Beginning)), ("end", Ok(From::End)), ("0", Ok(From::At(0))), ("17", Ok(From::At(17)))];
+        let table = [
+            ("beginning", Ok(From::Beginning)),
+            ("end", Ok(From::End)),
+            ("0", Ok(From::At(0))),
+            ("17", Ok(From::At(17))),
+        ];
         for (text, expected) in table {
             assert_eq!(text.parse::<From>(), expected);
         }

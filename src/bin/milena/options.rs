@@ -1,13 +1,9 @@
 //! The options that every command has, and the clients they make.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use milena::{
-    Kafka,
-    properties::Properties,
-    registry::Registry,
-};
+use milena::{Kafka, properties::Properties, registry::Registry};
 
 use crate::failure::{Failure, say};
 
@@ -50,7 +46,12 @@ pub(crate) fn with_bootstrap(properties: Properties, bootstrap: Option<&str>) ->
 
 /// A client for the cluster that the properties name.
 pub(crate) async fn connect(properties: &Properties) -> Result<Kafka, Failure> {
-    Ok(Kafka::builder().properties(properties)?.connect().await?)
+    Ok(Kafka::builder().properties(properties).connect().await?)
+}
+
+/// How many partitions the topic has. Not waited for as long as the library does: a person sits in front of it.
+pub(crate) async fn partitions(kafka: &Kafka, topic: &str) -> Result<usize, Failure> {
+    Ok(kafka.admin().timeout(TOPIC_TIMEOUT).topic(topic).await?.leaders.len())
 }
 
 /// A separator of keys and values as typed: `\t`, `\n`, `\0` and `\\` stand for what they stand for elsewhere.
@@ -84,7 +85,9 @@ pub(crate) fn registry(properties: &Properties, url: Option<&str>) -> Result<Reg
     let settings = properties.registry()?;
     let urls = url.map_or_else(|| settings.urls.join(","), str::to_owned);
     if urls.is_empty() {
-        return Err(Failure::Usage("no registry is named: --registry URL, or the property schema.registry.url".to_owned()));
+        return Err(Failure::Usage(
+            "no registry is named: --registry URL, or the property schema.registry.url".to_owned(),
+        ));
     }
     let mut builder = Registry::builder(urls);
     if let Some((user, password)) = settings.user_info.as_ref().and_then(|text| text.expose().split_once(':')) {
@@ -92,3 +95,6 @@ pub(crate) fn registry(properties: &Properties, url: Option<&str>) -> Result<Reg
     }
     Ok(builder.build()?)
 }
+
+/// How long an unknown topic is asked for.
+const TOPIC_TIMEOUT: Duration = Duration::from_secs(10);

@@ -11,8 +11,10 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use clap::Args;
 use milena::{
-    Record,
+    Kafka, Record,
+    admin::NewTopic,
     producer::{Delivery, Producer},
+    wire::ErrorCode,
 };
 use tokio::{
     sync::mpsc::{self, OwnedPermit},
@@ -22,7 +24,7 @@ use tokio::{
 use crate::{
     failure::{Failure, chain, say},
     lines::{self, Line, Lines},
-    options::{Options, connect, separator, with_bootstrap},
+    options::{Options, connect, partitions, separator, with_bootstrap},
     signal::Ending,
 };
 
@@ -71,9 +73,24 @@ impl Produce {
 
     async fn start(&self, properties: &milena::properties::Properties) -> Result<Tally, Failure> {
         let kafka = connect(properties).await?;
-        // An unknown topic is one error now instead of one per line.
-        kafka.admin().topic(&self.topic).await?;
+        self.make_topic(&kafka).await?;
         Ok(Tally::start(kafka.producer().build().await?))
+    }
+
+    /// As other producers' tools, this one makes a topic that is not there, with the broker's defaults; and says so.
+    async fn make_topic(&self, kafka: &Kafka) -> Result<(), Failure> {
+        match kafka.admin().create_topic(NewTopic::new(self.topic.as_str(), -1, -1)).await {
+            Ok(()) => say(&format!("note: topic {} was not there; it has been made", self.topic)),
+            Err(error) if error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS) => {}
+            // Whoever may not make topics can still write to one. An unknown topic is one error now, not one per line.
+            Err(error) if error.code() == Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED)
+                || error.code() == Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED) =>
+            {
+                partitions(kafka, &self.topic).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 }
 
@@ -103,7 +120,10 @@ impl Input {
                 () = ending.asked() => return Ok(()),
             };
             more = chunk.is_some();
-            let found = chunk.map_or_else(|| Ok(lines.rest().into_iter().collect()), |chunk| chunk.map(|chunk| lines.split(chunk)))?;
+            let found = match chunk {
+                Some(chunk) => lines.split(chunk?),
+                None => lines.rest().into_iter().collect(),
+            };
             for line in found {
                 let Some(room) = self.room(ending).await else { return Ok(()) };
                 if self.send(line, limit, room, ending).await.is_break() {

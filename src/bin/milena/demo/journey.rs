@@ -34,7 +34,12 @@ pub(crate) struct Journey {
 
 impl Journey {
     /// The consumer begins where the partitions end now: what the topic held before is not looked at.
-    pub(crate) async fn prepare(kafka: &Kafka, registry: &Registry, topic: String, plan: Plan) -> Result<Self, Failure> {
+    pub(crate) async fn prepare(
+        kafka: &Kafka,
+        registry: &Registry,
+        topic: String,
+        plan: Plan,
+    ) -> Result<Self, Failure> {
         let avro = registry.avro::<VqeResult>();
         let ends = kafka.admin().offsets(&topic, OffsetSpec::Latest).await?;
         let partitions = ends.len();

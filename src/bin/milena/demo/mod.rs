@@ -80,9 +80,9 @@ impl Demo {
         }
         let servers = if own_cluster { None } else { Some(Servers::start()?) };
         let properties = match &servers {
-            Some(servers) => {
-                properties.set("bootstrap.servers", servers.bootstrap()).set("schema.registry.url", servers.registry_url())
-            }
+            Some(servers) => properties
+                .set("bootstrap.servers", servers.bootstrap())
+                .set("schema.registry.url", servers.registry_url()),
             None => with_bootstrap(properties, self.bootstrap.as_deref())?,
         };
         let runtime = Builder::new_multi_thread().enable_all().thread_name("milena").build()?;

@@ -1,6 +1,9 @@
 //! What the demo says at its end: a short table for people, and a line of JSON for programs.
 
-use std::{io::{self, Write}, time::Duration};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -75,31 +78,65 @@ impl Outcome {
     }
 
     fn rows(&self) -> Vec<(&'static str, String)> {
-        let Counts { records, acked, consumed, lost, duplicated, reordered, unequal, wire_bytes, raw_bytes } = self.counts;
+        let Counts { records, acked, consumed, lost, duplicated, reordered, unequal, wire_bytes, raw_bytes } =
+            self.counts;
         let seconds = self.wall.as_secs_f64();
         let rate = (consumed as f64 / seconds.max(1e-9)) as u64;
         let percent = wire_bytes as f64 * 100.0 / (raw_bytes as f64).max(1.0);
         let mut rows = vec![
-            ("records", format!("{} in {seconds:.2} s: {} records/s, produced and consumed at once", grouped(records), grouped(rate))),
+            (
+                "records",
+                format!(
+                    "{} in {seconds:.2} s: {} records/s, produced and consumed at once",
+                    grouped(records),
+                    grouped(rate)
+                ),
+            ),
             ("topic", format!("{}: {} partitions, {} keys", self.topic, self.partitions, grouped(self.keys))),
-            ("bytes", format!("{:.1} MB before, {:.1} MB after {} ({percent:.0} %)", mega(raw_bytes), mega(wire_bytes), self.codec)),
+            (
+                "bytes",
+                format!(
+                    "{:.1} MB before, {:.1} MB after {} ({percent:.0} %)",
+                    mega(raw_bytes),
+                    mega(wire_bytes),
+                    self.codec
+                ),
+            ),
         ];
         rows.extend(self.cpu.map(|cpu| {
             let per_record = cpu.client.as_secs_f64() * 1e6 / (records as f64).max(1.0);
-            ("client CPU", format!("{per_record:.2} \u{b5}s per record: generate, serialize, produce, consume, deserialize, compare"))
+            (
+                "client CPU",
+                format!(
+                    "{per_record:.2} \u{b5}s per record: generate, serialize, produce, consume, deserialize, compare"
+                ),
+            )
         }));
         if let Some(cpu) = self.cpu.filter(|_| self.embedded) {
             let used = cpu.embedded.as_secs_f64();
-            rows.push(("", format!("the embedded broker and registry, in this process, used another {used:.2} s, not counted above")));
+            rows.push((
+                "",
+                format!(
+                    "the embedded broker and registry, in this process, used another {used:.2} s, not counted above"
+                ),
+            ));
         }
         let verdict = if self.is_good() { "all held" } else { "FAILED" };
-        rows.push(("checked", format!("{verdict}: {} acknowledged, {} consumed; {lost} lost, {duplicated} duplicated,", grouped(acked), grouped(consumed))));
+        rows.push((
+            "checked",
+            format!(
+                "{verdict}: {} acknowledged, {} consumed; {lost} lost, {duplicated} duplicated,",
+                grouped(acked),
+                grouped(consumed)
+            ),
+        ));
         rows.push(("", format!("{reordered} out of the order of their key, {unequal} unequal to what was sent")));
         rows
     }
 
     fn json(&self) -> Json {
-        let Counts { records, acked, consumed, lost, duplicated, reordered, unequal, wire_bytes, raw_bytes } = self.counts;
+        let Counts { records, acked, consumed, lost, duplicated, reordered, unequal, wire_bytes, raw_bytes } =
+            self.counts;
         let wall_s = rounded(self.wall);
         let cpu_s = self.cpu.map(|cpu| rounded(cpu.client));
         Json { records, acked, consumed, lost, duplicated, reordered, unequal, wall_s, cpu_s, wire_bytes, raw_bytes }
