@@ -83,8 +83,9 @@ impl Produce {
             Ok(()) => say(&format!("note: topic {} was not there; it has been made", self.topic)),
             Err(error) if error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS) => {}
             // Whoever may not make topics can still write to one. An unknown topic is one error now, not one per line.
-            Err(error) if error.code() == Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED)
-                || error.code() == Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED) =>
+            Err(error)
+                if error.code() == Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED)
+                    || error.code() == Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED) =>
             {
                 partitions(kafka, &self.topic).await?;
             }
