@@ -16,6 +16,7 @@ use milena::{
     Kafka, Offset, TopicPartition,
     admin::OffsetSpec,
     consumer::{Batch, Consumer, Ends, StartFrom},
+    properties::Properties,
 };
 
 use crate::{
@@ -85,7 +86,7 @@ impl Consume {
         let mut lines = Lines::new(self.key_separator.as_deref(), self.count);
         let read = async {
             let kafka = connect(&properties).await?;
-            let mut consumer = kafka.consumer().assign(self.partitions(&kafka).await?).await?;
+            let mut consumer = kafka.consumer().assign(self.partitions(&kafka, &properties).await?).await?;
             let ends = if self.exit { Some(consumer.ends().await?) } else { None };
             copy(&mut consumer, ends.as_ref(), &mut lines).await
         };
@@ -98,8 +99,12 @@ impl Consume {
         done.and(flushed)
     }
 
-    async fn partitions(&self, kafka: &Kafka) -> Result<Vec<(TopicPartition, StartFrom)>, Failure> {
-        let count = partitions(kafka, &self.topic).await?;
+    async fn partitions(
+        &self,
+        kafka: &Kafka,
+        properties: &Properties,
+    ) -> Result<Vec<(TopicPartition, StartFrom)>, Failure> {
+        let count = partitions(kafka, properties, &self.topic).await?;
         let starts = match self.offset {
             From::Beginning => vec![StartFrom::Beginning; count],
             From::End => vec![StartFrom::End; count],

@@ -49,9 +49,11 @@ pub(crate) async fn connect(properties: &Properties) -> Result<Kafka, Failure> {
     Ok(Kafka::builder().properties(properties).connect().await?)
 }
 
-/// How many partitions the topic has. Not waited for as long as the library does: a person sits in front of it.
-pub(crate) async fn partitions(kafka: &Kafka, topic: &str) -> Result<usize, Failure> {
-    Ok(kafka.admin().timeout(TOPIC_TIMEOUT).topic(topic).await?.leaders.len())
+/// How many partitions the topic has. An unknown one is waited for, but not as long as the library would: a person
+/// sits in front of it.
+pub(crate) async fn partitions(kafka: &Kafka, properties: &Properties, topic: &str) -> Result<usize, Failure> {
+    let patience = properties.client()?.default_api_timeout.min(TOPIC_TIMEOUT);
+    Ok(kafka.admin().timeout(patience).topic(topic).await?.leaders.len())
 }
 
 /// A separator of keys and values as typed: `\t`, `\n`, `\0` and `\\` stand for what they stand for elsewhere.

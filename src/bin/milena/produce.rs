@@ -14,6 +14,7 @@ use milena::{
     Kafka, Record,
     admin::NewTopic,
     producer::{Delivery, Producer},
+    properties::Properties,
     wire::ErrorCode,
 };
 use tokio::{
@@ -71,14 +72,14 @@ impl Produce {
         if read.is_err() || counts.failed > 0 { Err(Failure::Reported) } else { Ok(()) }
     }
 
-    async fn start(&self, properties: &milena::properties::Properties) -> Result<Tally, Failure> {
+    async fn start(&self, properties: &Properties) -> Result<Tally, Failure> {
         let kafka = connect(properties).await?;
-        self.make_topic(&kafka).await?;
+        self.make_topic(&kafka, properties).await?;
         Ok(Tally::start(kafka.producer().build().await?))
     }
 
     /// As other producers' tools, this one makes a topic that is not there, with the broker's defaults; and says so.
-    async fn make_topic(&self, kafka: &Kafka) -> Result<(), Failure> {
+    async fn make_topic(&self, kafka: &Kafka, properties: &Properties) -> Result<(), Failure> {
         match kafka.admin().create_topic(NewTopic::new(self.topic.as_str(), -1, -1)).await {
             Ok(()) => say(&format!("note: topic {} was not there; it has been made", self.topic)),
             Err(error) if error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS) => {}
@@ -87,7 +88,7 @@ impl Produce {
                 if error.code() == Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED)
                     || error.code() == Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED) =>
             {
-                partitions(kafka, &self.topic).await?;
+                partitions(kafka, properties, &self.topic).await?;
             }
             Err(error) => return Err(error.into()),
         }
