@@ -27,8 +27,6 @@ mod batch;
 mod builder;
 mod driver;
 mod exchange;
-#[cfg(all(test, feature = "embedded"))]
-mod tests;
 
 pub use crate::{machine::fetch::StartFrom, properties::OffsetReset};
 pub use batch::{Batch, Field, Record, Records, Typed};
