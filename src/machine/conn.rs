@@ -171,7 +171,7 @@ mod tests {
         let start = test_clock();
         let mut conn = Conn::new(1000);
         for (id, name) in names {
-            conn.handle_request(start, *id, 30 * SECOND, name);
+            conn.handle_request(start, *id, 30 * SECOND, *name);
         }
         (conn, start)
     }

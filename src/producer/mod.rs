@@ -36,8 +36,6 @@ mod metrics;
 mod record;
 mod sender;
 mod settle;
-#[cfg(test)]
-mod tests;
 
 pub use builder::{Acks, ProducerBuilder};
 pub use delivery::{Delivery, RecordAck};

@@ -24,7 +24,7 @@
 //! - unknown tagged fields are skipped within their bounds;
 //! - `Debug` prints no field whose rule says `secret`.
 
-use std::{fmt, ops::RangeInclusive};
+use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use super::{ApiKey, At, DecodeError, EncodeError, Field, Reader, Writer};
 
@@ -38,6 +38,11 @@ pub trait Message: Field + Default + Clone + fmt::Debug + PartialEq {
     const FLEXIBLE_FROM: i16;
     /// The table.
     const FIELDS: &'static [FieldSpec] = Self::KIND.fields();
+
+    /// How long the answer asks the client to hold back (KIP-219); zero in requests and in answers that never ask.
+    fn throttle(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// How many bytes the body takes in `version`.
     fn size(&self, version: i16) -> usize {
@@ -75,6 +80,11 @@ pub trait Request: Message {
     type Response: Message;
     /// The versions that may be negotiated: all that Kafka calls stable.
     const STABLE: RangeInclusive<i16>;
+
+    /// How long `response` asks the client to hold back (KIP-219).
+    fn throttle_time(response: &Self::Response) -> Duration {
+        response.throttle()
+    }
 
     /// The version of the header before the request. Version 2 has tagged fields.
     fn request_header_version(version: i16) -> i16 {
@@ -235,7 +245,7 @@ macro_rules! message {
         $($rest:tt)*
     ) => {
         structure! { $(#[$doc])* $name { $($fields)* } }
-        body! { $name, $versions, $flexible }
+        body! { $name, $versions, $flexible, $($fields)* }
         impl Request for $name {
             const API: ApiKey = ApiKey::$api;
             type Response = $response;
@@ -254,7 +264,7 @@ macro_rules! message {
         $($rest:tt)*
     ) => {
         structure! { $(#[$doc])* $name { $($fields)* } }
-        body! { $name, $versions, $flexible }
+        body! { $name, $versions, $flexible, $($fields)* }
         message! { $($rest)* }
     };
     ($(#[$doc:meta])* struct $name:ident { $($fields:tt)* } $($rest:tt)*) => {
@@ -275,13 +285,28 @@ macro_rules! last_stable {
 
 /// What makes a structure a message.
 macro_rules! body {
-    ($name:ident, $versions:expr, $flexible:tt) => {
+    (
+        $name:ident, $versions:expr, $flexible:tt,
+        $( $(#[$about:meta])* $field:ident: $type:ty $(= $default:expr)? => $rule:expr, )*
+    ) => {
         impl Message for $name {
             const NAME: &'static str = stringify!($name);
             const VERSIONS: RangeInclusive<i16> = $versions;
             const FLEXIBLE_FROM: i16 = $flexible;
+
+            $( throttle_of! { $field } )*
         }
     };
+}
+
+/// A message with this field says how long to hold back; other fields have no part in it.
+macro_rules! throttle_of {
+    (throttle_time_ms) => {
+        fn throttle(&self) -> Duration {
+            Duration::from_millis(self.throttle_time_ms.try_into().unwrap_or(0))
+        }
+    };
+    ($other:ident) => {};
 }
 
 /// A field's default: what the table says, or the type's own.

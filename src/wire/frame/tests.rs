@@ -1,5 +1,7 @@
 //! Frames as they lie on the wire.
 
+use std::time::Duration;
+
 use super::*;
 use crate::{
     error::{Error, ErrorKind},
@@ -162,4 +164,13 @@ fn secrets_are_not_printed() {
     let request = SaslAuthenticateRequest { auth_bytes: Bytes::from_static(b"\0alice\0hunter2") };
     let printed = format!("{request:?}");
     assert!(!printed.contains("hunter2") && !printed.contains("alice"), "{printed}");
+}
+
+#[test]
+fn p18_an_answer_says_how_long_to_hold_back() {
+    let response = ProduceResponse { throttle_time_ms: 250, ..Default::default() };
+    assert_eq!(ProduceRequest::throttle_time(&response), Duration::from_millis(250));
+    let response = ProduceResponse { throttle_time_ms: -1, ..Default::default() };
+    assert_eq!(ProduceRequest::throttle_time(&response), Duration::ZERO);
+    assert_eq!(SaslHandshakeRequest::throttle_time(&SaslHandshakeResponse::default()), Duration::ZERO);
 }

@@ -26,7 +26,7 @@ pub use {
 
 /// What a table needs in scope.
 mod prelude {
-    pub(super) use std::{fmt, ops::RangeInclusive};
+    pub(super) use std::{fmt, ops::RangeInclusive, time::Duration};
 
     pub(super) use bytes::Bytes;
 

@@ -28,9 +28,9 @@ message! {
 message! {
     /// ProduceResponse
     response ProduceResponse, versions 3..=13, flexible 9 {
-        responses: Vec<TopicProduceResponse>     => since(0),
-        throttle_time_ms: i32                    => since(1).ignorable(),
-        node_endpoints: Vec<ProduceNodeEndpoint> => since(10).tag(0),
+        responses: Vec<TopicProduceResponse> => since(0),
+        throttle_time_ms: i32                => since(1).ignorable(),
+        node_endpoints: Vec<NodeEndpoint>    => since(10).tag(0),
     }
 
     /// TopicProduceResponse
@@ -40,8 +40,8 @@ message! {
         partition_responses: Vec<PartitionProduceResponse> => since(0),
     }
 
-    /// ProduceNodeEndpoint
-    struct ProduceNodeEndpoint {
+    /// NodeEndpoint
+    struct NodeEndpoint {
         node_id: i32      => since(10),
         host: Str         => since(10),
         port: i32         => since(10),
