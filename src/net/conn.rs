@@ -30,7 +30,7 @@ use crate::{
     error::{Error, ErrorKind},
     machine::conn::{Certainty, Conn, Poison},
     types::BrokerId,
-    wire::{self, Field, Frame, Request, Versions},
+    wire::{self, Frame, Request, Versions},
 };
 
 use super::buffers::Buffers;
@@ -173,8 +173,9 @@ impl<R: Request> Future for Pending<R> {
             let error = Error::new(ErrorKind::Protocol, message).with_source(error);
             Lost { certainty: Certainty::MaybeSent, error }
         })?;
-        if let Ok(millis @ 1..) = u64::try_from(response.throttle_time_ms()) {
-            self.connection.throttle(Duration::from_millis(millis));
+        let throttle = R::throttle_time(&response);
+        if !throttle.is_zero() {
+            self.connection.throttle(throttle);
         }
         Poll::Ready(Ok(response))
     }

@@ -13,7 +13,7 @@ use crate::{
     types::BrokerId,
     wire::{
         ErrorCode, Uuid,
-        messages::{PartitionProduceResponse, ProduceNodeEndpoint, ProduceResponse},
+        messages::{PartitionProduceResponse, NodeEndpoint, ProduceResponse},
     },
 };
 
@@ -98,7 +98,7 @@ impl Sender {
     }
 
     /// The new leader, where the refusal names it (KIP-951).
-    fn handle_hint(&self, number: usize, answer: &PartitionProduceResponse, endpoints: &[ProduceNodeEndpoint]) {
+    fn handle_hint(&self, number: usize, answer: &PartitionProduceResponse, endpoints: &[NodeEndpoint]) {
         let hint = LeaderHint {
             leader: BrokerId(answer.current_leader.leader_id),
             leader_epoch: answer.current_leader.leader_epoch,

@@ -20,10 +20,6 @@ use super::{
 pub trait Field: Sized {
     /// The type in the words of Kafka's specifications.
     const KIND: Kind;
-    /// How long the broker wants to be left alone, in milliseconds, if this is an answer that says so (KIP-219).
-    fn throttle_time_ms(&self) -> i32 {
-        0
-    }
     /// How many bytes [`write`](Field::write) appends.
     fn measure(&self, at: At) -> Size;
     /// Appends the bytes.

@@ -319,16 +319,6 @@ macro_rules! default_of {
     };
 }
 
-/// What a field says of the time that the broker wants to be left alone: only one of this name says anything.
-macro_rules! throttle_of {
-    ($message:expr, throttle_time_ms) => {
-        $message.throttle_time_ms
-    };
-    ($message:expr, $field:ident) => {
-        0
-    };
-}
-
 /// One structure with its codec.
 macro_rules! structure {
     (
@@ -359,10 +349,6 @@ macro_rules! structure {
         }
 
         impl Field for $name {
-            fn throttle_time_ms(&self) -> i32 {
-                0 $( + throttle_of!(self, $field) )*
-            }
-
             const KIND: Kind = Kind::Struct {
                 name: stringify!($name),
                 fields: &[ $( FieldSpec {
