@@ -97,7 +97,8 @@ async fn poll(consumer: &mut Consumer) -> Result<Vec<(i32, i64)>> {
     for record in &batch {
         assert_eq!(record.value(), Some(text(record.partition(), record.offset()).as_bytes()));
         assert_eq!((record.topic(), record.key()), (TOPIC, Some(&b"key"[..])));
-        assert_eq!(record.headers().map(|header| (header.name().into_owned(), header.value)).count(), 1);
+        let headers: Vec<_> = record.headers().map(|header| (header.key, header.value)).collect();
+        assert_eq!(headers, [(&b"h"[..], Some(&b"v"[..]))]);
         seen.push((record.partition(), record.offset()));
     }
     Ok(seen)
