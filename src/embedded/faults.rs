@@ -11,6 +11,7 @@
 //! ```
 //!
 //! Rules this file keeps:
+//! - a fault is looked for when a request arrives: a long poll that waits already is not touched;
 //! - the oldest fault that fits a request is the one that happens to it; no request suffers two;
 //! - a fault counts down when it happens, and its handle can wait for that, so that no test has to sleep;
 //! - without faults a request costs one atomic load here.
@@ -75,7 +76,8 @@ pub enum FaultAction {
     Garbage(usize),
     /// The answer announces this length, whatever it has; then the connection stays open in silence.
     ReplyLength(i32),
-    /// In answers to Fetch, one bit of the last batch is wrong.
+    /// In an answer to Fetch, one bit of the last batch of every partition is wrong. The log stays sound. An answer
+    /// without records is left as it is.
     CorruptBatch,
 }
 

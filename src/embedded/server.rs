@@ -84,7 +84,12 @@ async fn serve(shared: Arc<Shared>, id: i32, mut stream: TcpStream) {
 async fn converse(shared: &Arc<Shared>, id: i32, stream: &mut TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     while let Some(frame) = read_frame(stream, shared.settings.max_request_bytes).await? {
-        match api::answer(shared, id, frame).await {
+        let outcome = tokio::select! {
+            biased;
+            outcome = api::answer(shared, id, frame) => outcome,
+            () = hung_up(stream) => return Ok(()),
+        };
+        match outcome {
             Outcome::Nothing => {}
             Outcome::Close => return Ok(()),
             Outcome::Silence => return swallow(stream).await,
@@ -124,6 +129,15 @@ async fn read_frame(stream: &mut TcpStream, max: usize) -> io::Result<Option<Byt
         }
     }
     Ok(Some(frame.into()))
+}
+
+/// Comes back when the client has gone while its request waits, so that no long poll outlives its reader.
+async fn hung_up(stream: &TcpStream) {
+    match stream.peek(&mut [0]).await {
+        Ok(0) | Err(_) => {}
+        // It has sent its next request already; whether it is still there shows after this one.
+        Ok(_) => std::future::pending().await,
+    }
 }
 
 /// Reads without ever answering, until the client gives up.

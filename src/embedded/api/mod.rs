@@ -4,7 +4,7 @@
 //! - no bytes reach `kafka-protocol` before [`guard`] has walked them;
 //! - only ApiVersions is answered in a version that is not served (KIP-511); anything else closes the connection, as
 //!   Kafka does;
-//! - a fault happens here, around the handler: handlers know only an error code to answer with, and a throttle time.
+//! - a fault happens here, around the handler: a handler knows only what its answer must carry.
 
 mod cluster;
 mod fetch;
@@ -64,6 +64,8 @@ pub(super) struct Call {
     frame: usize,
     forced: Option<Forced>,
     throttle: Duration,
+    /// Whether a fault wants the records of a Fetch to be damaged.
+    corrupt: bool,
 }
 
 struct Forced {
@@ -120,8 +122,15 @@ pub(super) async fn answer(shared: &Arc<Shared>, broker: i32, frame: Bytes) -> O
         tracing::warn!(?api, version, ?why, "a request that cannot be read");
         return Outcome::Close;
     }
-    let call =
-        Call { shared: shared.clone(), broker, version, frame: frame.len(), forced: None, throttle: Duration::ZERO };
+    let call = Call {
+        shared: shared.clone(),
+        broker,
+        version,
+        frame: frame.len(),
+        forced: None,
+        throttle: Duration::ZERO,
+        corrupt: false,
+    };
     let reply = Addressed { api, correlation_id, header_version: api.response_header_version(version) };
     match api {
         ApiKey::Produce => run::<ProduceRequest>(call, reply, body).await,
@@ -154,6 +163,7 @@ async fn run<R: Serve>(mut call: Call, mut reply: Addressed, mut body: Bytes) ->
         Some((FaultAction::Silence(When::BeforeApplying), _)) => return Outcome::Silence,
         Some((FaultAction::Error(code), topic)) => call.forced = Some(Forced { code, topic }),
         Some((FaultAction::Throttle(time), _)) => call.throttle = time,
+        Some((FaultAction::CorruptBatch, _)) => call.corrupt = true,
         Some((other, _)) => action = Some(other),
         None => {}
     }
@@ -196,13 +206,6 @@ fn spoil(frame: Vec<Bytes>, action: &FaultAction) -> Outcome {
         FaultAction::ReplyLength(length) => {
             bytes.splice(..4, length.to_be_bytes());
             Then::Silence
-        }
-        FaultAction::CorruptBatch => {
-            // The last bytes are the end of the records, or of the empty tagged fields behind them.
-            if let Some(byte) = bytes.iter_mut().rev().find(|byte| **byte != 0) {
-                *byte ^= 0x10;
-            }
-            Then::Continue
         }
         _ => Then::Continue,
     };
