@@ -1,15 +1,5 @@
 //! Faults on purpose: what a broker does wrong to the next requests of a kind.
 //!
-//! ```no_run
-//! # use milena::embedded::{Api, EmbeddedCluster, Fault, FaultAction, When};
-//! # async fn example(cluster: &EmbeddedCluster) {
-//! // The batch is appended, but the client never hears of it: it must send it again and get the first offset.
-//! let lost = cluster.inject(Fault::on(Api::Produce, FaultAction::Disconnect(When::AfterApplying)).topic("orders"));
-//! // … produce …
-//! lost.exhausted().await;
-//! # }
-//! ```
-//!
 //! Rules this file keeps:
 //! - a fault is looked for when a request arrives: a long poll that waits already is not touched;
 //! - the oldest fault that fits a request is the one that happens to it; no request suffers two;
@@ -17,7 +7,6 @@
 //! - without faults a request costs one atomic load here.
 
 use std::{
-    fmt,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -82,6 +71,16 @@ pub enum FaultAction {
 }
 
 /// A fault to inject: to which requests it happens, and what.
+///
+/// ```no_run
+/// # use milena::embedded::{Api, EmbeddedCluster, Fault, FaultAction, When};
+/// # async fn example(cluster: &EmbeddedCluster) {
+/// // The batch is appended, but the client never hears of it: it must send it again and get the first offset.
+/// let lost = cluster.inject(Fault::on(Api::Produce, FaultAction::Disconnect(When::AfterApplying)).topic("orders"));
+/// // … produce …
+/// lost.exhausted().await;
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a fault does nothing until it is given to `EmbeddedCluster::inject`"]
 pub struct Fault {
@@ -215,11 +214,5 @@ impl Faults {
 impl Fault {
     fn fits(&self, broker: i32, api: i16, names: impl Fn(&str) -> bool) -> bool {
         self.api as i16 == api && self.broker.is_none_or(|id| id == broker) && self.topic.as_deref().is_none_or(names)
-    }
-}
-
-impl fmt::Display for Api {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
     }
 }

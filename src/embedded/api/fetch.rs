@@ -24,7 +24,7 @@ use tokio::{
 use super::{Call, Serve};
 use crate::embedded::{
     log::Read,
-    reply::{Body, Unencodable},
+    reply::{Body, Unanswered},
     topics::Topic,
 };
 
@@ -39,7 +39,7 @@ impl Serve for FetchRequest {
         })
     }
 
-    async fn serve(self, call: &Call) -> Result<Option<Body>, Unencodable> {
+    async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         if self.session_id != 0 {
             let error = ResponseError::FetchSessionIdNotFound.code();
             return call.encode(&call.fetch_response().with_error_code(error));
@@ -144,7 +144,7 @@ impl Call {
     }
 
     /// Writes the reply around the stored batches, see [`Body::put_open`].
-    fn write(&self, found: Found) -> Result<Body, Unencodable> {
+    fn write(&self, found: Found) -> Result<Body, Unanswered> {
         let (version, flexible) = (self.version, self.version >= 12);
         let mut body = Body::default();
         body.put_open(&self.fetch_response(), version, flexible, found.topics.len())?;

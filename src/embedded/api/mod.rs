@@ -29,7 +29,7 @@ use super::{
     Shared,
     faults::{FaultAction, When},
     guard,
-    reply::{Body, Unencodable},
+    reply::{Body, Unanswered},
 };
 
 /// What is to be done with a connection after a request.
@@ -88,7 +88,7 @@ impl Call {
         i32::try_from(self.throttle.as_millis()).unwrap_or(i32::MAX)
     }
 
-    fn encode<M: Encodable>(&self, message: &M) -> Result<Option<Body>, Unencodable> {
+    fn encode<M: Encodable>(&self, message: &M) -> Result<Option<Body>, Unanswered> {
         Body::of(message, self.version).map(Some)
     }
 }
@@ -99,7 +99,7 @@ trait Serve: Decodable + Send {
     fn names(&self, call: &Call, topic: &str) -> bool;
 
     /// Does what is asked and answers; `None` where the protocol wants no answer.
-    fn serve(self, call: &Call) -> impl Future<Output = Result<Option<Body>, Unencodable>> + Send;
+    fn serve(self, call: &Call) -> impl Future<Output = Result<Option<Body>, Unanswered>> + Send;
 }
 
 /// Serves one frame (without its length) that came to `broker`.
@@ -175,14 +175,17 @@ async fn run<R: Serve>(mut call: Call, mut reply: Addressed, mut body: Bytes) ->
         Some(FaultAction::WrongCorrelationId) => reply.correlation_id = reply.correlation_id.wrapping_add(1000),
         _ => {}
     }
-    let frame = match answer {
+    let answer = match answer {
         Ok(Some(body)) => body.into_frame(reply.correlation_id, reply.header_version),
         Ok(None) => return Outcome::Nothing,
-        Err(unencodable) => Err(unencodable),
+        Err(unanswered) => Err(unanswered),
     };
-    let Ok(frame) = frame else {
-        tracing::error!(api = ?reply.api, version = call.version, "a reply that cannot be encoded");
-        return Outcome::Close;
+    let frame = match answer {
+        Ok(frame) => frame,
+        Err(why) => {
+            tracing::warn!(api = ?reply.api, version = call.version, ?why, "a request ends its connection");
+            return Outcome::Close;
+        }
     };
     let then = if call.throttle.is_zero() { Then::Continue } else { Then::Mute(call.throttle) };
     match action {
@@ -230,7 +233,7 @@ fn unsupported_version(correlation_id: i32) -> Outcome {
         .with_api_keys(vec![own]);
     match Body::of(&response, 0).and_then(|body| body.into_frame(correlation_id, 0)) {
         Ok(frame) => Outcome::Reply(frame, Then::Continue),
-        Err(Unencodable) => Outcome::Close,
+        Err(_) => Outcome::Close,
     }
 }
 
