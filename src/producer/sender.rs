@@ -7,8 +7,7 @@
 //! - the answers of one broker are handled in the order of its requests.
 
 use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -48,7 +47,8 @@ pub(super) struct Sender {
     pub(super) lanes: HashMap<BrokerId, Lane>,
     pub(super) outbox: mpsc::UnboundedSender<Event>,
     events: mpsc::UnboundedReceiver<Event>,
-    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// When to look at which partition: one entry for each at most.
+    timers: BTreeSet<(Instant, usize)>,
     watch: Watch,
     /// Everything that is open is to go out, whatever its linger.
     flushing: bool,
@@ -104,7 +104,9 @@ impl Sender {
         events: mpsc::UnboundedReceiver<Event>,
         outbox: mpsc::UnboundedSender<Event>,
     ) -> Self {
-        let (metadata, watch) = (core.cluster.metadata(), core.cluster.watch());
+        // Watched first: what changes between the two is seen twice, not never.
+        let watch = core.cluster.watch();
+        let metadata = core.cluster.metadata();
         Self {
             core,
             metadata,
@@ -113,7 +115,7 @@ impl Sender {
             lanes: HashMap::new(),
             outbox,
             events,
-            timers: BinaryHeap::new(),
+            timers: BTreeSet::new(),
             watch,
             flushing: false,
         }
@@ -126,7 +128,7 @@ impl Sender {
             if self.is_finished() {
                 return;
             }
-            let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+            let timer = self.timers.first().map(|(at, _)| *at);
             tokio::select! {
                 biased;
                 Some(event) = self.events.recv() => self.handle(event),
@@ -177,12 +179,19 @@ impl Sender {
     fn visit(&mut self, number: usize) {
         self.learn_slots(number);
         let Some(slot) = self.slots.get_mut(number) else { return };
-        let (sealed, opened) = slot.partition.fetch();
-        let due_at = opened.map(|opened| opened + self.core.settings.linger);
-        slot.due = due_at.is_some_and(|at| at <= Instant::now()) || (opened.is_some() && self.flushing);
+        let (mut sealed, mut opened) = slot.partition.fetch();
+        let (now, settings) = (Instant::now(), &self.core.settings);
+        if opened.is_some_and(|opened| opened + settings.delivery_timeout <= now) {
+            // It could not go out in all its time; in the queue it fails.
+            sealed.extend(slot.partition.seal());
+            opened = None;
+        }
+        slot.due = opened.is_some_and(|opened| self.flushing || opened + settings.linger <= now);
+        // A batch that is due is sealed when it can go out, which may be never.
+        let wait = if slot.due { settings.delivery_timeout } else { settings.linger.min(settings.delivery_timeout) };
         self.push(number, sealed);
-        if let Some(at) = due_at.filter(|_| !self.slots[number].due) {
-            self.arm(number, at);
+        if let Some(opened) = opened {
+            self.arm(number, opened + wait);
         }
         self.list(number);
     }
@@ -225,23 +234,36 @@ impl Sender {
         self.lanes.entry(leader).or_default().ready.push_back(number);
     }
 
-    /// Comes back to a partition at a time. A timer that is too early costs a look, one too late cannot be.
+    /// Takes a partition out of the list of a broker that leads it no more. That broker may be dead or silent, and its
+    /// list is looked at only when a request can go there.
+    fn unlist(&mut self, number: usize, broker: Option<BrokerId>) {
+        if let Some(lane) = broker.and_then(|broker| self.lanes.get_mut(&broker)) {
+            lane.ready.retain(|listed| *listed != number);
+            self.slots[number].listed = false;
+        }
+    }
+
+    /// Comes back to a partition at a time. A timer that is too early costs a look, one too late cannot be: when it
+    /// fires, every reason to come back is weighed anew.
     pub(super) fn arm(&mut self, number: usize, at: Instant) {
         let slot = &mut self.slots[number];
-        if slot.armed.is_none_or(|armed| at < armed) {
-            slot.armed = Some(at);
-            self.timers.push(Reverse((at, number)));
+        if slot.armed.is_some_and(|armed| armed <= at) {
+            return;
         }
+        if let Some(later) = slot.armed.replace(at) {
+            self.timers.remove(&(later, number));
+        }
+        self.timers.insert((at, number));
     }
 
     fn handle_timers(&mut self) {
         let now = Instant::now();
-        while let Some(Reverse((at, number))) = self.timers.peek().copied().filter(|Reverse((at, _))| *at <= now) {
-            self.timers.pop();
+        while let Some(&(at, number)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
             let slot = &mut self.slots[number];
-            if slot.armed == Some(at) {
-                slot.armed = None;
-            }
+            slot.armed = None;
             slot.queue.handle_timeout(now.into_std());
             self.settle(number);
             self.visit(number);
@@ -256,8 +278,10 @@ impl Sender {
             if slot.queue.is_empty() && !slot.due {
                 continue;
             }
-            if leader(&before, &slot.partition) != leader(&self.metadata, &slot.partition) {
+            let old = leader(&before, &slot.partition);
+            if old != leader(&self.metadata, &slot.partition) {
                 slot.queue.handle_leader_known();
+                self.unlist(number, old);
             }
             self.list(number);
         }
@@ -272,8 +296,8 @@ impl Sender {
             self.identity.handle_drained();
             (0..self.slots.len()).for_each(|number| self.list(number));
         }
-        let wanted = self.slots.iter().any(|slot| slot.due || !slot.queue.is_empty());
-        if self.identity.standing() == Standing::Wait && wanted && self.identity.poll_ask() {
+        let wanted = || self.slots.iter().any(|slot| slot.due || !slot.queue.is_empty());
+        if self.identity.standing() == Standing::Wait && wanted() && self.identity.poll_ask() {
             tokio::spawn(super::init::ask(self.core.clone(), self.outbox.clone()));
         }
     }
@@ -306,6 +330,7 @@ impl Sender {
     /// The producer may not write any more: everything fails.
     pub(super) fn die(&mut self, code: ErrorCode) {
         self.core.accumulator.close();
+        self.learn_slots(usize::MAX);
         for number in 0..self.slots.len() {
             let sealed = self.slots[number].partition.seal();
             self.push(number, sealed);
@@ -356,9 +381,13 @@ impl Sender {
         }));
     }
 
-    fn is_finished(&self) -> bool {
-        let over = self.core.accumulator.is_closed() || self.core.handles.load(Ordering::Acquire) == 0;
-        over && self.events.is_empty()
+    fn is_finished(&mut self) -> bool {
+        if !self.core.accumulator.is_closed() && self.core.handles.load(Ordering::Acquire) > 0 {
+            return false;
+        }
+        // A partition may have got its first record since the last look, just before `close`.
+        self.learn_slots(usize::MAX);
+        self.events.is_empty()
             && self.slots.iter().all(|slot| slot.queue.is_empty() && !slot.due && slot.partition.is_empty())
     }
 
