@@ -28,7 +28,7 @@ use crate::{
     net::conn::{Connection, Lost},
     record::{Compression, SealedBatch},
     types::BrokerId,
-    wire::{ErrorCode, messages::ProduceResponse},
+    wire::{ErrorCode, Uuid, messages::ProduceResponse},
 };
 
 use super::{
@@ -62,7 +62,9 @@ pub(super) struct Slot {
     pub(super) due: bool,
     /// It stands in its broker's list.
     pub(super) listed: bool,
-    /// The last error that one of its batches met.
+    /// The id under which its topic was asked for last: answers name it by that one, whatever was learnt since.
+    pub(super) topic_id: Uuid,
+    /// The last error that one of its batches met since one was written.
     pub(super) last_error: Option<Error>,
     armed: Option<Instant>,
 }
@@ -275,11 +277,12 @@ impl Sender {
         self.core.update_topics(&self.metadata);
         for number in 0..self.slots.len() {
             let slot = &mut self.slots[number];
-            if slot.queue.is_empty() && !slot.due {
-                continue;
-            }
             let old = leader(&before, &slot.partition);
-            if old != leader(&self.metadata, &slot.partition) {
+            let new = leader(&self.metadata, &slot.partition);
+            if is_elsewhere(&before, &self.metadata, &slot.partition.topic, new) {
+                slot.queue.handle_moved();
+            }
+            if old != new {
                 slot.queue.handle_leader_known();
                 self.unlist(number, old);
             }
@@ -376,6 +379,7 @@ impl Sender {
             queue: Queue::new(rules),
             due: false,
             listed: false,
+            topic_id: Uuid::default(),
             last_error: None,
             armed: None,
         }));
@@ -394,6 +398,13 @@ impl Sender {
     pub(super) fn wait_after(&self, failures: u32) -> Duration {
         self.core.cluster.config().retry_backoff.delay(failures + 1, fastrand::f64())
     }
+}
+
+/// Whether a leader's number now means another machine (N11), or the topic's name another topic.
+fn is_elsewhere(before: &Metadata, now: &Metadata, topic: &str, leader: Option<BrokerId>) -> bool {
+    let id = |metadata: &Metadata| metadata.topic(topic).map(|topic| topic.id);
+    let place = |metadata: &Metadata| leader.and_then(|leader| metadata.node(leader).cloned());
+    id(before) != id(now) || place(before) != place(now)
 }
 
 /// Who leads a partition, as far as is known.
