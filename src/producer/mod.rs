@@ -9,13 +9,13 @@ use std::{
     hash::BuildHasherDefault,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 
 use crate::{
@@ -170,6 +170,8 @@ struct Core {
     partitions: RwLock<Vec<Arc<Partition>>>,
     events: mpsc::UnboundedSender<Event>,
     handles: AtomicUsize,
+    /// A batch was sealed, and no caller has yielded to the sender since.
+    owes_turn: AtomicBool,
     metrics: Counters,
 }
 
@@ -185,6 +187,7 @@ impl Core {
             partitions: RwLock::default(),
             events: events.clone(),
             handles: AtomicUsize::new(1),
+            owes_turn: AtomicBool::new(false),
             metrics: Counters::default(),
         });
         tokio::spawn(Sender::new(core.clone(), inbox, events).run());
@@ -192,20 +195,27 @@ impl Core {
     }
 
     async fn enqueue(&self, topic: &str, partition: Option<i32>, record: Bytes<'_>) -> Result<Delivery> {
-        let mut permit = None;
+        if self.owes_turn.load(Ordering::Relaxed) {
+            // A batch was sealed. On a runtime of one thread the sender gets its turn now; otherwise the buffer would
+            // fill before the first request goes out. Here and not behind the append: a future that is dropped while it
+            // yields must not have enqueued anything.
+            self.owes_turn.store(false, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+        let (mut permit, mut deadline) = (None, None);
         loop {
             let appended = self.append(topic, partition, record, &mut permit)?;
+            // One bound for all that a record waits for (max.block.ms); no clock is read for those that do not wait.
+            let mut until = || *deadline.get_or_insert_with(|| Instant::now() + self.settings.max_block);
             match appended {
-                None => self.learn(topic).await?,
+                None => self.learn(topic, until()).await?,
                 Some(Appended::Done { delivery, sealed }) => {
                     if sealed {
-                        // On a runtime of one thread the sender gets its turn now; otherwise the buffer would fill
-                        // before the first request goes out.
-                        tokio::task::yield_now().await;
+                        self.owes_turn.store(true, Ordering::Relaxed);
                     }
                     return Ok(delivery);
                 }
-                Some(Appended::NoMemory(bytes)) => permit = Some(self.wait_for_memory(topic, bytes).await?),
+                Some(Appended::NoMemory(bytes)) => permit = Some(self.wait_for_memory(topic, bytes, until()).await?),
             }
         }
     }
@@ -223,7 +233,12 @@ impl Core {
         self.accumulator.append(topic, partition, record, permit).map(Some)
     }
 
-    async fn wait_for_memory(&self, topic: &str, bytes: usize) -> Result<tokio::sync::SemaphorePermit<'_>> {
+    async fn wait_for_memory(
+        &self,
+        topic: &str,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<tokio::sync::SemaphorePermit<'_>> {
         let Settings { max_block, buffer_memory, .. } = self.settings;
         if bytes > buffer_memory {
             let message = format!(
@@ -231,7 +246,7 @@ impl Core {
             );
             return Err(Error::new(ErrorKind::RecordTooLarge, message));
         }
-        timeout(max_block, self.accumulator.memory(bytes)).await.unwrap_or_else(|_| {
+        timeout_at(deadline, self.accumulator.memory(bytes)).await.unwrap_or_else(|_| {
             let message = format!(
                 "no memory for a record for {topic} within {max_block:?} (max.block.ms): all {buffer_memory} bytes (buffer.memory) wait for a broker"
             );
@@ -241,8 +256,7 @@ impl Core {
 
     /// Waits until the topic is known, for as long as a caller may be held up.
     #[cold]
-    async fn learn(&self, topic: &str) -> Result<()> {
-        let deadline = Instant::now() + self.settings.max_block;
+    async fn learn(&self, topic: &str, deadline: Instant) -> Result<()> {
         let metadata = self.cluster.topic(topic, deadline).await?;
         if let Some(described) = metadata.topic(topic) {
             self.take_in(described);
@@ -265,10 +279,16 @@ impl Core {
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
         let mut partitions = topics.get(&described.name).map(|topic| topic.partitions.clone()).unwrap_or_default();
         let mut all = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
-        // A topic that was made again with fewer partitions keeps the old ones until they are empty.
+        // A topic that was made again with fewer partitions leaves the others in `all`, where they wait to be empty. If
+        // they come back they are the same ones: two that number the same log from zero would lose records as
+        // duplicates of each other's.
         for index in partitions.len()..described.partitions.len() {
-            let partition = Arc::new(Partition::new(described.name.clone(), index as i32, all.len()));
-            all.push(partition.clone());
+            let known = all.iter().find(|known| known.topic == described.name && known.index as usize == index);
+            let partition = known.cloned().unwrap_or_else(|| {
+                let partition = Arc::new(Partition::new(described.name.clone(), index as i32, all.len()));
+                all.push(partition.clone());
+                partition
+            });
             partitions.push(partition);
         }
         partitions.truncate(described.partitions.len());
@@ -386,3 +406,6 @@ impl Drop for Scratch {
 
 /// A larger serializing buffer is not kept.
 const MAX_SCRATCH: usize = 1 << 20;
+
+#[cfg(all(test, feature = "embedded"))]
+mod tests;
