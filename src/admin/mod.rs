@@ -76,14 +76,19 @@ impl Admin {
     /// How long a call may take. Default: 60 s. Java: `default.api.timeout.ms`.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(crate::types::FOREVER);
         self
     }
 
     /// Makes a topic, and waits until every partition has a leader.
     ///
     /// # Errors
-    /// `Broker(TOPIC_ALREADY_EXISTS)` and the broker's other refusals, with its own words; `Timeout`.
+    /// `Broker(TOPIC_ALREADY_EXISTS)` and the broker's other refusals, with its own words; `Timeout`. If the connection
+    /// was lost while the broker may have been at it, [`Error::maybe_written`] says so and nothing is repeated: the
+    /// second request could only be told that the topic exists.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the topic is made; if it is, then whole.
     pub async fn create_topic(&self, topic: NewTopic) -> Result<()> {
         let name = topic.name.clone();
         let deadline = Instant::now() + self.timeout;
@@ -95,17 +100,26 @@ impl Admin {
                 configs: topic.configs.into_iter().map(config).collect(),
                 ..CreatableTopic::default()
             }],
-            timeout_ms: i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX),
+            timeout_ms: self.broker_timeout(),
             ..CreateTopicsRequest::default()
         };
+        let mut under_way = false;
         loop {
-            let response = self.cluster.call(To::Controller, Traffic::Other, &request, self.timeout).await?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let response = self.cluster.call(To::Controller, Traffic::Other, &request, left).await?;
             let Some(result) = response.topics.into_iter().find(|result| result.name == name) else {
                 return Err(Error::new(ErrorKind::Protocol, format!("no answer about topic {name}")));
             };
             match refusal(result.error_code, &format!("topic {name}"), result.error_message.as_deref()) {
                 None => break,
-                Some(error) if error.is_retriable() && Instant::now() < deadline => self.pause().await,
+                // The broker had begun, and could only not say in time that it was done.
+                Some(_) if under_way && result.error_code == ErrorCode::TOPIC_ALREADY_EXISTS => break,
+                Some(error) if error.is_retriable() && Instant::now() < deadline => {
+                    under_way |= result.error_code == ErrorCode::REQUEST_TIMED_OUT;
+                    // The controller may be another one by now.
+                    self.cluster.request_refresh();
+                    self.pause().await;
+                }
                 Some(error) => return Err(error),
             }
         }
@@ -115,12 +129,16 @@ impl Admin {
     /// Deletes a topic.
     ///
     /// # Errors
-    /// `Broker(UNKNOWN_TOPIC_OR_PARTITION)` and the broker's other refusals.
+    /// `Broker(UNKNOWN_TOPIC_OR_PARTITION)` and the broker's other refusals; as with `create_topic`, a request that may
+    /// have been acted on is not repeated.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the topic is deleted.
     pub async fn delete_topic(&self, name: &str) -> Result<()> {
         let request = DeleteTopicsRequest {
             topics: vec![DeleteTopicState { name: Some(name.into()), ..DeleteTopicState::default() }],
             topic_names: vec![name.into()],
-            timeout_ms: i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX),
+            timeout_ms: self.broker_timeout(),
             ..DeleteTopicsRequest::default()
         };
         let response = self.cluster.call(To::Controller, Traffic::Other, &request, self.timeout).await?;
@@ -134,6 +152,9 @@ impl Admin {
     ///
     /// # Errors
     /// `UnknownTopic`, or the broker's refusal.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
     pub async fn topic(&self, name: &str) -> Result<TopicDescription> {
         let metadata = self.cluster.topic(name, Instant::now() + self.timeout).await?;
         let leaders =
@@ -146,6 +167,9 @@ impl Admin {
     ///
     /// # Errors
     /// `UnknownTopic`; a partition's refusal that did not pass in time.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
     pub async fn offsets(&self, topic: &str, spec: OffsetSpec) -> Result<Vec<Option<Offset>>> {
         let deadline = Instant::now() + self.timeout;
         let count = self.topic(topic).await?.leaders.len();
@@ -212,6 +236,12 @@ impl Admin {
             self.cluster.request_refresh();
             self.pause().await;
         }
+    }
+
+    /// The broker is given up on after the request timeout: it has to answer before.
+    fn broker_timeout(&self) -> i32 {
+        let timeout = self.timeout.min(self.cluster.config().request_timeout / 2);
+        i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)
     }
 
     async fn pause(&self) {
