@@ -69,7 +69,6 @@ pub(super) fn fetch_request(plan: &FetchPlan, terms: &Terms) -> FetchRequest {
                 topic: part.name.topic.clone(),
                 topic_id: part.topic_id,
                 partitions: vec![partition],
-                ..FetchTopic::default()
             }),
         }
     }
@@ -115,7 +114,7 @@ pub(super) fn read_fetch(plan: &FetchPlan, response: FetchResponse, terms: &Term
 fn read_partition(part: &FetchPart, data: PartitionData, terms: &Terms) -> FetchReply<Fetched> {
     let watermarks =
         Watermarks { high: data.high_watermark, stable: data.last_stable_offset, start: data.log_start_offset };
-    let leader = (data.current_leader.leader_id >= 0).then(|| Leader {
+    let leader = (data.current_leader.leader_id >= 0).then_some(Leader {
         broker: Some(BrokerId(data.current_leader.leader_id)),
         epoch: data.current_leader.leader_epoch,
         topic_id: part.topic_id,
@@ -191,15 +190,10 @@ pub(super) fn lookup_request(plan: &LookupPlan, isolation: IsolationLevel, timeo
             partition_index: part.name.partition,
             current_leader_epoch: part.leader_epoch,
             timestamp: part.timestamp,
-            ..ListOffsetsPartition::default()
         };
         match topics.iter_mut().rfind(|topic| topic.name == part.name.topic) {
             Some(topic) => topic.partitions.push(partition),
-            None => topics.push(ListOffsetsTopic {
-                name: part.name.topic.clone(),
-                partitions: vec![partition],
-                ..ListOffsetsTopic::default()
-            }),
+            None => topics.push(ListOffsetsTopic { name: part.name.topic.clone(), partitions: vec![partition] }),
         }
     }
     ListOffsetsRequest {
@@ -207,7 +201,6 @@ pub(super) fn lookup_request(plan: &LookupPlan, isolation: IsolationLevel, timeo
         isolation_level: isolation.code(),
         topics,
         timeout_ms: timeout.as_millis().try_into().unwrap_or(i32::MAX),
-        ..ListOffsetsRequest::default()
     }
 }
 

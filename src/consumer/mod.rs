@@ -27,8 +27,6 @@ mod batch;
 mod builder;
 mod driver;
 mod exchange;
-#[cfg(all(test, feature = "embedded"))]
-mod tests;
 
 pub use crate::{machine::fetch::StartFrom, properties::OffsetReset};
 pub use batch::{Batch, Field, Record, Records, Typed};
@@ -451,6 +449,7 @@ impl<K, V> Drop for Consumer<K, V> {
 
 /// Says where the damage is and how to get past it.
 fn damaged(name: &TopicPartition, offset: Offset, cause: Error) -> Error {
-    let text = format!("{name}: the batch at offset {offset} is damaged: {cause}; fetched twice; seek past it to go on");
+    let text =
+        format!("{name}: the batch at offset {offset} is damaged: {cause}; fetched twice; seek past it to go on");
     Error::new(ErrorKind::CorruptBatch, text).with_source(cause)
 }

@@ -16,6 +16,7 @@ use super::{Core, sender::Event};
 /// Asks any broker for an id; an idempotent producer without transactions needs no coordinator.
 pub(super) async fn ask(core: Arc<Core>, outbox: mpsc::UnboundedSender<Event>) {
     let request = InitProducerIdRequest {
+        transactional_id: None,
         // Not used without a transactional id, but brokers check it.
         transaction_timeout_ms: 60_000,
         producer_id: -1,

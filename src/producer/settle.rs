@@ -13,7 +13,7 @@ use crate::{
     types::BrokerId,
     wire::{
         ErrorCode, Uuid,
-        messages::{PartitionProduceResponse, NodeEndpoint, ProduceResponse},
+        messages::{NodeEndpoint, PartitionProduceResponse, ProduceResponse},
     },
 };
 
