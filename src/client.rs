@@ -1,1 +1,147 @@
-//! Stub.
+//! `Kafka`: where every client begins. The only file that knows all of them.
+
+use std::time::Duration;
+
+use crate::{
+    admin::Admin,
+    backoff::Backoff,
+    cluster::{Cluster, ClusterConfig},
+    consumer::ConsumerBuilder,
+    error::{Error, ErrorKind, Result},
+    net::NetConfig,
+    producer::{self, ProducerBuilder},
+    properties::{ClientSettings, ConsumerSettings, Properties},
+    security::Security,
+};
+
+/// A connection to a Kafka cluster. Cheap to clone; producers, consumers and admin calls made from it share its
+/// metadata and connections.
+///
+/// ```no_run
+/// # async fn run() -> milena::Result<()> {
+/// let kafka = milena::Kafka::connect("localhost:9092").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Kafka {
+    cluster: Cluster,
+    producer: producer::Settings,
+    consumer: ConsumerSettings,
+}
+
+impl Kafka {
+    /// Connects in plaintext to the first of `bootstrap` (`host:port`, several with commas) that answers.
+    ///
+    /// # Errors
+    /// When none answers: names every address that was tried, and why it failed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the attempt.
+    pub async fn connect(bootstrap: &str) -> Result<Self> {
+        Self::builder().bootstrap(bootstrap).connect().await
+    }
+
+    /// A client with settings of its own.
+    pub fn builder() -> KafkaBuilder {
+        KafkaBuilder::default()
+    }
+
+    /// A producer of bytes, to be configured.
+    ///
+    /// The properties that the client was made with are its defaults.
+    pub fn producer(&self) -> ProducerBuilder {
+        ProducerBuilder::new(self.cluster.clone(), self.producer.clone())
+    }
+
+    /// A consumer of bytes, to be configured.
+    ///
+    /// The properties that the client was made with are its defaults.
+    pub fn consumer(&self) -> ConsumerBuilder {
+        ConsumerBuilder::new(self.cluster.clone()).settings(self.consumer.clone())
+    }
+
+    /// Topics and what else an operator asks for.
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.cluster.clone())
+    }
+}
+
+/// Makes a [`Kafka`].
+#[derive(Debug, Clone, Default)]
+#[must_use = "nothing happens until `connect` is awaited"]
+pub struct KafkaBuilder {
+    properties: Properties,
+    security: Option<Security>,
+}
+
+impl KafkaBuilder {
+    /// Where to begin: `host:port`, several with commas. Java: `bootstrap.servers`.
+    pub fn bootstrap(self, addresses: &str) -> Self {
+        self.property("bootstrap.servers", addresses)
+    }
+
+    /// What the client calls itself in the brokers' logs and quotas. Default: `milena`. Java: `client.id`.
+    pub fn client_id(self, id: &str) -> Self {
+        self.property("client.id", id)
+    }
+
+    /// One property by its Java name. It is checked by `connect`.
+    pub fn property(mut self, name: &str, value: &str) -> Self {
+        self.properties.insert(name, value);
+        self
+    }
+
+    /// Properties by their Java names, over those set before. They are checked by `connect`.
+    pub fn properties(mut self, properties: &Properties) -> Self {
+        for name in properties.names() {
+            if let Some(value) = properties.value(name) {
+                self.properties.insert(name, value);
+            }
+        }
+        self
+    }
+
+    /// TLS and SASL as values instead of properties; they win over the properties.
+    pub fn security(mut self, security: Security) -> Self {
+        self.security = Some(security);
+        self
+    }
+
+    /// Checks the settings and connects.
+    ///
+    /// # Errors
+    /// `Config` for an unknown property (with the nearest known one) or a value out of range; `Connect`, `Tls` or
+    /// `Authentication` when no broker can be reached, naming every address and why.
+    pub async fn connect(self) -> Result<Kafka> {
+        self.properties.check()?;
+        let settings = self.properties.client()?;
+        let producer = producer::Settings::new(&self.properties.producer()?)?;
+        let consumer = self.properties.consumer()?;
+        let lookup = |name: &str| self.properties.value(name).map(str::to_owned);
+        let security = self.security.map_or_else(|| Security::from_properties(&lookup), Ok)?;
+        let cluster = Cluster::connect(cluster_config(settings, security)?).await?;
+        Ok(Kafka { cluster, producer, consumer })
+    }
+}
+
+fn cluster_config(settings: ClientSettings, security: Security) -> Result<ClusterConfig> {
+    if settings.bootstrap_servers.is_empty() {
+        return Err(Error::new(ErrorKind::Config, "no address to begin with: set bootstrap.servers to HOST:PORT"));
+    }
+    let net = NetConfig { connect_timeout: settings.connection_setup_timeout, max_frame: MAX_FRAME, security };
+    Ok(ClusterConfig {
+        bootstrap: settings.bootstrap_servers,
+        client_id: settings.client_id,
+        request_timeout: settings.request_timeout,
+        // Zero would mean a refresh at every look.
+        metadata_max_age: settings.metadata_max_age.max(Duration::from_secs(1)),
+        retry_backoff: Backoff::new(settings.retry_backoff, settings.retry_backoff_max),
+        reconnect_backoff: Backoff::new(settings.reconnect_backoff, settings.reconnect_backoff_max),
+        net,
+    })
+}
+
+/// The longest reply that is read (Java's brokers refuse requests over 100 MiB; a Fetch reply can be as large as what
+/// was asked for and one batch more).
+const MAX_FRAME: usize = 256 << 20;

@@ -109,7 +109,11 @@ impl Error {
     /// Whether the same call may succeed if it is made again later.
     pub fn is_retriable(&self) -> bool {
         match self.0.kind {
-            ErrorKind::Connect | ErrorKind::Disconnected | ErrorKind::Timeout | ErrorKind::BufferFull | ErrorKind::UnknownTopic => true,
+            ErrorKind::Connect
+            | ErrorKind::Disconnected
+            | ErrorKind::Timeout
+            | ErrorKind::BufferFull
+            | ErrorKind::UnknownTopic => true,
             ErrorKind::Broker(code) => code.is_retriable(),
             ErrorKind::Registry(status) => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
             _ => false,

@@ -35,8 +35,8 @@ pub mod admin;
 pub mod consumer;
 pub mod producer;
 
-
-
+pub use client::{Kafka, KafkaBuilder};
+pub use consumer::Consumer;
 pub use error::{Error, ErrorKind, Result};
-
+pub use producer::{Delivery, Producer, Record};
 pub use types::{BrokerId, Offset, TopicPartition};

@@ -1,1 +1,59 @@
 //! What the tests of this package share.
+
+pub mod catalog;
+pub mod jar;
+pub mod random;
+
+use std::{env, process::Command, time::Duration};
+
+/// The servers that `compose/with-kafka` started.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// `HOST:PORT` of the broker's plaintext listener.
+    pub bootstrap: String,
+}
+
+/// The live servers, or `None` on a user's machine that has none: the test then says so and passes over.
+///
+/// # Panics
+/// Where `CI` is set and there are no servers: a test that did not run must not read as passed.
+pub fn live(test: &str) -> Option<Live> {
+    variable(test, "MILENA_BOOTSTRAP").map(|bootstrap| Live { bootstrap })
+}
+
+/// One variable that `compose/with-kafka` exports, under the same rule as [`live`].
+pub fn variable(test: &str, name: &str) -> Option<String> {
+    if let Ok(value) = env::var(name) {
+        return Some(value);
+    }
+    let how = "compose/with-kafka cargo test --workspace --features full";
+    assert!(env::var_os("CI").is_none(), "{test}: {name} is not set, and in CI live tests have to run: {how}");
+    // To the terminal even when the harness captures what passing tests print.
+    let _ = std::io::Write::write_all(
+        &mut std::io::stderr(),
+        format!("SKIPPED {test}: no live server ({name} is not set). To run it: {how}\n").as_bytes(),
+    );
+    None
+}
+
+impl Live {
+    /// Runs the control script of the broker: `kill`, `start`, `pause`, `resume`, `tool CLASS ARGS…`.
+    ///
+    /// # Panics
+    /// When the script fails.
+    pub fn control(&self, arguments: &[&str]) -> String {
+        let script = env::var("MILENA_BROKER_CTL").expect("compose/with-kafka exports MILENA_BROKER_CTL");
+        let output = Command::new(script).args(arguments).output().expect("the control script starts");
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {stdout}{stderr}");
+        stdout.into_owned()
+    }
+}
+
+/// A name that no other test run uses.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{:08x}", fastrand::u32(..))
+}
+
+/// No live test waits longer for anything.
+pub const PATIENCE: Duration = Duration::from_secs(120);

@@ -1,1 +1,306 @@
-//! Stub.
+//! "Send this request to whoever must have it": the cluster as one thing that can be asked.
+//!
+//! Rules this folder keeps:
+//! - what is known of the cluster is a snapshot; readers never wait for a refresh they did not ask for;
+//! - one task asks for metadata, so a thousand callers that miss a leader make one request;
+//! - a request that was not sent is sent again; one that may have been is left to the caller's deadline and retry rule;
+//! - dropping the last handle ends the task and the connections.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use crate::{
+    backoff::Backoff,
+    error::{Error, ErrorKind, Result},
+    machine::metadata::{LeaderHint, Metadata},
+    net::{
+        NetConfig,
+        conn::{Connection, Lost},
+        pool::{Destination, Pool},
+    },
+    types::BrokerId,
+    wire::{ErrorCode, Request, Str},
+};
+
+pub(crate) use crate::net::pool::Traffic;
+
+mod refresh;
+
+/// What the whole client is configured with.
+#[derive(Debug, Clone)]
+pub(crate) struct ClusterConfig {
+    pub(crate) bootstrap: Vec<String>,
+    pub(crate) client_id: String,
+    pub(crate) request_timeout: Duration,
+    pub(crate) metadata_max_age: Duration,
+    pub(crate) retry_backoff: Backoff,
+    pub(crate) reconnect_backoff: Backoff,
+    pub(crate) net: NetConfig,
+}
+
+/// A handle to the cluster. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Cluster(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    config: ClusterConfig,
+    pool: Pool,
+    view: watch::Sender<View>,
+    /// The topics that metadata requests name.
+    topics: Mutex<BTreeSet<Str>>,
+    wanted: Arc<Notify>,
+}
+
+/// What the last refresh brought.
+#[derive(Debug, Clone, Default)]
+struct View {
+    metadata: Arc<Metadata>,
+    /// Refreshes that ended, well or not.
+    rounds: u64,
+    /// Why the last one failed.
+    error: Option<Error>,
+}
+
+/// Who is to have a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum To {
+    /// Any broker.
+    Any,
+    /// The controller, or whoever stands in for it.
+    Controller,
+    /// This broker.
+    Broker(BrokerId),
+}
+
+impl Cluster {
+    /// Connects to the first bootstrap address that answers and learns who the brokers are.
+    ///
+    /// # Errors
+    /// When none answers: names every address that was tried, and why it failed.
+    pub(crate) async fn connect(config: ClusterConfig) -> Result<Self> {
+        let pool = Pool::new(config.net.clone(), &config.client_id, config.reconnect_backoff);
+        let wanted = Arc::new(Notify::new());
+        let (view, _) = watch::channel(View::default());
+        let cluster = Self(Arc::new(Shared { config, pool, view, topics: Mutex::default(), wanted }));
+        cluster.refresh_now().await?;
+        tokio::spawn(refresh::run(Arc::downgrade(&cluster.0), cluster.0.wanted.clone()));
+        Ok(cluster)
+    }
+
+    pub(crate) fn config(&self) -> &ClusterConfig {
+        &self.0.config
+    }
+
+    /// What is known now.
+    pub(crate) fn metadata(&self) -> Arc<Metadata> {
+        self.0.view.borrow().metadata.clone()
+    }
+
+    /// Resolves whenever metadata was refreshed since the last call of the same watcher.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch(self.0.view.subscribe())
+    }
+
+    /// Asks for fresh metadata, soon.
+    pub(crate) fn request_refresh(&self) {
+        self.0.wanted.notify_one();
+    }
+
+    /// Metadata in which `topic` is described; asks for it until `deadline`.
+    ///
+    /// # Errors
+    /// `UnknownTopic` with what the brokers said last, or at once what no waiting can mend.
+    pub(crate) async fn topic(&self, topic: &str, deadline: Instant) -> Result<Arc<Metadata>> {
+        let mut view = self.0.view.subscribe();
+        let mut asked = 0;
+        loop {
+            let (metadata, error) = {
+                let view = view.borrow_and_update();
+                (view.metadata.clone(), view.error.clone())
+            };
+            if metadata.topic(topic).is_some() {
+                return Ok(metadata);
+            }
+            let code = metadata.topic_error(topic);
+            if let Some(code) = code.filter(|code| !code.is_retriable() && asked > 0) {
+                self.topics().remove(topic);
+                return Err(Error::broker(code, format_args!("topic {topic}")));
+            }
+            if Instant::now() >= deadline {
+                self.topics().remove(topic);
+                return Err(unknown_topic(topic, asked, code, error));
+            }
+            self.topics().insert(topic.into());
+            self.request_refresh();
+            asked += 1;
+            let pause = self.0.config.retry_backoff.delay(asked, fastrand::f64());
+            let pause = deadline.min(Instant::now() + pause);
+            let _ = timeout_at(pause, view.changed()).await;
+            if asked > 1 {
+                sleep_until(pause).await;
+            }
+        }
+    }
+
+    /// Sends a request and waits for its answer; tries again, with backoff, what may be tried again.
+    pub(crate) async fn call<R: Request>(
+        &self,
+        to: To,
+        traffic: Traffic,
+        request: &R,
+        timeout: Duration,
+    ) -> Result<R::Response> {
+        let deadline = Instant::now() + timeout;
+        let mut failures = 0;
+        loop {
+            let error = match self.try_call(to, traffic, request, deadline).await {
+                Ok(response) => return Ok(response),
+                Err(lost) => lost.error,
+            };
+            failures += 1;
+            let again = Instant::now() + self.0.config.retry_backoff.delay(failures, fastrand::f64());
+            if !error.is_retriable() || again >= deadline {
+                return Err(error);
+            }
+            self.request_refresh();
+            sleep_until(again).await;
+        }
+    }
+
+    async fn try_call<R: Request>(
+        &self,
+        to: To,
+        traffic: Traffic,
+        request: &R,
+        deadline: Instant,
+    ) -> Result<R::Response, Lost> {
+        let not_sent = |error| Lost { certainty: crate::machine::conn::Certainty::NotSent, error };
+        let broker = match to {
+            To::Broker(broker) => Some(broker),
+            To::Controller => self.metadata().controller,
+            To::Any => None,
+        };
+        let connection = match broker {
+            Some(broker) => timeout_at(deadline, self.connection(broker, traffic)).await,
+            None => timeout_at(deadline, self.any_connection(traffic)).await,
+        };
+        let connection = connection.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no connection in time")));
+        let connection = connection.map_err(not_sent)?;
+        let left = deadline.saturating_duration_since(Instant::now()).min(self.0.config.request_timeout);
+        connection.start(request, left).map_err(not_sent)?.await
+    }
+
+    /// The connection to a broker for one class of traffic; dials if there is none.
+    pub(crate) async fn connection(&self, broker: BrokerId, traffic: Traffic) -> Result<Connection> {
+        let node = self.metadata().node(broker).cloned();
+        let Some(node) = node else {
+            return Err(Error::new(
+                ErrorKind::Disconnected,
+                format!("broker {broker} is not in the cluster's metadata"),
+            ));
+        };
+        let address = join_address(&node.host, node.port);
+        self.0.pool.connect(&Destination::Broker(broker), &address, traffic).await
+    }
+
+    /// Takes in a leader that a Produce or Fetch answer named (KIP-951), and where it listens.
+    pub(crate) fn apply_hint(&self, topic: &str, partition: i32, hint: LeaderHint, endpoint: Option<(&Str, i32)>) {
+        self.0.view.send_if_modified(|view| {
+            let metadata = Arc::make_mut(&mut view.metadata);
+            if let Some((host, port)) = endpoint {
+                metadata.handle_endpoint(hint.leader, host, port);
+            }
+            metadata.handle_hint(topic, partition, hint)
+        });
+    }
+
+    /// A connection to some broker: an open one if there is any, else any that can be had.
+    async fn any_connection(&self, traffic: Traffic) -> Result<Connection> {
+        let metadata = self.metadata();
+        let mut brokers: Vec<BrokerId> = metadata.brokers().collect();
+        fastrand::shuffle(&mut brokers);
+        for broker in &brokers {
+            if let Some(connection) = self.0.pool.open(&Destination::Broker(*broker), traffic) {
+                return Ok(connection);
+            }
+        }
+        let mut failures = Vec::new();
+        for broker in brokers {
+            match self.connection(broker, traffic).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failures.push(error),
+            }
+        }
+        self.bootstrap_connection(traffic, failures).await
+    }
+
+    /// A connection to one of the configured addresses (KIP-899: also when all known brokers are gone).
+    async fn bootstrap_connection(&self, traffic: Traffic, mut failures: Vec<Error>) -> Result<Connection> {
+        let mut addresses = self.0.config.bootstrap.clone();
+        fastrand::shuffle(&mut addresses);
+        for address in addresses {
+            let destination = Destination::Bootstrap(address.as_str().into());
+            match self.0.pool.connect(&destination, &address, traffic).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failures.push(error),
+            }
+        }
+        Err(no_broker(&failures))
+    }
+
+    fn topics(&self) -> MutexGuard<'_, BTreeSet<Str>> {
+        self.0.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes when metadata changes.
+#[derive(Debug)]
+pub(crate) struct Watch(watch::Receiver<View>);
+
+impl Watch {
+    /// # Cancel safety
+    /// Nothing is missed when the future is dropped.
+    pub(crate) async fn changed(&mut self) -> Arc<Metadata> {
+        if self.0.changed().await.is_err() {
+            // The cluster is gone: there is nothing to wait for.
+            std::future::pending::<()>().await;
+        }
+        self.0.borrow_and_update().metadata.clone()
+    }
+}
+
+/// All addresses failed. Their kinds may differ; one that points at a wrong setting is worth more than a refusal.
+fn no_broker(failures: &[Error]) -> Error {
+    let telling = |error: &&Error| {
+        matches!(error.kind(), ErrorKind::Authentication | ErrorKind::Tls | ErrorKind::Config | ErrorKind::Protocol)
+    };
+    let kind = failures.iter().find(telling).map_or(ErrorKind::Connect, Error::kind);
+    let reasons: Vec<String> = failures.iter().map(Error::to_string).collect();
+    Error::new(kind, format!("no broker could be reached: {}", reasons.join("; ")))
+}
+
+fn unknown_topic(topic: &str, asked: u32, code: Option<ErrorCode>, error: Option<Error>) -> Error {
+    let last = match (code, &error) {
+        (Some(code), _) => code.to_string(),
+        (None, Some(error)) => error.to_string(),
+        (None, None) => "no answer".to_owned(),
+    };
+    Error::new(
+        ErrorKind::UnknownTopic,
+        format!("topic {topic} is not known to the cluster (asked {asked} times, last: {last})"),
+    )
+}
+
+/// `host:port`, with brackets around an IPv6 address.
+fn join_address(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}

@@ -1,1 +1,388 @@
-//! Stub.
+//! The producer: records in, acknowledgements out, in order and once.
+//!
+//! A record is encoded by the caller, straight into the open batch of its partition (`accumulator`). One task per
+//! producer (`sender`) takes what is sealed, asks `machine::queue` what may be sent, and sends it (`lane`); answers
+//! settle whole batches at a time (`settle`, `delivery`).
+
+use std::{
+    collections::HashMap,
+    hash::BuildHasherDefault,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout},
+};
+
+use crate::{
+    cluster::Cluster,
+    error::{Error, ErrorKind, Result},
+    machine::metadata::{Metadata, Topic as TopicMetadata},
+    serdes::{self, Part, Target},
+    wire::Str,
+};
+
+mod accumulator;
+mod builder;
+mod delivery;
+mod hash;
+mod init;
+mod lane;
+mod metrics;
+mod record;
+mod sender;
+mod settle;
+
+pub use builder::{Acks, ProducerBuilder};
+pub use delivery::{Delivery, RecordAck};
+pub use metrics::ProducerMetrics;
+pub use record::{Absent, AsBytes, Field, Given, Record};
+
+use accumulator::{Accumulator, Appended, Bytes, Partition, Topic};
+pub(crate) use builder::Settings;
+use hash::NameHasher;
+use metrics::Counters;
+use sender::{Event, Sender};
+
+/// Sends records. Cheap to clone; all clones share one buffer, one identity and one order per partition.
+///
+/// What was enqueued is delivered or reported even when every handle is dropped, as long as the runtime lives. Call
+/// [`flush`](Self::flush) or [`close`](Self::close) before it ends.
+///
+/// ```no_run
+/// # async fn run() -> milena::Result<()> {
+/// use milena::{Kafka, Record};
+///
+/// let kafka = Kafka::connect("localhost:9092").await?;
+/// let producer = kafka.producer().build().await?;
+/// let ack = producer.send(Record::to("orders").key("42").value("created")).await?;
+/// println!("at offset {:?}", ack.offset);
+/// producer.close().await
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Producer<K = serdes::Bytes, V = serdes::Bytes> {
+    handle: Handle,
+    key: Arc<K>,
+    value: Arc<V>,
+}
+
+impl<K, V> Producer<K, V> {
+    /// Sends a record and waits for the broker's answer. With many records, [`enqueue`](Self::enqueue) lets them share
+    /// requests.
+    ///
+    /// # Errors
+    /// Those of `enqueue`, and what became of the batch: [`Error::maybe_written`] says whether the record may stand in
+    /// the log all the same.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before the record was enqueued, it never will be; afterwards it is delivered all the
+    /// same.
+    pub async fn send<'r, RK, RV>(&self, record: Record<'r, RK, RV>) -> Result<RecordAck>
+    where
+        RK: Field<K>,
+        RV: Field<V>,
+    {
+        self.enqueue(record).await?.await
+    }
+
+    /// Puts a record into its batch. Waits for memory (`buffer.memory`) and, the first time, for the topic's metadata
+    /// and the schema; never for the broker. When it returns, the record's place in its partition's order is fixed.
+    ///
+    /// # Errors
+    /// `RecordTooLarge` with both sizes; `UnknownTopic` and `BufferFull` after `max.block.ms`; `Serialization` and
+    /// `Registry` from the serializers; `Closed`.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the record is not enqueued, unless the future was ready.
+    pub async fn enqueue<'r, RK, RV>(&self, record: Record<'r, RK, RV>) -> Result<Delivery>
+    where
+        RK: Field<K>,
+        RV: Field<V>,
+    {
+        let target = |part| Target { topic: record.topic, part };
+        record.key.prepare(&self.key, target(Part::Key)).await?;
+        record.value.prepare(&self.value, target(Part::Value)).await?;
+        let mut scratch = Scratch(Vec::new());
+        let key = scratch.field(&record.key, &*self.key, target(Part::Key))?;
+        let value = scratch.field(&record.value, &*self.value, target(Part::Value))?;
+        let bytes = Bytes {
+            timestamp: record.timestamp,
+            key: scratch.bytes(&record.key, &*self.key, &key),
+            value: scratch.bytes(&record.value, &*self.value, &value),
+            headers: &record.headers,
+        };
+        self.handle.core.enqueue(record.topic, record.partition, bytes).await
+    }
+
+    /// Sends everything now, whatever its linger, and waits until all that was enqueued before is settled.
+    ///
+    /// # Errors
+    /// The first failure among the batches that were waited for, so that a failure is seen even when the deliveries
+    /// were dropped.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the waiting, not the sending.
+    pub async fn flush(&self) -> Result<()> {
+        self.handle.core.flush().await
+    }
+
+    /// Refuses new records, waits until all that was enqueued is settled, and ends the producer. Other handles see
+    /// `Closed` from then on.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    ///
+    /// # Cancel safety
+    /// The producer is closed at the first poll; dropping the future stops the waiting, not the sending.
+    pub async fn close(self) -> Result<()> {
+        self.handle.core.close().await
+    }
+
+    /// What was done so far.
+    pub fn metrics(&self) -> ProducerMetrics {
+        self.handle.core.metrics.snapshot()
+    }
+
+    /// Bytes of the buffer that are free now.
+    pub fn available_memory(&self) -> usize {
+        self.handle.core.accumulator.available()
+    }
+}
+
+impl<K, V> Clone for Producer<K, V> {
+    fn clone(&self) -> Self {
+        Self { handle: self.handle.clone(), key: self.key.clone(), value: self.value.clone() }
+    }
+}
+
+/// What the handles, the callers and the task share.
+#[derive(Debug)]
+struct Core {
+    cluster: Cluster,
+    settings: Settings,
+    accumulator: Accumulator,
+    topics: RwLock<HashMap<Str, Arc<Topic>, BuildHasherDefault<NameHasher>>>,
+    partitions: RwLock<Vec<Arc<Partition>>>,
+    events: mpsc::UnboundedSender<Event>,
+    handles: AtomicUsize,
+    metrics: Counters,
+}
+
+impl Core {
+    fn start(cluster: Cluster, settings: Settings) -> Handle {
+        let (events, inbox) = mpsc::unbounded_channel();
+        let accumulator = Accumulator::new(settings.batch_size, settings.max_request_size, settings.buffer_memory);
+        let core = Arc::new(Self {
+            cluster,
+            settings,
+            accumulator,
+            topics: RwLock::default(),
+            partitions: RwLock::default(),
+            events: events.clone(),
+            handles: AtomicUsize::new(1),
+            metrics: Counters::default(),
+        });
+        tokio::spawn(Sender::new(core.clone(), inbox, events).run());
+        Handle { core }
+    }
+
+    async fn enqueue(&self, topic: &str, partition: Option<i32>, record: Bytes<'_>) -> Result<Delivery> {
+        let mut permit = None;
+        loop {
+            let appended = self.append(topic, partition, record, &mut permit)?;
+            match appended {
+                None => self.learn(topic).await?,
+                Some(Appended::Done { delivery, sealed }) => {
+                    if sealed {
+                        // On a runtime of one thread the sender gets its turn now; otherwise the buffer would fill
+                        // before the first request goes out.
+                        tokio::task::yield_now().await;
+                    }
+                    return Ok(delivery);
+                }
+                Some(Appended::NoMemory(bytes)) => permit = Some(self.wait_for_memory(topic, bytes).await?),
+            }
+        }
+    }
+
+    /// `None` when the topic is not known yet.
+    fn append<'c>(
+        &'c self,
+        topic: &str,
+        partition: Option<i32>,
+        record: Bytes<'_>,
+        permit: &mut Option<tokio::sync::SemaphorePermit<'c>>,
+    ) -> Result<Option<Appended>> {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(topic) = topics.get(topic) else { return Ok(None) };
+        self.accumulator.append(topic, partition, record, permit).map(Some)
+    }
+
+    async fn wait_for_memory(&self, topic: &str, bytes: usize) -> Result<tokio::sync::SemaphorePermit<'_>> {
+        let Settings { max_block, buffer_memory, .. } = self.settings;
+        if bytes > buffer_memory {
+            let message = format!(
+                "a record for {topic} takes {bytes} bytes, more than the whole buffer of {buffer_memory} (buffer.memory)"
+            );
+            return Err(Error::new(ErrorKind::RecordTooLarge, message));
+        }
+        timeout(max_block, self.accumulator.memory(bytes)).await.unwrap_or_else(|_| {
+            let message = format!(
+                "no memory for a record for {topic} within {max_block:?} (max.block.ms): all {buffer_memory} bytes (buffer.memory) wait for a broker"
+            );
+            Err(Error::new(ErrorKind::BufferFull, message))
+        })
+    }
+
+    /// Waits until the topic is known, for as long as a caller may be held up.
+    #[cold]
+    async fn learn(&self, topic: &str) -> Result<()> {
+        let deadline = Instant::now() + self.settings.max_block;
+        let metadata = self.cluster.topic(topic, deadline).await?;
+        if let Some(described) = metadata.topic(topic) {
+            self.take_in(described);
+        }
+        Ok(())
+    }
+
+    /// Topics in use follow the metadata: more partitions, other leaders.
+    fn update_topics(&self, metadata: &Metadata) {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let changed: Vec<_> = topics
+            .values()
+            .filter_map(|topic| metadata.topic(&topic.name).filter(|described| !matches(topic, described)).cloned())
+            .collect();
+        drop(topics);
+        changed.iter().for_each(|described| self.take_in(described));
+    }
+
+    fn take_in(&self, described: &TopicMetadata) {
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        let mut partitions = topics.get(&described.name).map(|topic| topic.partitions.clone()).unwrap_or_default();
+        let mut all = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
+        // A topic that was made again with fewer partitions keeps the old ones until they are empty.
+        for index in partitions.len()..described.partitions.len() {
+            let partition = Arc::new(Partition::new(described.name.clone(), index as i32, all.len()));
+            all.push(partition.clone());
+            partitions.push(partition);
+        }
+        partitions.truncate(described.partitions.len());
+        let topic = Topic::new(described.name.clone(), partitions, available(described));
+        topics.insert(described.name.clone(), Arc::new(topic));
+    }
+
+    /// The partitions with these numbers and higher.
+    fn partitions_from(&self, number: usize) -> Vec<Arc<Partition>> {
+        let partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
+        partitions.get(number..).unwrap_or_default().to_vec()
+    }
+
+    async fn flush(&self) -> Result<()> {
+        let (reply, cells) = oneshot::channel();
+        if self.events.send(Event::Flush(reply)).is_err() {
+            return Ok(());
+        }
+        // A task that has ended has settled everything.
+        let Ok(cells) = cells.await else { return Ok(()) };
+        let mut outcome = Ok(());
+        for cell in cells {
+            outcome = outcome.and(cell.settled().await);
+        }
+        outcome
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.accumulator.close();
+        self.flush().await
+    }
+}
+
+fn available(described: &TopicMetadata) -> Vec<usize> {
+    let with_leader = described.partitions.iter().enumerate().filter(|(_, partition)| partition.leader.is_some());
+    with_leader.map(|(index, _)| index).collect()
+}
+
+fn matches(topic: &Topic, described: &TopicMetadata) -> bool {
+    topic.partitions.len() == described.partitions.len() && topic.available == available(described)
+}
+
+/// Counts the producer's handles: the task ends when there are none and nothing is left to do.
+#[derive(Debug)]
+struct Handle {
+    core: Arc<Core>,
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        self.core.handles.fetch_add(1, Ordering::AcqRel);
+        Self { core: self.core.clone() }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.core.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.core.accumulator.wake.notify_one();
+        }
+    }
+}
+
+/// Where serializers write, reused from record to record by the same thread.
+struct Scratch(Vec<u8>);
+
+/// Where a field's bytes are.
+enum Place {
+    Null,
+    /// With the caller.
+    Plain,
+    /// In the scratch buffer.
+    Written(std::ops::Range<usize>),
+}
+
+thread_local! {
+    static SCRATCH: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) };
+}
+
+impl Scratch {
+    /// Serializes a field unless its bytes are there already.
+    fn field<S, F: Field<S>>(&mut self, field: &F, serializer: &S, target: Target<'_>) -> Result<Place> {
+        Ok(match field.as_bytes(serializer) {
+            AsBytes::Null => Place::Null,
+            AsBytes::Plain(_) => Place::Plain,
+            AsBytes::Written => {
+                if self.0.capacity() == 0 {
+                    self.0 = SCRATCH.take();
+                }
+                let start = self.0.len();
+                field.write(serializer, target, &mut self.0)?;
+                Place::Written(start..self.0.len())
+            }
+        })
+    }
+
+    fn bytes<'b, S, F: Field<S>>(&'b self, field: &'b F, serializer: &'b S, place: &Place) -> Option<&'b [u8]> {
+        match (place, field.as_bytes(serializer)) {
+            (Place::Written(range), _) => self.0.get(range.clone()),
+            (Place::Plain, AsBytes::Plain(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let mut buffer = std::mem::take(&mut self.0);
+        buffer.clear();
+        if (1..=MAX_SCRATCH).contains(&buffer.capacity()) {
+            SCRATCH.set(buffer);
+        }
+    }
+}
+
+/// A larger serializing buffer is not kept.
+const MAX_SCRATCH: usize = 1 << 20;

@@ -11,7 +11,11 @@ use crate::error::Result;
 
 mod plain;
 
-pub use plain::{Bytes, Utf8};
+#[cfg(feature = "avro")]
+pub mod avro;
+pub mod wire_format;
+
+pub use plain::{Bytes, Nullable, Utf8};
 
 /// Which part of which topic's records is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +44,11 @@ pub trait Serializer<T: ?Sized>: Send + Sync {
     /// Dropping the future loses nothing but the work done so far.
     fn prepare(&self, _target: Target<'_>) -> impl Future<Output = Result<()>> + Send {
         ready(Ok(()))
+    }
+
+    /// The bytes of `value` if they are there already: then nothing is written and nothing copied on the way.
+    fn as_bytes<'a>(&self, _value: &'a T) -> Option<&'a [u8]> {
+        None
     }
 
     /// Appends the bytes of `value` to `out`. After an error the caller cuts `out` back.

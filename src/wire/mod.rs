@@ -7,11 +7,31 @@
 //! - integers of the wire stay integers: unknown error codes and API keys survive and print;
 //! - record batches are never copied: they enter and leave as refcounted slices.
 
+mod api;
+mod buf;
 mod code;
+mod fault;
+mod field;
+mod frame;
+mod message;
+pub mod messages;
+mod negotiate;
+mod records;
 mod str;
+mod uuid;
+pub mod varint;
 
+pub use api::ApiKey;
+pub use buf::{Reader, Writer};
 pub use code::ErrorCode;
+pub use fault::{DecodeError, DecodeFault, EncodeError, EncodeFault};
+pub use field::{At, Field, Nullable, Size};
+pub use frame::{Frame, decode_body, decode_response, encode_body, encode_request, response_correlation_id};
+pub use message::{FieldSpec, Kind, Message, Place, Request, Rule};
+pub use negotiate::Versions;
+pub use records::Records;
 pub use str::Str;
+pub use uuid::{NotAUuid, Uuid};
 
 /// The most elements an array of a peer may announce (the limit of Kafka 4.4).
 pub const MAX_ARRAY: usize = 1_000_000;

@@ -1,0 +1,171 @@
+//! The producer against a real broker: what it acknowledged stands in the log, once and in order, whatever happened.
+//!
+//! Tests that stop the broker would disturb the others, so all of them take the same lock.
+
+use std::{collections::HashMap, sync::Mutex, time::Duration};
+
+use milena::{ErrorKind, Kafka, Record, TopicPartition, admin::NewTopic, consumer::StartFrom, record::Compression};
+use protocol_tests::{Live, PATIENCE, live, unique};
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn run(test: &'static str, body: impl AsyncFnOnce(Live) -> milena::Result<()>) {
+    let Some(live) = live(test) else { return };
+    let _alone = alone();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, body(live)).await }).expect("in time").expect("no error");
+}
+
+/// Reads a topic from its beginning until every partition is at its end: the values per partition.
+async fn read_back(kafka: &Kafka, topic: &str, partitions: i32) -> milena::Result<HashMap<i32, Vec<(i64, Vec<u8>)>>> {
+    let ends = kafka.admin().offsets(topic, milena::admin::OffsetSpec::Latest).await?;
+    let assignment = (0..partitions).map(|partition| (TopicPartition::new(topic, partition), StartFrom::Beginning));
+    let mut consumer = kafka.consumer().assign(assignment).await?;
+    let mut values: HashMap<i32, Vec<(i64, Vec<u8>)>> = HashMap::new();
+    let behind = |values: &HashMap<i32, Vec<(i64, Vec<u8>)>>| {
+        ends.iter().enumerate().any(|(partition, end)| {
+            let last = values.get(&(partition as i32)).and_then(|values| values.last());
+            end.unwrap_or(0) > last.map_or(0, |(offset, _)| offset + 1)
+        })
+    };
+    while behind(&values) {
+        let Some(batch) = consumer.poll().await? else { break };
+        let partition = values.entry(batch.partition()).or_default();
+        for record in &batch {
+            partition.push((record.offset(), record.value().unwrap_or_default().to_vec()));
+        }
+    }
+    consumer.close().await?;
+    Ok(values)
+}
+
+/// Every number from 0 once, and rising within each partition.
+fn check_numbers(values: &HashMap<i32, Vec<(i64, Vec<u8>)>>, count: u64) {
+    let mut seen = vec![false; count as usize];
+    for (partition, values) in values {
+        let mut before = None;
+        for (offset, value) in values {
+            let number: u64 = std::str::from_utf8(value).unwrap().parse().unwrap();
+            assert!(before < Some(number), "partition {partition} offset {offset}: {number} after {before:?}");
+            assert!(!std::mem::replace(&mut seen[number as usize], true), "{number} stands there twice");
+            before = Some(number);
+        }
+    }
+    let lost = seen.iter().filter(|seen| !**seen).count();
+    assert_eq!(lost, 0, "acknowledged, but not in the log");
+}
+
+#[test]
+fn every_codec_goes_out_and_comes_back() {
+    run("every_codec_goes_out_and_comes_back", async |live| {
+        let kafka = Kafka::connect(&live.bootstrap).await?;
+        for codec in [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+            let topic = unique("codec");
+            kafka.admin().create_topic(NewTopic::new(&topic, 3, 1)).await?;
+            let producer = kafka.producer().compression(codec).build().await?;
+            for number in 0..5_000 {
+                let _ = producer.enqueue(Record::to(&topic).value(number.to_string())).await?;
+            }
+            producer.close().await?;
+            check_numbers(&read_back(&kafka, &topic, 3).await?, 5_000);
+            kafka.admin().delete_topic(&topic).await?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_killed_broker_costs_nothing() {
+    run("a_killed_broker_costs_nothing", async |live| {
+        const COUNT: u64 = 300_000;
+        let kafka = Kafka::connect(&live.bootstrap).await?;
+        let topic = unique("killed");
+        kafka.admin().create_topic(NewTopic::new(&topic, 6, 1)).await?;
+        let producer = kafka.producer().compression(Compression::Snappy).batch_size(20_000).build().await?;
+        let kill = tokio::task::spawn_blocking(move || {
+            // In the middle: the first records are acknowledged, the last ones not yet enqueued.
+            std::thread::sleep(Duration::from_millis(400));
+            live.control(&["kill"]);
+            live.control(&["start"]);
+        });
+        let mut last = None;
+        for number in 0..COUNT {
+            last = Some(producer.enqueue(Record::to(&topic).value(number.to_string())).await?);
+            if number % 5_000 == 0 {
+                // A steady stream instead of one burst, so that the kill falls into it.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        last.expect("one was sent").await?;
+        producer.flush().await?;
+        kill.await.expect("the broker was restarted");
+        let metrics = producer.metrics();
+        assert_eq!((metrics.records_acked, metrics.records_failed), (COUNT, 0));
+        producer.close().await?;
+        check_numbers(&read_back(&kafka, &topic, 6).await?, COUNT);
+        kafka.admin().delete_topic(&topic).await
+    });
+}
+
+#[test]
+fn a_paused_broker_costs_nothing() {
+    run("a_paused_broker_costs_nothing", async |live| {
+        const COUNT: u64 = 20_000;
+        let kafka =
+            Kafka::builder().bootstrap(&live.bootstrap).property("request.timeout.ms", "2000").connect().await?;
+        let topic = unique("paused");
+        kafka.admin().create_topic(NewTopic::new(&topic, 2, 1)).await?;
+        let producer = kafka.producer().batch_size(2_000).build().await?;
+        for number in 0..COUNT / 2 {
+            let _ = producer.enqueue(Record::to(&topic).value(number.to_string())).await?;
+        }
+        live.control(&["pause"]);
+        for number in COUNT / 2..COUNT {
+            let _ = producer.enqueue(Record::to(&topic).value(number.to_string())).await?;
+        }
+        // Longer than a request may take: requests that were written are given up and asked again.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        live.control(&["resume"]);
+        producer.flush().await?;
+        assert_eq!(producer.metrics().records_acked, COUNT);
+        producer.close().await?;
+        check_numbers(&read_back(&kafka, &topic, 2).await?, COUNT);
+        kafka.admin().delete_topic(&topic).await
+    });
+}
+
+#[test]
+fn p17_a_batch_that_the_broker_finds_too_large_says_its_size() {
+    run("p17_a_batch_that_the_broker_finds_too_large_says_its_size", async |live| {
+        let kafka = Kafka::connect(&live.bootstrap).await?;
+        let topic = unique("small");
+        kafka.admin().create_topic(NewTopic::new(&topic, 1, 1).config("max.message.bytes", "1000")).await?;
+        let producer = kafka.producer().build().await?;
+        let error = producer.send(Record::to(&topic).value(vec![b'x'; 5_000])).await.unwrap_err();
+        assert!(error.to_string().contains("50"), "{error}");
+        assert!(!error.maybe_written());
+        let ack = producer.send(Record::to(&topic).value("still alive")).await?;
+        assert_eq!(ack.offset, Some(0), "the refused batch left no gap");
+        let error = producer.send(Record::to(&topic).value(vec![b'x'; 2_000_000])).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
+        assert!(error.to_string().contains("1048576") && error.to_string().contains("20000"), "both sizes: {error}");
+        producer.close().await?;
+        kafka.admin().delete_topic(&topic).await
+    });
+}
+
+#[test]
+fn an_unknown_topic_is_an_error_within_its_bound() {
+    run("an_unknown_topic_is_an_error_within_its_bound", async |live| {
+        let kafka = Kafka::connect(&live.bootstrap).await?;
+        let producer = kafka.producer().max_block(Duration::from_secs(2)).build().await?;
+        let error = producer.send(Record::to("there-is-no-such-topic").value("x")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnknownTopic, "{error}");
+        assert!(error.to_string().contains("there-is-no-such-topic"));
+        producer.close().await
+    });
+}

@@ -1,0 +1,92 @@
+//! The task that keeps metadata fresh, and the one request it makes.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use crate::{
+    error::Result,
+    machine::metadata::Metadata,
+    net::conn::Connection,
+    wire::{
+        Str,
+        messages::{MetadataRequest, MetadataRequestTopic, MetadataResponse},
+    },
+};
+
+use super::{Cluster, Shared, Traffic, View};
+
+/// Refreshes whenever somebody asks, and at the latest when the metadata has its age.
+pub(super) async fn run(shared: Weak<Shared>, wanted: Arc<Notify>) {
+    loop {
+        let Some(max_age) = shared.upgrade().map(|shared| shared.config.metadata_max_age) else { return };
+        // Half an idle minute at most, so that a cluster nobody holds any more is noticed.
+        let wake = Instant::now() + max_age;
+        let asked = loop {
+            let nap = wake.min(Instant::now() + LONGEST_NAP);
+            if timeout_at(nap, wanted.notified()).await.is_ok() || Instant::now() >= wake {
+                break Instant::now();
+            }
+            if shared.strong_count() == 0 {
+                return;
+            }
+        };
+        let Some(cluster) = shared.upgrade().map(Cluster) else { return };
+        if let Err(error) = cluster.refresh_now().await {
+            tracing::debug!(%error, "metadata refresh failed");
+        }
+        drop(cluster);
+        sleep_until(asked + SHORTEST_PAUSE).await;
+    }
+}
+
+impl Cluster {
+    /// One round: asks any broker, publishes what it says or why it failed.
+    pub(super) async fn refresh_now(&self) -> Result<()> {
+        let asked: Vec<Str> = self.topics().iter().cloned().collect();
+        let outcome = self.fetch_metadata(&asked).await;
+        self.0.view.send_modify(|view| {
+            view.rounds += 1;
+            view.error = outcome.as_ref().err().cloned();
+            if let Ok(response) = &outcome {
+                apply(view, response, &asked);
+            }
+        });
+        outcome.map(drop)
+    }
+
+    async fn fetch_metadata(&self, topics: &[Str]) -> Result<MetadataResponse> {
+        let connection = self.any_connection(Traffic::Other).await?;
+        let request = metadata_request(&connection, topics)?;
+        let timeout = self.0.config.request_timeout;
+        connection.start(&request, timeout)?.await.map_err(|lost| lost.error)
+    }
+}
+
+fn apply(view: &mut View, response: &MetadataResponse, asked: &[Str]) {
+    let mut metadata = Metadata::clone(&view.metadata);
+    metadata.handle_response(response, asked);
+    view.metadata = Arc::new(metadata);
+}
+
+fn metadata_request(connection: &Connection, topics: &[Str]) -> Result<MetadataRequest> {
+    let version = connection.versions().pick::<MetadataRequest>()?;
+    let named = |name: &Str| MetadataRequestTopic { name: Some(name.clone()), ..MetadataRequestTopic::default() };
+    let mut request =
+        MetadataRequest { topics: Some(topics.iter().map(named).collect()), ..MetadataRequest::default() };
+    // Version 0 knows no switch, and takes "no topics" for "all topics"; brokers from 2.1 on speak at least version 7.
+    if version >= 4 {
+        request.allow_auto_topic_creation = false;
+    }
+    Ok(request)
+}
+
+const LONGEST_NAP: Duration = Duration::from_secs(30);
+/// Between two rounds, however many ask.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);

@@ -1,0 +1,456 @@
+//! One partition's sealed batches: what may be sent, with which sequence number, and what an answer means.
+//!
+//! ```text
+//!            poll_send                 handle_acked (oldest)
+//!   Ready ───────────────▶ InFlight ─────────────────────────▶ done
+//!     ▲                       │
+//!     └───────────────────────┘ lost, refused but retriable, or answered out of turn
+//! ```
+//!
+//! Rules this file keeps (the numbers are those of the must-not-have list):
+//! - P1  a second request is in flight only after this leader acknowledged one with this id and epoch: a broker
+//!   accepts any first sequence of an id it does not know, so two could leave a gap;
+//! - P2  answers come in the order of the requests, and only the oldest batch is acted on;
+//! - P3  nothing goes to a new leader while a request to the old one is open;
+//! - P4  a batch that may have been written keeps its stamp until its fate is known;
+//! - P5  only the oldest batch may run out of time, never one from the middle;
+//! - P6  a new identity resets the sequence and clears every stamp before anything is sent with it;
+//! - P7  a batch that fails for good leaves no gap behind it: its numbers are taken back, or the epoch is over;
+//! - P8  sequence numbers wrap to 0 after 2³¹ − 1;
+//! - deliveries complete in append order; delivery timeout bounds everything that is not on the wire.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::{types::BrokerId, wire::ErrorCode};
+
+use super::{
+    conn::Certainty,
+    identity::{ProducerId, Standing},
+};
+
+mod verdict;
+
+pub(crate) use verdict::Verdict;
+
+/// The batches of one partition, oldest first. `B` is the batch itself, which no decision looks into.
+#[derive(Debug)]
+pub(crate) struct Queue<B> {
+    entries: VecDeque<Entry<B>>,
+    done: VecDeque<Done<B>>,
+    next_id: u64,
+    rules: Rules,
+    /// The identity that `next_sequence` counts for.
+    identity: Option<ProducerId>,
+    next_sequence: i32,
+    in_flight: usize,
+    /// The leader that the requests in flight went to.
+    asked: Option<BrokerId>,
+    /// The leader that acknowledged a batch of `identity` on the connection that stands.
+    proven: Option<BrokerId>,
+    /// Failures in a row, for the backoff.
+    failures: u32,
+    retry_at: Option<Instant>,
+    broken: bool,
+}
+
+/// What the caller chose for all partitions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    pub(crate) idempotent: bool,
+    pub(crate) max_in_flight: usize,
+    pub(crate) delivery_timeout: Duration,
+    pub(crate) retries: u32,
+}
+
+/// The number of a batch in its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchId(u64);
+
+/// What a batch says of its writer. Set once per identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) producer: ProducerId,
+    pub(crate) sequence: i32,
+}
+
+/// A batch that is to be written now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Send<'a, B> {
+    pub(crate) id: BatchId,
+    /// `None` without idempotence.
+    pub(crate) stamp: Option<Stamp>,
+    pub(crate) batch: &'a mut B,
+}
+
+/// A batch whose fate is known.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Done<B> {
+    pub(crate) batch: B,
+    pub(crate) outcome: Outcome,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The broker wrote it; the offset is −1 where the broker no longer knew it.
+    Acked { base_offset: i64, log_append_time: i64 },
+    /// It failed for good.
+    Failed { why: Failure, maybe_written: bool },
+}
+
+/// Why a batch failed for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The broker refused it.
+    Refused(ErrorCode),
+    /// Its time ran out; with the last error a broker gave, if one did.
+    TimedOut { last: Option<ErrorCode> },
+    /// It was tried as often as allowed; with the last error a broker gave, if one did.
+    TriedTooOften { last: Option<ErrorCode> },
+}
+
+#[derive(Debug)]
+struct Entry<B> {
+    id: BatchId,
+    batch: B,
+    records: i32,
+    deadline: Instant,
+    state: State,
+    stamp: Option<Stamp>,
+    /// An attempt with this stamp may have been written.
+    maybe_written: bool,
+    attempts: u32,
+    last: Option<ErrorCode>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It is being compressed.
+    Sealing,
+    Ready,
+    InFlight,
+}
+
+impl<B> Queue<B> {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            done: VecDeque::new(),
+            next_id: 0,
+            rules,
+            identity: None,
+            next_sequence: 0,
+            in_flight: 0,
+            asked: None,
+            proven: None,
+            failures: 0,
+            retry_at: None,
+            broken: false,
+        }
+    }
+
+    /// A sealed batch joins the queue. `ready` is false while a worker still compresses it.
+    pub(crate) fn push(&mut self, created: Instant, records: i32, batch: B, ready: bool) -> BatchId {
+        let id = BatchId(self.next_id);
+        self.next_id += 1;
+        self.entries.push_back(Entry {
+            id,
+            batch,
+            records,
+            deadline: created + self.rules.delivery_timeout,
+            state: if ready { State::Ready } else { State::Sealing },
+            stamp: None,
+            maybe_written: false,
+            attempts: 0,
+            last: None,
+        });
+        id
+    }
+
+    /// The worker is done with a batch, which may be sent from now on. `None` if it failed meanwhile.
+    pub(crate) fn handle_sealed(&mut self, id: BatchId) -> Option<&mut B> {
+        let entry = self.entry(id).filter(|entry| entry.state == State::Sealing)?;
+        entry.state = State::Ready;
+        Some(&mut entry.batch)
+    }
+
+    /// Whether a batch that joined now could go out at once: then sealing an open one makes sense.
+    pub(crate) fn could_send(&self, now: Instant, leader: BrokerId, standing: Standing) -> bool {
+        let standing = !self.rules.idempotent || matches!(standing, Standing::Ready(_));
+        standing && !self.has_waiting() && self.gate_is_open(now, leader)
+    }
+
+    /// The next batch to write to `leader`, if one may be written now. Answers with each batch once.
+    pub(crate) fn poll_send(&mut self, now: Instant, leader: BrokerId, standing: Standing) -> Option<Send<'_, B>> {
+        if !self.may_send(now, leader) {
+            return None;
+        }
+        let index = self.in_flight;
+        if self.rules.idempotent {
+            self.stamp(index, standing)?;
+        }
+        let entry = self.entries.get_mut(index).filter(|entry| entry.state == State::Ready)?;
+        entry.state = State::InFlight;
+        entry.attempts = entry.attempts.saturating_add(1);
+        self.in_flight += 1;
+        self.asked = Some(leader);
+        Some(Send { id: entry.id, stamp: entry.stamp, batch: &mut entry.batch })
+    }
+
+    /// Whether the next batch may go, its identity aside.
+    fn may_send(&self, now: Instant, leader: BrokerId) -> bool {
+        self.gate_is_open(now, leader)
+            && self.entries.get(self.in_flight).is_some_and(|entry| entry.state == State::Ready)
+    }
+
+    /// What is in flight must be the oldest batches, in one piece: after a failure the rest of it is waited for.
+    fn gate_is_open(&self, now: Instant, leader: BrokerId) -> bool {
+        let in_one_piece = self.entries.iter().take(self.in_flight).all(|entry| entry.state == State::InFlight);
+        let is_proven = self.in_flight == 0
+            || (self.asked == Some(leader) && (!self.rules.idempotent || self.proven == Some(leader)));
+        in_one_piece
+            && is_proven
+            && self.in_flight < self.rules.max_in_flight
+            && self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    /// Gives the entry its stamp, unless it has one. `None` when it may not be sent in this standing.
+    fn stamp(&mut self, index: usize, standing: Standing) -> Option<()> {
+        let entry = self.entries.get(index)?;
+        let producer = match standing {
+            Standing::Wait => return None,
+            Standing::Draining => return (entry.maybe_written && entry.stamp.is_some()).then_some(()),
+            Standing::Ready(producer) => producer,
+        };
+        if self.identity != Some(producer) {
+            self.begin(producer)?;
+        }
+        let entry = self.entries.get_mut(index)?;
+        if entry.stamp.is_none() {
+            entry.stamp = Some(Stamp { producer, sequence: self.next_sequence });
+            self.next_sequence = advance(self.next_sequence, entry.records);
+        }
+        Some(())
+    }
+
+    /// Starts over under a new identity. Refused while anything of the old one is unsettled: that would be P6.
+    fn begin(&mut self, producer: ProducerId) -> Option<()> {
+        if !self.is_drained() {
+            return None;
+        }
+        for entry in &mut self.entries {
+            entry.stamp = None;
+        }
+        self.identity = Some(producer);
+        self.next_sequence = 0;
+        self.proven = None;
+        self.broken = false;
+        Some(())
+    }
+
+    /// The broker wrote a batch (or said that it had it already).
+    pub(crate) fn handle_acked(&mut self, id: BatchId, base_offset: i64, log_append_time: i64) {
+        let Some(index) = self.land(id) else { return };
+        if index > 0 {
+            // An older batch is unsettled, so the broker took this one out of turn. It is asked again in its turn.
+            self.entries[index].maybe_written = true;
+            return;
+        }
+        self.failures = 0;
+        self.retry_at = None;
+        self.proven = self.asked;
+        self.finish_oldest(Outcome::Acked { base_offset, log_append_time });
+    }
+
+    /// The broker refused a batch. `wait` is the backoff if it is to be tried again.
+    pub(crate) fn handle_refused(&mut self, now: Instant, id: BatchId, code: ErrorCode, wait: Duration) -> Verdict {
+        let verdict = Verdict::of(code);
+        if verdict == Verdict::AlreadyWritten {
+            self.handle_acked(id, -1, -1);
+            return verdict;
+        }
+        let Some(index) = self.land(id) else { return verdict };
+        self.entries[index].last = Some(code);
+        self.entries[index].maybe_written |= verdict == Verdict::Unsure && !self.is_behind_unwritten(index);
+        if index > 0 {
+            // Whatever is wrong with it may only be that the one before it is missing.
+            return Verdict::Retry;
+        }
+        self.settle_those_behind();
+        match verdict {
+            Verdict::Fail => self.fail_oldest(Failure::Refused(code)),
+            Verdict::Broken if self.rules.idempotent => {
+                self.broken = true;
+                if self.entries[0].maybe_written {
+                    self.fail_oldest(Failure::Refused(code));
+                }
+                self.back_off(now, wait);
+            }
+            Verdict::Broken => self.fail_oldest(Failure::Refused(code)),
+            _ => self.try_again(now, wait),
+        }
+        verdict
+    }
+
+    /// The connection was lost, or the request could not be written.
+    pub(crate) fn handle_lost(&mut self, now: Instant, id: BatchId, certainty: Certainty, wait: Duration) {
+        self.proven = None;
+        let Some(index) = self.land(id) else { return };
+        self.entries[index].maybe_written |= certainty == Certainty::MaybeSent && !self.is_behind_unwritten(index);
+        if index == 0 {
+            self.settle_those_behind();
+            self.try_again(now, wait);
+        }
+    }
+
+    /// Whether an older batch is known not to be written. Its leader knew the sequence before it (P1), so it refused
+    /// whatever came after: such a batch cannot stand in the log either.
+    fn is_behind_unwritten(&self, index: usize) -> bool {
+        let unwritten = |entry: &Entry<B>| entry.state == State::Ready && !entry.maybe_written;
+        self.rules.idempotent && index > 0 && self.entries.front().is_some_and(unwritten)
+    }
+
+    /// The oldest batch came back: if it was not written, nothing behind it was.
+    fn settle_those_behind(&mut self) {
+        if self.is_behind_unwritten(1) {
+            self.entries.iter_mut().skip(1).for_each(|entry| entry.maybe_written = false);
+        }
+    }
+
+    fn try_again(&mut self, now: Instant, wait: Duration) {
+        let Some(oldest) = self.entries.front() else { return };
+        if oldest.attempts > self.rules.retries {
+            let last = oldest.last;
+            return self.fail_oldest(Failure::TriedTooOften { last });
+        }
+        self.back_off(now, wait);
+    }
+
+    fn back_off(&mut self, now: Instant, wait: Duration) {
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = Some(now + wait);
+    }
+
+    /// What is known of the cluster has changed: waiting longer has no purpose.
+    pub(crate) fn handle_leader_known(&mut self) {
+        if self.failures <= 1 {
+            self.retry_at = None;
+        }
+    }
+
+    /// Time has passed: the oldest batches whose time is over fail, unless they are on the wire.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.retry_at = self.retry_at.filter(|at| *at > now);
+        while let Some(oldest) = self.entries.front()
+            && oldest.deadline <= now
+            && oldest.state != State::InFlight
+        {
+            let last = oldest.last;
+            self.fail_oldest(Failure::TimedOut { last });
+        }
+    }
+
+    /// The producer cannot go on: everything fails, oldest first.
+    pub(crate) fn handle_dead(&mut self, why: Failure) {
+        while !self.entries.is_empty() {
+            self.fail_oldest(why);
+        }
+        self.in_flight = 0;
+    }
+
+    /// A batch whose fate is known, in append order.
+    pub(crate) fn poll_done(&mut self) -> Option<Done<B>> {
+        self.done.pop_front()
+    }
+
+    /// Whether the epoch has to end before this partition can go on. Answers once.
+    pub(crate) fn poll_broken(&mut self) -> bool {
+        std::mem::take(&mut self.broken)
+    }
+
+    /// Whether nothing stamped is in flight or may have been written unseen.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.entries
+            .iter()
+            .all(|entry| entry.state != State::InFlight && !(entry.maybe_written && entry.stamp.is_some()))
+    }
+
+    /// When `handle_timeout` or `poll_send` has something to do because of the time alone.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let oldest = self.entries.front().filter(|oldest| oldest.state != State::InFlight);
+        // The backoff outlives the batch that caused it: an open batch waits for it too.
+        oldest.map(|oldest| oldest.deadline).into_iter().chain(self.retry_at).min()
+    }
+
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// A batch that is still here.
+    pub(crate) fn batch(&self, id: BatchId) -> Option<&B> {
+        self.entries.iter().find(|entry| entry.id == id).map(|entry| &entry.batch)
+    }
+
+    /// All batches, oldest first.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = &B> {
+        self.entries.iter().map(|entry| &entry.batch)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether a batch waits here that is not on the wire: then a younger one need not be sealed early.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.entries.len() > self.in_flight
+    }
+
+    fn entry(&mut self, id: BatchId) -> Option<&mut Entry<B>> {
+        self.entries.iter_mut().find(|entry| entry.id == id)
+    }
+
+    /// A batch came back from the wire. Its index, if it is still here.
+    fn land(&mut self, id: BatchId) -> Option<usize> {
+        let index = self.entries.iter().position(|entry| entry.id == id && entry.state == State::InFlight)?;
+        self.entries[index].state = State::Ready;
+        self.in_flight -= 1;
+        Some(index)
+    }
+
+    fn finish_oldest(&mut self, outcome: Outcome) {
+        if let Some(entry) = self.entries.pop_front() {
+            self.done.push_back(Done { batch: entry.batch, outcome });
+        }
+    }
+
+    /// The oldest batch fails for good, and the chain of numbers behind it is mended (P7).
+    fn fail_oldest(&mut self, why: Failure) {
+        let Some(entry) = self.entries.front() else { return };
+        let maybe_written = entry.maybe_written || entry.state == State::InFlight;
+        if let Some(stamp) = entry.stamp {
+            let is_last = self.entries.iter().skip(1).all(|younger| younger.stamp.is_none());
+            if is_last && !maybe_written {
+                self.next_sequence = stamp.sequence;
+            } else {
+                self.broken = true;
+            }
+        }
+        if entry.state == State::InFlight {
+            self.in_flight -= 1;
+        }
+        self.finish_oldest(Outcome::Failed { why, maybe_written });
+    }
+}
+
+/// The sequence number after `records` more (wraps to 0, as `DefaultRecordBatch.incrementSequence` does).
+fn advance(sequence: i32, records: i32) -> i32 {
+    let next = i64::from(sequence) + i64::from(records);
+    let wrapped = if next > i64::from(i32::MAX) { next - i64::from(i32::MAX) - 1 } else { next };
+    i32::try_from(wrapped).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,350 @@
+//! Stories of one partition. Each is named after the line of the must-not-have list that it forbids.
+
+use super::*;
+use crate::machine::test_clock;
+
+const LEADER: BrokerId = BrokerId(1);
+const OTHER: BrokerId = BrokerId(2);
+const SECOND: Duration = Duration::from_secs(1);
+const WAIT: Duration = Duration::from_millis(100);
+const RULES: Rules =
+    Rules { idempotent: true, max_in_flight: 5, delivery_timeout: Duration::from_secs(120), retries: u32::MAX };
+
+/// A queue, the clock, and the identity that the story gives it.
+struct Story {
+    queue: Queue<&'static str>,
+    now: Instant,
+    producer: ProducerId,
+}
+
+impl Story {
+    fn new(batches: &[&'static str]) -> Self {
+        Self::with(RULES, batches)
+    }
+
+    fn with(rules: Rules, batches: &[&'static str]) -> Self {
+        let mut story = Self { queue: Queue::new(rules), now: test_clock(), producer: ProducerId { id: 9, epoch: 0 } };
+        for batch in batches {
+            story.push(batch);
+        }
+        story
+    }
+
+    /// Every batch of these stories has ten records.
+    fn push(&mut self, batch: &'static str) -> BatchId {
+        self.queue.push(self.now, 10, batch, true)
+    }
+
+    fn send(&mut self) -> Option<(&'static str, i16, i32, BatchId)> {
+        self.send_to(LEADER, Standing::Ready(self.producer))
+    }
+
+    fn send_to(&mut self, leader: BrokerId, standing: Standing) -> Option<(&'static str, i16, i32, BatchId)> {
+        let send = self.queue.poll_send(self.now, leader, standing)?;
+        let stamp = send.stamp.expect("idempotent batches are stamped");
+        Some((*send.batch, stamp.producer.epoch, stamp.sequence, send.id))
+    }
+
+    /// Sends the next batch and has it acknowledged.
+    fn prove(&mut self) {
+        let (.., id) = self.send().expect("a batch to send");
+        self.queue.handle_acked(id, 0, -1);
+        assert!(matches!(self.done(), Some((_, Outcome::Acked { .. }))));
+    }
+
+    fn refuse(&mut self, id: BatchId, code: ErrorCode) -> Verdict {
+        let verdict = self.queue.handle_refused(self.now, id, code, WAIT);
+        self.now += WAIT;
+        verdict
+    }
+
+    fn lose(&mut self, id: BatchId, certainty: Certainty) {
+        self.queue.handle_lost(self.now, id, certainty, WAIT);
+        self.now += WAIT;
+    }
+
+    fn done(&mut self) -> Option<(&'static str, Outcome)> {
+        self.queue.poll_done().map(|done| (done.batch, done.outcome))
+    }
+
+    fn bump(&mut self) {
+        assert!(self.queue.poll_broken(), "the epoch must end");
+        assert!(self.queue.is_drained());
+        self.producer.epoch += 1;
+    }
+}
+
+fn failed(why: Failure, maybe_written: bool) -> Outcome {
+    Outcome::Failed { why, maybe_written }
+}
+
+#[test]
+fn p1_a_second_request_waits_for_the_first_acknowledgement() {
+    let mut story = Story::new(&["a", "b", "c"]);
+    let (name, _, sequence, a) = story.send().expect("the first may go");
+    assert_eq!((name, sequence), ("a", 0));
+    assert_eq!(story.send(), None, "the broker does not know this id yet");
+    story.queue.handle_acked(a, 0, -1);
+    assert_eq!(story.send().map(|sent| sent.2), Some(10));
+    assert_eq!(story.send().map(|sent| sent.2), Some(20), "now they are pipelined");
+}
+
+#[test]
+fn p1_a_lost_connection_closes_the_gate_again() {
+    let mut story = Story::new(&["a", "b", "c"]);
+    story.prove();
+    let (.., b) = story.send().expect("b");
+    story.lose(b, Certainty::MaybeSent);
+    assert_eq!(story.send().map(|sent| sent.0), Some("b"));
+    assert_eq!(story.send(), None);
+}
+
+#[test]
+fn no_more_than_five_are_in_flight() {
+    let mut story = Story::new(&["a", "b", "c", "d", "e", "f", "g"]);
+    story.prove();
+    let sent: Vec<_> = std::iter::from_fn(|| story.send()).map(|sent| sent.0).collect();
+    assert_eq!(sent, ["b", "c", "d", "e", "f"]);
+}
+
+#[test]
+fn p2_only_the_oldest_batch_is_acted_on() {
+    let mut story = Story::new(&["a", "b", "c"]);
+    story.prove();
+    let ((.., b), (.., c)) = (story.send().expect("b"), story.send().expect("c"));
+    story.refuse(b, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    assert_eq!(story.send(), None, "c is still in flight behind b");
+    assert_eq!(story.refuse(c, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER), Verdict::Retry);
+    assert!(!story.queue.poll_broken(), "c was only refused because b is missing");
+    assert_eq!(story.send().map(|sent| (sent.0, sent.2)), Some(("b", 10)), "with the number it had");
+}
+
+#[test]
+fn p2_an_answer_out_of_turn_completes_nothing() {
+    let mut story = Story::new(&["a", "b", "c"]);
+    story.prove();
+    let ((.., b), (.., c)) = (story.send().expect("b"), story.send().expect("c"));
+    story.refuse(b, ErrorCode::NOT_ENOUGH_REPLICAS);
+    story.queue.handle_acked(c, 99, -1);
+    assert_eq!(story.done(), None);
+}
+
+#[test]
+fn p3_nothing_goes_to_the_new_leader_while_the_old_one_is_open() {
+    let mut story = Story::new(&["a", "b"]);
+    story.prove();
+    story.push("c");
+    let (.., b) = story.send().expect("b");
+    assert_eq!(story.send_to(OTHER, Standing::Ready(story.producer)), None);
+    story.lose(b, Certainty::MaybeSent);
+    assert_eq!(story.send_to(OTHER, Standing::Ready(story.producer)).map(|sent| sent.0), Some("b"));
+}
+
+#[test]
+fn p4_a_batch_that_may_be_written_keeps_its_number() {
+    for cause in [None, Some(ErrorCode::REQUEST_TIMED_OUT), Some(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND)] {
+        let mut story = Story::new(&["a", "b"]);
+        let (_, epoch, sequence, a) = story.send().expect("a");
+        match cause {
+            None => story.lose(a, Certainty::MaybeSent),
+            Some(code) => assert_eq!(story.refuse(a, code), Verdict::Unsure),
+        }
+        assert_eq!(story.send().map(|sent| (sent.0, sent.1, sent.2)), Some(("a", epoch, sequence)), "{cause:?}");
+    }
+}
+
+#[test]
+fn p4_what_may_be_written_fails_only_with_the_epoch() {
+    let mut story = Story::new(&["a", "b"]);
+    let (.., a) = story.send().expect("a");
+    story.lose(a, Certainty::MaybeSent);
+    story.now += RULES.delivery_timeout;
+    story.queue.handle_timeout(story.now);
+    assert_eq!(story.done(), Some(("a", failed(Failure::TimedOut { last: None }, true))));
+    assert!(story.queue.poll_broken());
+}
+
+#[test]
+fn p5_only_the_oldest_runs_out_of_time() {
+    let mut story = Story::new(&["a", "b"]);
+    story.prove();
+    let (.., b) = story.send().expect("b");
+    story.now += SECOND;
+    story.push("c");
+    story.now += RULES.delivery_timeout;
+    story.queue.handle_timeout(story.now);
+    assert_eq!(story.done(), None, "b is on the wire, so c behind it may not fail");
+    story.lose(b, Certainty::MaybeSent);
+    story.queue.handle_timeout(story.now);
+    assert_eq!(story.done(), Some(("b", failed(Failure::TimedOut { last: None }, true))));
+    assert_eq!(story.done(), Some(("c", failed(Failure::TimedOut { last: None }, false))));
+}
+
+#[test]
+fn p6_a_new_epoch_resets_the_sequence() {
+    let mut story = Story::new(&["a", "b", "c"]);
+    story.prove();
+    let (.., b) = story.send().expect("b");
+    assert_eq!(story.refuse(b, ErrorCode::UNKNOWN_PRODUCER_ID), Verdict::Broken);
+    story.bump();
+    assert_eq!(story.send().map(|sent| (sent.0, sent.1, sent.2)), Some(("b", 1, 0)));
+    assert_eq!(story.send(), None, "the new epoch has to be proven again");
+}
+
+#[test]
+fn p6_an_untouched_partition_starts_the_new_epoch_at_zero_too() {
+    let mut story = Story::new(&["a"]);
+    story.prove();
+    story.producer.epoch = 1;
+    story.push("b");
+    assert_eq!(story.send().map(|sent| (sent.0, sent.1, sent.2)), Some(("b", 1, 0)));
+}
+
+#[test]
+fn p6_an_unsettled_batch_refuses_a_new_identity() {
+    let mut story = Story::new(&["a"]);
+    let (.., a) = story.send().expect("a");
+    story.lose(a, Certainty::MaybeSent);
+    assert!(!story.queue.is_drained());
+    assert_eq!(story.send_to(LEADER, Standing::Ready(ProducerId { id: 9, epoch: 1 })), None);
+    let again = story.send_to(LEADER, Standing::Draining);
+    assert_eq!(again.map(|sent| (sent.0, sent.1, sent.2)), Some(("a", 0, 0)), "its fate is asked with its own stamp");
+}
+
+#[test]
+fn p6_nothing_new_is_sent_while_draining() {
+    let mut story = Story::new(&["a", "b"]);
+    story.prove();
+    assert_eq!(story.send_to(LEADER, Standing::Draining), None);
+    assert_eq!(story.send_to(LEADER, Standing::Wait), None);
+}
+
+#[test]
+fn p7_the_last_number_is_taken_back_when_its_batch_is_refused() {
+    let mut story = Story::new(&["a"]);
+    story.prove();
+    story.push("huge");
+    let (.., huge) = story.send().expect("huge");
+    assert_eq!(story.refuse(huge, ErrorCode::MESSAGE_TOO_LARGE), Verdict::Fail);
+    assert_eq!(story.done(), Some(("huge", failed(Failure::Refused(ErrorCode::MESSAGE_TOO_LARGE), false))));
+    assert!(!story.queue.poll_broken());
+    story.push("c");
+    assert_eq!(story.send().map(|sent| sent.2), Some(10), "no gap");
+}
+
+#[test]
+fn p7_a_refused_batch_with_younger_ones_on_the_wire_ends_the_epoch() {
+    let mut story = Story::new(&["a", "huge", "c"]);
+    story.prove();
+    let ((.., huge), (.., c)) = (story.send().expect("huge"), story.send().expect("c"));
+    story.refuse(huge, ErrorCode::MESSAGE_TOO_LARGE);
+    assert!(matches!(story.done(), Some(("huge", _))));
+    story.refuse(c, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    story.bump();
+    assert_eq!(story.send().map(|sent| (sent.0, sent.1, sent.2)), Some(("c", 1, 0)));
+}
+
+#[test]
+fn p8_sequence_numbers_wrap_to_zero() {
+    for (sequence, records, next) in [
+        (0, 10, 10),
+        (i32::MAX - 9, 10, 0),
+        (i32::MAX, 1, 0),
+        (i32::MAX - 4, 10, 5),
+        (i32::MAX, i32::MAX, i32::MAX - 1),
+    ] {
+        assert_eq!(advance(sequence, records), next, "{sequence} + {records}");
+    }
+}
+
+#[test]
+fn a_duplicate_is_an_acknowledgement_without_an_offset() {
+    let mut story = Story::new(&["a"]);
+    let (.., a) = story.send().expect("a");
+    story.lose(a, Certainty::MaybeSent);
+    let (.., a) = story.send().expect("a again");
+    assert_eq!(story.refuse(a, ErrorCode::DUPLICATE_SEQUENCE_NUMBER), Verdict::AlreadyWritten);
+    assert_eq!(story.done(), Some(("a", Outcome::Acked { base_offset: -1, log_append_time: -1 })));
+}
+
+#[test]
+fn a_broken_chain_after_an_uncertain_attempt_is_not_written_twice() {
+    let mut story = Story::new(&["a", "b"]);
+    story.prove();
+    let (.., b) = story.send().expect("b");
+    story.lose(b, Certainty::MaybeSent);
+    let (.., b) = story.send().expect("b again");
+    story.refuse(b, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    let refused = Failure::Refused(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_eq!(story.done(), Some(("b", failed(refused, true))), "whether it stands there nobody can tell");
+    assert!(story.queue.poll_broken());
+}
+
+#[test]
+fn what_follows_an_unwritten_batch_is_unwritten_too() {
+    let mut story = Story::new(&["a", "b", "c", "d"]);
+    story.prove();
+    let ids = [story.send(), story.send(), story.send()].map(|sent| sent.expect("in flight").3);
+    story.refuse(ids[0], ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    story.lose(ids[1], Certainty::MaybeSent);
+    story.lose(ids[2], Certainty::MaybeSent);
+    story.bump();
+    assert_eq!(story.send().map(|sent| (sent.0, sent.1, sent.2)), Some(("b", 1, 0)));
+}
+
+#[test]
+fn a_retry_waits_out_its_backoff_and_the_timer_says_so() {
+    let mut story = Story::new(&["a"]);
+    let (.., a) = story.send().expect("a");
+    story.queue.handle_lost(story.now, a, Certainty::NotSent, WAIT);
+    assert_eq!(story.send(), None);
+    assert_eq!(story.queue.poll_timeout(), Some(story.now + WAIT));
+    story.now += WAIT;
+    story.queue.handle_timeout(story.now);
+    assert_eq!(story.queue.poll_timeout(), Some(story.now - WAIT + RULES.delivery_timeout), "a timer fires once");
+    assert_eq!(story.send().map(|sent| sent.0), Some("a"));
+}
+
+#[test]
+fn tries_are_counted() {
+    let mut story = Story::with(Rules { retries: 1, ..RULES }, &["a"]);
+    for _ in 0..2 {
+        let (.., a) = story.send().expect("a");
+        story.refuse(a, ErrorCode::NOT_ENOUGH_REPLICAS);
+    }
+    let last = Some(ErrorCode::NOT_ENOUGH_REPLICAS);
+    assert_eq!(story.done(), Some(("a", failed(Failure::TriedTooOften { last }, false))));
+}
+
+#[test]
+fn a_batch_being_compressed_holds_back_those_behind_it() {
+    let mut story = Story::new(&[]);
+    let slow = story.queue.push(story.now, 10, "slow", false);
+    story.push("quick");
+    assert_eq!(story.send(), None);
+    *story.queue.handle_sealed(slow).expect("it is still here") = "compressed";
+    assert_eq!(story.send().map(|sent| (sent.0, sent.2)), Some(("compressed", 0)));
+}
+
+#[test]
+fn without_idempotence_nothing_is_stamped_and_the_gate_is_open() {
+    let mut queue = Queue::new(Rules { idempotent: false, max_in_flight: 2, ..RULES });
+    let now = test_clock();
+    for batch in ["a", "b", "c"] {
+        queue.push(now, 1, batch, true);
+    }
+    let first = queue.poll_send(now, LEADER, Standing::Wait).map(|send| (*send.batch, send.stamp));
+    assert_eq!(first, Some(("a", None)));
+    assert!(queue.poll_send(now, LEADER, Standing::Wait).is_some());
+    assert!(queue.poll_send(now, LEADER, Standing::Wait).is_none(), "two are in flight");
+}
+
+#[test]
+fn a_dead_producer_fails_all_in_order() {
+    let mut story = Story::new(&["a", "b"]);
+    story.send().expect("a");
+    story.queue.handle_dead(Failure::Refused(ErrorCode::PRODUCER_FENCED));
+    let refused = Failure::Refused(ErrorCode::PRODUCER_FENCED);
+    assert_eq!(story.done(), Some(("a", failed(refused, true))), "it was on the wire");
+    assert_eq!(story.done(), Some(("b", failed(refused, false))));
+}

@@ -1,0 +1,462 @@
+//! The task of one connection: it writes requests, reads replies, and hands each reply to whoever asked.
+//!
+//! Rules this file keeps:
+//! - every decision is `machine::conn`'s; this loop moves bytes and wakes waiters;
+//! - a request's pieces are written as they are (vectored), never copied together;
+//! - a caller that goes away loses its answer and nothing else: the request is written, the reply is consumed.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    io::{self, IoSlice},
+    marker::PhantomData,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    sync::{mpsc, oneshot},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use crate::{
+    error::{Error, ErrorKind},
+    machine::conn::{Certainty, Conn, Poison},
+    types::BrokerId,
+    wire::{self, Frame, Request, Versions},
+};
+
+use super::buffers::Buffers;
+
+/// A handle to an open connection. Cheap to clone; the connection closes when the last handle is dropped and the last
+/// reply has come.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    commands: mpsc::UnboundedSender<Command>,
+    ids: AtomicI32,
+    peer: Peer,
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    /// `None` for a bootstrap address, whose number is not known yet.
+    pub(crate) broker: Option<BrokerId>,
+    pub(crate) address: Arc<str>,
+    pub(crate) versions: Arc<Versions>,
+    pub(crate) client_id: Arc<str>,
+}
+
+/// Why a request has no answer, and whether the broker may have acted on it.
+#[derive(Debug, Clone)]
+pub(crate) struct Lost {
+    pub(crate) certainty: Certainty,
+    pub(crate) error: Error,
+}
+
+enum Command {
+    Ask { correlation_id: i32, frame: Frame, timeout: Duration, waiter: oneshot::Sender<Answer> },
+    Tell { frame: Frame, written: oneshot::Sender<Answer> },
+    Throttle(Duration),
+}
+
+type Answer = Result<Bytes, Lost>;
+
+impl Connection {
+    /// Starts the task of a connection whose handshake is done.
+    pub(crate) fn open<S>(stream: S, peer: Peer, buffers: Buffers, max_frame: usize) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let driver = Driver {
+            stream,
+            inbox,
+            conn: Conn::new(max_frame),
+            out: VecDeque::new(),
+            open_pieces: 0,
+            input: BytesMut::new(),
+            body: None,
+            timer: Box::pin(sleep_until(Instant::now())),
+            armed: None,
+            buffers,
+            address: peer.address.clone(),
+        };
+        tokio::spawn(driver);
+        // The handshake used the first numbers; where counting starts does not matter.
+        Self(Arc::new(Shared { commands, ids: AtomicI32::new(1000), peer }))
+    }
+
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.0.peer
+    }
+
+    pub(crate) fn versions(&self) -> &Versions {
+        &self.0.peer.versions
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.commands.is_closed()
+    }
+
+    /// Sends a request now; requests of one connection are written and answered in the order of these calls.
+    pub(crate) fn start<R: Request>(&self, request: &R, timeout: Duration) -> Result<Pending<R>, Error> {
+        let version = self.versions().pick::<R>()?;
+        self.start_at(request, version, timeout)
+    }
+
+    /// The same at a version that the caller chose.
+    pub(crate) fn start_at<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        timeout: Duration,
+    ) -> Result<Pending<R>, Error> {
+        let correlation_id = self.0.ids.fetch_add(1, Ordering::Relaxed);
+        let frame = wire::encode_request(request, version, correlation_id, Some(&self.0.peer.client_id))?;
+        let (waiter, reply) = oneshot::channel();
+        // A closed connection drops the command, and with it the waiter: `Pending` then says `NotSent`.
+        let _ = self.0.commands.send(Command::Ask { correlation_id, frame, timeout, waiter });
+        Ok(Pending { connection: self.clone(), reply, version, request: PhantomData })
+    }
+
+    /// Sends a request that the broker does not answer (Produce with acks=0). Resolves once it is written.
+    pub(crate) fn tell_at<R: Request>(&self, request: &R, version: i16) -> Result<Told, Error> {
+        let correlation_id = self.0.ids.fetch_add(1, Ordering::Relaxed);
+        let frame = wire::encode_request(request, version, correlation_id, Some(&self.0.peer.client_id))?;
+        let (written, reply) = oneshot::channel();
+        let _ = self.0.commands.send(Command::Tell { frame, written });
+        Ok(Told { address: self.0.peer.address.clone(), reply })
+    }
+
+    /// Keeps silent for a while, because a reply asked for it (KIP-219).
+    pub(crate) fn throttle(&self, time: Duration) {
+        let _ = self.0.commands.send(Command::Throttle(time));
+    }
+}
+
+/// A request on its way. Dropping it forgets the answer; the request itself is not taken back.
+#[derive(Debug)]
+pub(crate) struct Pending<R> {
+    connection: Connection,
+    reply: oneshot::Receiver<Answer>,
+    version: i16,
+    request: PhantomData<fn() -> R>,
+}
+
+impl<R> Pending<R> {
+    pub(crate) fn version(&self) -> i16 {
+        self.version
+    }
+}
+
+impl<R: Request> Future for Pending<R> {
+    type Output = Result<R::Response, Lost>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let reply = ready!(Pin::new(&mut self.reply).poll(cx));
+        let address = &self.connection.0.peer.address;
+        let frame = reply.unwrap_or_else(|_| Err(Lost::closed(address)))?;
+        let response = wire::decode_response::<R>(frame, self.version).map_err(|error| {
+            let message = format!("{address} sent a reply to {} that cannot be read", R::NAME);
+            // The broker answered, so it has acted on the request.
+            let error = Error::new(ErrorKind::Protocol, message).with_source(error);
+            Lost { certainty: Certainty::MaybeSent, error }
+        })?;
+        let throttle = R::throttle_time(&response);
+        if !throttle.is_zero() {
+            self.connection.throttle(throttle);
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// A request without an answer on its way.
+#[derive(Debug)]
+pub(crate) struct Told {
+    address: Arc<str>,
+    reply: oneshot::Receiver<Answer>,
+}
+
+impl Future for Told {
+    type Output = Result<(), Lost>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let reply = ready!(Pin::new(&mut self.reply).poll(cx));
+        Poll::Ready(reply.unwrap_or_else(|_| Err(Lost::closed(&self.address))).map(drop))
+    }
+}
+
+impl Lost {
+    /// The connection was gone before the request reached its task.
+    fn closed(address: &str) -> Self {
+        let error = Error::new(ErrorKind::Disconnected, format!("the connection to {address} is closed"));
+        Self { certainty: Certainty::NotSent, error }
+    }
+}
+
+/// Everything one connection's task owns.
+struct Driver<S> {
+    stream: S,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    conn: Conn<oneshot::Sender<Answer>>,
+    out: VecDeque<Outgoing>,
+    /// How many pieces wait in `out`, for the size of a vectored write.
+    open_pieces: usize,
+    input: BytesMut,
+    /// A reply that is larger than what one small read brings.
+    body: Option<Body>,
+    timer: Pin<Box<Sleep>>,
+    armed: Option<Instant>,
+    buffers: Buffers,
+    address: Arc<str>,
+}
+
+struct Outgoing {
+    correlation_id: Option<i32>,
+    pieces: VecDeque<Bytes>,
+    started: bool,
+    written: Option<oneshot::Sender<Answer>>,
+}
+
+struct Body {
+    buffer: Vec<u8>,
+    len: usize,
+}
+
+/// Why the task ends.
+enum End {
+    /// Every handle is gone and nothing is open.
+    Unused,
+    Io(io::Error),
+    PeerClosed,
+    Poisoned(Poison),
+    Wire(wire::DecodeError),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        match this.turn(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(end) => {
+                this.fail_all(&end);
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let unused = self.take_commands(cx);
+        if let Poll::Ready(Err(end)) = self.write(cx) {
+            return Poll::Ready(end);
+        }
+        if let Poll::Ready(end) = self.read(cx) {
+            return Poll::Ready(end);
+        }
+        if unused && self.out.is_empty() && self.conn.poll_timeout().is_none() {
+            return Poll::Ready(End::Unused);
+        }
+        self.watch_time(cx)
+    }
+
+    /// Takes in what callers want. `true` when nobody can want anything any more.
+    fn take_commands(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = Instant::now().into_std();
+        loop {
+            match self.inbox.poll_recv(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(None) => return true,
+                Poll::Ready(Some(Command::Throttle(time))) => self.conn.handle_throttle(now, time),
+                Poll::Ready(Some(Command::Ask { correlation_id, frame, timeout, waiter })) => {
+                    self.conn.handle_request(now, correlation_id, timeout, waiter);
+                    self.queue(Some(correlation_id), frame, None);
+                }
+                Poll::Ready(Some(Command::Tell { frame, written })) => self.queue(None, frame, Some(written)),
+            }
+        }
+    }
+
+    fn queue(&mut self, correlation_id: Option<i32>, frame: Frame, written: Option<oneshot::Sender<Answer>>) {
+        let pieces: VecDeque<Bytes> = frame.into_pieces().into();
+        self.open_pieces += pieces.len();
+        self.out.push_back(Outgoing { correlation_id, pieces, started: false, written });
+    }
+
+    /// Writes what there is to write, as much as the socket takes.
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        while !self.out.is_empty() {
+            let stands_open = self.out.front().is_some_and(|outgoing| outgoing.started);
+            if !stands_open && !self.conn.may_write(Instant::now().into_std()) {
+                return Poll::Pending;
+            }
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let mut count = 0;
+            for (slice, piece) in slices.iter_mut().zip(self.out.iter().flat_map(|outgoing| &outgoing.pieces)) {
+                *slice = IoSlice::new(piece);
+                count += 1;
+            }
+            let written = match ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count])) {
+                Ok(0) => return Poll::Ready(Err(End::PeerClosed)),
+                Ok(written) => written,
+                Err(error) => return Poll::Ready(Err(End::Io(error))),
+            };
+            self.advance(written);
+        }
+        // TLS keeps what it encrypted until it is told to send it.
+        ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(End::Io)?;
+        Poll::Ready(Ok(()))
+    }
+
+    /// `written` bytes have left.
+    fn advance(&mut self, mut written: usize) {
+        while let Some(outgoing) = self.out.front_mut() {
+            if written > 0 && !outgoing.started {
+                outgoing.started = true;
+                if let Some(correlation_id) = outgoing.correlation_id {
+                    self.conn.handle_writing(correlation_id);
+                }
+            }
+            while let Some(piece) = outgoing.pieces.front_mut() {
+                if piece.len() > written {
+                    piece.advance(written);
+                    return;
+                }
+                written -= piece.len();
+                outgoing.pieces.pop_front();
+                self.open_pieces -= 1;
+            }
+            if let Some(waiter) = outgoing.written.take() {
+                let _ = waiter.send(Ok(Bytes::new()));
+            }
+            self.out.pop_front();
+        }
+    }
+
+    /// Reads replies until the socket has no more.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            while let Some(frame) = match self.next_frame() {
+                Ok(frame) => frame,
+                Err(poison) => return Poll::Ready(End::Poisoned(poison)),
+            } {
+                if let Err(end) = self.deliver(frame) {
+                    return Poll::Ready(end);
+                }
+            }
+            let read = match &mut self.body {
+                Some(body) => {
+                    let missing = body.len - body.buffer.len();
+                    let mut room = (&mut body.buffer).limit(missing);
+                    ready!(pin!(self.stream.read_buf(&mut room)).poll(cx))
+                }
+                None => {
+                    self.input.reserve(SMALL_READ);
+                    let mut room = (&mut self.input).limit(SMALL_READ);
+                    ready!(pin!(self.stream.read_buf(&mut room)).poll(cx))
+                }
+            };
+            match read {
+                Ok(0) => return Poll::Ready(End::PeerClosed),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(End::Io(error)),
+            }
+        }
+    }
+
+    /// A whole reply, if one is here. A large one gets a buffer of its own once its length is known and checked.
+    fn next_frame(&mut self) -> Result<Option<Bytes>, Poison> {
+        if self.body.as_ref().is_some_and(|body| body.buffer.len() == body.len) {
+            return Ok(self.body.take().map(|body| self.buffers.freeze(body.buffer)));
+        }
+        let Some(prefix) = self.input.first_chunk::<4>().filter(|_| self.body.is_none()) else { return Ok(None) };
+        let len = self.conn.frame_length(*prefix)?;
+        if self.input.len() - 4 >= len {
+            self.input.advance(4);
+            return Ok(Some(self.input.split_to(len).freeze()));
+        }
+        if 4 + len > SMALL_READ {
+            let mut buffer = self.buffers.take(len);
+            buffer.extend_from_slice(&self.input[4..]);
+            self.input.clear();
+            self.body = Some(Body { buffer, len });
+        }
+        Ok(None)
+    }
+
+    fn deliver(&mut self, frame: Bytes) -> Result<(), End> {
+        let correlation_id = wire::response_correlation_id(&frame).map_err(End::Wire)?;
+        let waiter = self.conn.handle_reply(correlation_id).map_err(End::Poisoned)?;
+        // The caller may be gone; its reply is consumed all the same.
+        let _ = waiter.send(Ok(frame));
+        Ok(())
+    }
+
+    fn watch_time(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        while let Some(at) = self.conn.poll_timeout().map(Instant::from_std) {
+            if self.armed != Some(at) {
+                self.timer.as_mut().reset(at);
+                self.armed = Some(at);
+            }
+            ready!(self.timer.as_mut().poll(cx));
+            self.armed = None;
+            if let Err(poison) = self.conn.handle_timeout(Instant::now().into_std()) {
+                return Poll::Ready(End::Poisoned(poison));
+            }
+            // A throttle may just have ended.
+            if let Poll::Ready(Err(end)) = self.write(cx) {
+                return Poll::Ready(end);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Tells every waiter why there is no answer.
+    fn fail_all(&mut self, end: &End) {
+        self.inbox.close();
+        let error = end.error(&self.address);
+        tracing::debug!(address = %self.address, %error, "connection ended");
+        for (waiter, certainty) in self.conn.handle_lost() {
+            let _ = waiter.send(Err(Lost { certainty, error: error.clone() }));
+        }
+        for outgoing in self.out.drain(..) {
+            let certainty = if outgoing.started { Certainty::MaybeSent } else { Certainty::NotSent };
+            if let Some(waiter) = outgoing.written {
+                let _ = waiter.send(Err(Lost { certainty, error: error.clone() }));
+            }
+        }
+    }
+}
+
+impl End {
+    fn error(&self, address: &str) -> Error {
+        let new = Error::new;
+        match self {
+            Self::Unused => new(ErrorKind::Closed, format!("the connection to {address} was closed, unused")),
+            Self::Io(error) => new(ErrorKind::Disconnected, format!("the connection to {address} broke: {error}")),
+            Self::PeerClosed => new(ErrorKind::Disconnected, format!("{address} closed the connection")),
+            Self::Poisoned(poison @ Poison::Overdue { .. }) => new(ErrorKind::Timeout, format!("{address}: {poison}")),
+            Self::Poisoned(poison) => new(ErrorKind::Protocol, format!("{address}: {poison}")),
+            Self::Wire(error) => new(ErrorKind::Protocol, format!("{address} sent what is no reply: {error}")),
+        }
+    }
+}
+
+/// Most replies fit into one read of this size; larger ones get a buffer of their own.
+const SMALL_READ: usize = 16 << 10;
+/// Pieces of one vectored write.
+const MAX_SLICES: usize = 64;

@@ -1,0 +1,176 @@
+//! The open connections of one client: one per broker and class of traffic.
+//!
+//! Rules this file keeps:
+//! - a long poll never stands in front of a heartbeat or a produce request: each class has its own connection (N10);
+//! - callers that want the same connection wait for one dial; a caller that goes away does not stop it;
+//! - after a failed dial nobody dials that broker again until its own backoff is over (N7);
+//! - a broker that moved to another address gets a new connection (N11).
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    backoff::Backoff,
+    error::{Error, ErrorKind, Result},
+    types::BrokerId,
+};
+
+use super::{
+    NetConfig,
+    buffers::Buffers,
+    conn::{Connection, Peer},
+    handshake,
+};
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Traffic {
+    Produce,
+    Fetch,
+    Other,
+}
+
+/// Whom a connection leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Destination {
+    Broker(BrokerId),
+    /// An address from the configuration, whose broker's number is not known.
+    Bootstrap(Arc<str>),
+}
+
+/// All connections of one client. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Pool(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    config: NetConfig,
+    client_id: Arc<str>,
+    backoff: Backoff,
+    buffers: Buffers,
+    slots: Mutex<HashMap<(Destination, Traffic), Slot>>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    address: Arc<str>,
+    /// Dials that failed in a row.
+    failures: u32,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Dialing(watch::Receiver<Option<Result<Connection>>>),
+    Open(Connection),
+    BackingOff { until: Instant, error: Error },
+}
+
+impl Pool {
+    pub(crate) fn new(config: NetConfig, client_id: &str, backoff: Backoff) -> Self {
+        let slots = Mutex::default();
+        Self(Arc::new(Shared { config, client_id: client_id.into(), backoff, buffers: Buffers::new(), slots }))
+    }
+
+    /// The connection to `destination`, which listens at `address`; dials if there is none.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves a dial running for the next caller.
+    pub(crate) async fn connect(
+        &self,
+        destination: &Destination,
+        address: &str,
+        traffic: Traffic,
+    ) -> Result<Connection> {
+        let mut dialed = match self.look_up(destination, address, traffic)? {
+            Found::Open(connection) => return Ok(connection),
+            Found::Dialing(dialed) => dialed,
+        };
+        let outcome = dialed.wait_for(Option::is_some).await;
+        match outcome.ok().and_then(|outcome| outcome.clone()) {
+            Some(outcome) => outcome,
+            None => Err(Error::new(ErrorKind::Closed, format!("the dial to {address} was abandoned"))),
+        }
+    }
+
+    /// The connection to `destination` if it is open now.
+    pub(crate) fn open(&self, destination: &Destination, traffic: Traffic) -> Option<Connection> {
+        match &self.slots().get(&(destination.clone(), traffic))?.state {
+            State::Open(connection) if !connection.is_closed() => Some(connection.clone()),
+            _ => None,
+        }
+    }
+
+    fn look_up(&self, destination: &Destination, address: &str, traffic: Traffic) -> Result<Found> {
+        let key = (destination.clone(), traffic);
+        let mut slots = self.slots();
+        let failures = match slots.get(&key) {
+            Some(slot) if *slot.address == *address => match &slot.state {
+                State::Open(connection) if !connection.is_closed() => return Ok(Found::Open(connection.clone())),
+                State::Dialing(dialed) => return Ok(Found::Dialing(dialed.clone())),
+                State::BackingOff { until, error } if Instant::now() < *until => return Err(error.clone()),
+                _ => slot.failures,
+            },
+            _ => 0,
+        };
+        let (done, dialed) = watch::channel(None);
+        let address: Arc<str> = address.into();
+        slots.insert(key.clone(), Slot { address: address.clone(), failures, state: State::Dialing(dialed.clone()) });
+        tokio::spawn(self.clone().dial(key, address, done));
+        Ok(Found::Dialing(dialed))
+    }
+
+    async fn dial(
+        self,
+        key: (Destination, Traffic),
+        address: Arc<str>,
+        done: watch::Sender<Option<Result<Connection>>>,
+    ) {
+        let outcome = self.establish(&key.0, &address).await;
+        let mut slots = self.slots();
+        if let Some(slot) = slots.get_mut(&key).filter(|slot| slot.address == address) {
+            match &outcome {
+                Ok(connection) => {
+                    slot.failures = 0;
+                    slot.state = State::Open(connection.clone());
+                }
+                Err(error) => {
+                    tracing::debug!(%address, %error, "dial failed");
+                    slot.failures = slot.failures.saturating_add(1);
+                    let until = Instant::now() + self.0.backoff.delay(slot.failures, fastrand::f64());
+                    slot.state = State::BackingOff { until, error: error.clone() };
+                }
+            }
+        }
+        drop(slots);
+        let _ = done.send(Some(outcome));
+    }
+
+    async fn establish(&self, destination: &Destination, address: &Arc<str>) -> Result<Connection> {
+        let ready = handshake::connect(address, &self.0.config, &self.0.client_id).await?;
+        let broker = match destination {
+            Destination::Broker(broker) => Some(*broker),
+            Destination::Bootstrap(_) => None,
+        };
+        let peer = Peer {
+            broker,
+            address: address.clone(),
+            versions: Arc::new(ready.versions),
+            client_id: self.0.client_id.clone(),
+        };
+        Ok(Connection::open(ready.stream, peer, self.0.buffers.clone(), self.0.config.max_frame))
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<(Destination, Traffic), Slot>> {
+        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Found {
+    Open(Connection),
+    Dialing(watch::Receiver<Option<Result<Connection>>>),
+}

@@ -1,0 +1,478 @@
+//! Where records wait: one open batch per partition, filled by the callers themselves.
+//!
+//! Rules this file keeps:
+//! - a caller writes its record straight into the partition's open batch, in final wire bytes, under that partition's
+//!   lock and no other; per record there is no allocation, no clock call that enters the kernel, no message to a task;
+//! - the sender is woken when a batch is begun or sealed, never per record;
+//! - a partition that closes refuses under the same lock under which it would have accepted (P12);
+//! - memory is counted before it is used, chunk by chunk, and given back when the batch is settled.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    sync::{Notify, Semaphore, SemaphorePermit},
+    time::Instant,
+};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    record::{AppendError, BatchBuilder, CHUNK, ChunkPool, Header, SealedBatch, partitioner},
+    wire::Str,
+};
+
+use super::delivery::{Cell, Delivery, Settler};
+
+/// What all partitions of a producer share.
+#[derive(Debug)]
+pub(super) struct Accumulator {
+    pub(super) batch_size: usize,
+    pub(super) max_request_size: usize,
+    memory: Semaphore,
+    pool: ChunkPool,
+    ready: Mutex<Vec<usize>>,
+    pub(super) wake: Notify,
+    /// Callers that wait for memory: while there are any, no batch waits for its linger (P13).
+    blocked: AtomicUsize,
+    closed: AtomicBool,
+}
+
+/// A topic as producers see it.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) name: Str,
+    pub(super) partitions: Vec<Arc<Partition>>,
+    /// The partitions that have a leader; records without a key go there.
+    pub(super) available: Vec<usize>,
+    sticky: Sticky,
+}
+
+/// One partition's open batch and the sealed ones that the sender has not yet fetched.
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) topic: Str,
+    pub(super) index: i32,
+    /// Its number in the producer: the sender's name for it.
+    pub(super) number: usize,
+    state: Mutex<PartitionState>,
+}
+
+#[derive(Debug, Default)]
+struct PartitionState {
+    open: Option<Open>,
+    sealed: VecDeque<Sealed>,
+    /// The sender has been told and has not looked yet.
+    listed: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    builder: BatchBuilder,
+    cell: Settler,
+    created: Instant,
+    reserved: usize,
+}
+
+/// A batch that takes no more records.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub(super) batch: SealedBatch,
+    pub(super) cell: Settler,
+    pub(super) created: Instant,
+    /// Bytes of memory to give back when it is settled.
+    pub(super) reserved: usize,
+}
+
+/// One record's bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bytes<'a> {
+    pub(super) timestamp: Option<i64>,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) headers: &'a [Header<'a>],
+}
+
+/// What became of an attempt to append.
+#[derive(Debug)]
+pub(super) enum Appended {
+    /// It stands in its batch. `sealed`: a batch was filled, and the sender should get a turn.
+    Done { delivery: Delivery, sealed: bool },
+    /// So many bytes of memory have to be had first.
+    NoMemory(usize),
+}
+
+enum Placed {
+    Done {
+        delivery: Delivery,
+        begun: bool,
+        sealed: bool,
+    },
+    /// The open batch was sealed; a record that may go anywhere should go elsewhere.
+    Full,
+    NoMemory(usize),
+}
+
+impl Accumulator {
+    pub(super) fn new(batch_size: usize, max_request_size: usize, memory: usize) -> Self {
+        Self {
+            batch_size,
+            max_request_size,
+            memory: Semaphore::new(memory.min(Semaphore::MAX_PERMITS)),
+            pool: ChunkPool::new(memory.min(MAX_IDLE)),
+            ready: Mutex::default(),
+            wake: Notify::new(),
+            blocked: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Appends a record to the partition that was asked for, that its key names, or whose turn it is.
+    /// `permit` is memory that the caller waited for; what is left of it returns when the caller drops it.
+    ///
+    /// # Errors
+    /// The record is too large, there is no such partition, or the producer is closed.
+    pub(super) fn append(
+        &self,
+        topic: &Topic,
+        partition: Option<i32>,
+        record: Bytes<'_>,
+        permit: &mut Option<SemaphorePermit<'_>>,
+    ) -> Result<Appended> {
+        self.check_size(topic, record)?;
+        if let Some(index) = partition.or_else(|| record.key.map(|key| topic.of_key(key))) {
+            let partition = topic.partition(index)?;
+            return Ok(match self.place(partition, record, permit, true)? {
+                Placed::Done { delivery, begun, sealed } => self.done(partition, delivery, begun, sealed),
+                Placed::NoMemory(bytes) => Appended::NoMemory(bytes),
+                // `place` does not answer so when it was told to stay.
+                Placed::Full => Appended::NoMemory(0),
+            });
+        }
+        self.append_anywhere(topic, record, permit)
+    }
+
+    /// Without a key: the partition whose turn it is, the next one when its batch is full (KIP-794).
+    fn append_anywhere(
+        &self,
+        topic: &Topic,
+        record: Bytes<'_>,
+        permit: &mut Option<SemaphorePermit<'_>>,
+    ) -> Result<Appended> {
+        let mut moved = false;
+        loop {
+            let partition = topic.sticky.current(topic, self.batch_size);
+            match self.place(partition, record, permit, moved)? {
+                Placed::Done { delivery, begun, sealed } => {
+                    topic.sticky.count(record.len());
+                    return Ok(self.done(partition, delivery, begun, sealed || moved));
+                }
+                Placed::NoMemory(bytes) => return Ok(Appended::NoMemory(bytes)),
+                Placed::Full => {
+                    moved = true;
+                    self.list(partition);
+                    topic.sticky.move_on(topic);
+                }
+            }
+        }
+    }
+
+    /// Tries one partition. With `stay`, a full batch is sealed and the record begins the next one.
+    fn place(
+        &self,
+        partition: &Partition,
+        record: Bytes<'_>,
+        permit: &mut Option<SemaphorePermit<'_>>,
+        stay: bool,
+    ) -> Result<Placed> {
+        let mut state = partition.state();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        let timestamp = record.timestamp.unwrap_or_else(wall_clock);
+        let mut sealed = false;
+        if let Some(open) = &mut state.open {
+            let fits = open.builder.batch_len() + record.len() <= self.batch_size;
+            let room = if fits { open.builder.room() } else { usize::MAX };
+            if let Err(bytes) = self.reserve(room, &mut open.reserved, record, permit) {
+                return Ok(Placed::NoMemory(bytes));
+            }
+            match open.builder.append_within(self.batch_size, timestamp, record.key, record.value, record.headers) {
+                Ok(()) => return Ok(open.placed(false, false)),
+                Err(AppendError::BatchFull) => state.seal(),
+                Err(error) => return Err(error.into()),
+            }
+            sealed = true;
+            if !stay {
+                return Ok(Placed::Full);
+            }
+        }
+        let mut reserved = 0;
+        if let Err(bytes) = self.reserve(0, &mut reserved, record, permit) {
+            drop(state);
+            if sealed {
+                self.list(partition);
+            }
+            return Ok(Placed::NoMemory(bytes));
+        }
+        let cell = Settler(Cell::new(partition.topic.clone(), partition.index));
+        let builder = BatchBuilder::new(&self.pool);
+        let open = state.open.insert(Open { builder, cell, created: Instant::now(), reserved });
+        open.builder.append(timestamp, record.key, record.value, record.headers)?;
+        Ok(open.placed(true, sealed))
+    }
+
+    /// Makes sure that memory is accounted for a record which needs a new chunk. `Err`: so much is missing.
+    fn reserve(
+        &self,
+        room: usize,
+        reserved: &mut usize,
+        record: Bytes<'_>,
+        permit: &mut Option<SemaphorePermit<'_>>,
+    ) -> Result<(), usize> {
+        let most = record.len() + RECORD_OVERHEAD;
+        if most <= room {
+            return Ok(());
+        }
+        let bytes = most.max(CHUNK);
+        let count = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let granted = match permit.take_if(|permit| permit.num_permits() >= bytes) {
+            Some(permit) => permit,
+            None => self.memory.try_acquire_many(count).map_err(|_| bytes)?,
+        };
+        *reserved += granted.num_permits();
+        granted.forget();
+        Ok(())
+    }
+
+    /// Waits for memory, first come first served.
+    pub(super) async fn memory(&self, bytes: usize) -> Result<SemaphorePermit<'_>> {
+        let _blocked = Blocked::new(self);
+        let count = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.memory.acquire_many(count).await.map_err(|_| closed())
+    }
+
+    pub(super) fn has_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Acquire) > 0
+    }
+
+    /// The memory of a settled batch is free again.
+    pub(super) fn release(&self, bytes: usize) {
+        self.memory.add_permits(bytes);
+    }
+
+    /// Memory that is not in use, in bytes.
+    pub(super) fn available(&self) -> usize {
+        self.memory.available_permits()
+    }
+
+    fn done(&self, partition: &Partition, delivery: Delivery, begun: bool, sealed: bool) -> Appended {
+        if begun || sealed {
+            self.list(partition);
+        }
+        Appended::Done { delivery, sealed }
+    }
+
+    /// Tells the sender to look at a partition.
+    pub(super) fn list(&self, partition: &Partition) {
+        let first = !std::mem::replace(&mut partition.state().listed, true);
+        if first {
+            self.ready.lock().unwrap_or_else(PoisonError::into_inner).push(partition.number);
+            self.wake.notify_one();
+        }
+    }
+
+    /// The partitions to look at.
+    pub(super) fn take_ready(&self) -> Vec<usize> {
+        std::mem::take(&mut self.ready.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on nothing is accepted.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.memory.close();
+        self.wake.notify_one();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    fn check_size(&self, topic: &Topic, record: Bytes<'_>) -> Result<()> {
+        let size = record.len() + RECORD_OVERHEAD;
+        if size <= self.max_request_size {
+            return Ok(());
+        }
+        let exact = BATCH_OVERHEAD + crate::record::record_size(0, 0, record.key, record.value, record.headers);
+        if exact <= self.max_request_size {
+            return Ok(());
+        }
+        let (name, limit) = (&topic.name, self.max_request_size);
+        let message =
+            format!("a record for {name} takes {exact} bytes, more than the limit of {limit} (max.request.size)");
+        Err(Error::new(ErrorKind::RecordTooLarge, message))
+    }
+}
+
+/// A caller that waits for memory, counted for as long as it does.
+struct Blocked<'a>(&'a Accumulator);
+
+impl<'a> Blocked<'a> {
+    fn new(accumulator: &'a Accumulator) -> Self {
+        if accumulator.blocked.fetch_add(1, Ordering::AcqRel) == 0 {
+            accumulator.wake.notify_one();
+        }
+        Self(accumulator)
+    }
+}
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        self.0.blocked.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Topic {
+    pub(super) fn new(name: Str, partitions: Vec<Arc<Partition>>, available: Vec<usize>) -> Self {
+        let sticky = Sticky::default();
+        sticky.start(&available, partitions.len());
+        Self { name, partitions, available, sticky }
+    }
+
+    fn of_key(&self, key: &[u8]) -> i32 {
+        partitioner::partition_for_key(key, self.partitions.len() as i32)
+    }
+
+    fn partition(&self, index: i32) -> Result<&Arc<Partition>> {
+        usize::try_from(index).ok().and_then(|index| self.partitions.get(index)).ok_or_else(|| {
+            let (name, count) = (&self.name, self.partitions.len());
+            Error::new(
+                ErrorKind::UnknownTopic,
+                format!("topic {name} has {count} partitions; there is no partition {index}"),
+            )
+        })
+    }
+}
+
+impl Partition {
+    pub(super) fn new(topic: Str, index: i32, number: usize) -> Self {
+        Self { topic, index, number, state: Mutex::default() }
+    }
+
+    /// What the sender comes for: the sealed batches, and when the open one was begun.
+    pub(super) fn fetch(&self) -> (VecDeque<Sealed>, Option<Instant>) {
+        let mut state = self.state();
+        state.listed = false;
+        (std::mem::take(&mut state.sealed), state.open.as_ref().map(|open| open.created))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.state();
+        state.open.is_none() && state.sealed.is_empty()
+    }
+
+    /// Seals the open batch, because its time has come.
+    pub(super) fn seal(&self) -> VecDeque<Sealed> {
+        let mut state = self.state();
+        state.seal();
+        std::mem::take(&mut state.sealed)
+    }
+
+    fn state(&self) -> MutexGuard<'_, PartitionState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PartitionState {
+    fn seal(&mut self) {
+        if let Some(Open { builder, cell, created, reserved }) = self.open.take() {
+            self.sealed.push_back(Sealed { batch: builder.seal(), cell, created, reserved });
+        }
+    }
+}
+
+impl Open {
+    /// The record that was just appended.
+    fn placed(&self, begun: bool, sealed: bool) -> Placed {
+        let index = self.builder.record_count() - 1;
+        Placed::Done { delivery: self.cell.0.delivery(index), begun, sealed }
+    }
+}
+
+impl Bytes<'_> {
+    /// The bytes that are copied; what is around them takes at most `RECORD_OVERHEAD`.
+    fn len(&self) -> usize {
+        let fields = self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len);
+        let header = |header: &Header<'_>| header.key.len() + header.value.map_or(0, <[u8]>::len) + 10;
+        fields + self.headers.iter().map(header).sum::<usize>()
+    }
+}
+
+/// Whose turn it is among a topic's partitions, and how many bytes went there this turn. Uniform over partitions that
+/// have a leader; a turn lasts for a batch's worth of bytes, however they are cut into batches (KIP-794).
+#[derive(Debug, Default)]
+struct Sticky {
+    partition: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Sticky {
+    fn start(&self, available: &[usize], partitions: usize) {
+        self.partition.store(draw(available, partitions, None) as u64, Ordering::Relaxed);
+    }
+
+    fn current<'t>(&self, topic: &'t Topic, batch_size: usize) -> &'t Arc<Partition> {
+        if self.bytes.load(Ordering::Relaxed) >= batch_size as u64 {
+            self.move_on(topic);
+        }
+        let index = self.partition.load(Ordering::Relaxed) as usize;
+        // The index is always drawn below the number of partitions, of which there is at least one.
+        &topic.partitions[index.min(topic.partitions.len() - 1)]
+    }
+
+    fn count(&self, bytes: usize) {
+        // Two callers may lose a count to each other: the turn then lasts a record longer.
+        self.bytes.store(self.bytes.load(Ordering::Relaxed) + bytes as u64, Ordering::Relaxed);
+    }
+
+    fn move_on(&self, topic: &Topic) {
+        let before = self.partition.load(Ordering::Relaxed) as usize;
+        let next = draw(&topic.available, topic.partitions.len(), Some(before));
+        self.partition.store(next as u64, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A random partition, another one than `but` if there is another.
+fn draw(available: &[usize], partitions: usize, but: Option<usize>) -> usize {
+    if available.is_empty() {
+        return fastrand::usize(..partitions.max(1));
+    }
+    let place = but.and_then(|but| available.iter().position(|index| *index == but));
+    let drawn = match place {
+        Some(place) if available.len() > 1 => (place + fastrand::usize(1..available.len())) % available.len(),
+        Some(place) => place,
+        None => fastrand::usize(..available.len()),
+    };
+    available[drawn]
+}
+
+/// Milliseconds since 1970, to the tick of the kernel's coarse clock (4 ms or less).
+fn wall_clock() -> i64 {
+    coarsetime::Clock::now_since_epoch().as_millis() as i64
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the producer is closed")
+}
+
+/// Lengths, deltas and attributes of one record, at most.
+const RECORD_OVERHEAD: usize = 48;
+/// A batch's header.
+const BATCH_OVERHEAD: usize = 61;
+/// Chunks kept for reuse, however large the buffer may grow.
+const MAX_IDLE: usize = 8 << 20;

@@ -1,0 +1,217 @@
+//! How a producer is configured.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    cluster::Cluster,
+    error::{Error, ErrorKind, Result},
+    properties::ProducerSettings,
+    record::Compression,
+    serdes,
+};
+
+use super::{Core, Producer};
+
+/// Makes a [`Producer`]. Every setter names its Java property, its default, and what gets worse when it is raised.
+#[derive(Debug, Clone)]
+#[must_use = "nothing happens until `build` is awaited"]
+pub struct ProducerBuilder<K = serdes::Bytes, V = serdes::Bytes> {
+    cluster: Cluster,
+    settings: Settings,
+    idempotence: Option<bool>,
+    key: K,
+    value: V,
+}
+
+/// How many brokers must have a record before it counts as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acks {
+    /// Nobody answers; records may be lost without notice (`0`).
+    None,
+    /// The leader alone; records are lost when it dies before the others have them (`1`).
+    Leader,
+    /// All replicas in sync (`all`, `-1`).
+    All,
+}
+
+impl Acks {
+    pub(super) fn code(self) -> i16 {
+        match self {
+            Self::None => 0,
+            Self::Leader => 1,
+            Self::All => -1,
+        }
+    }
+}
+
+/// What a producer runs with.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(super) acks: Acks,
+    pub(super) idempotent: bool,
+    pub(super) batch_size: usize,
+    pub(super) linger: Duration,
+    pub(super) compression: Compression,
+    pub(super) compression_level: Option<i32>,
+    pub(super) max_in_flight: usize,
+    pub(super) retries: u32,
+    pub(super) delivery_timeout: Duration,
+    pub(super) buffer_memory: usize,
+    pub(super) max_block: Duration,
+    pub(super) max_request_size: usize,
+}
+
+impl ProducerBuilder {
+    /// A producer of bytes with these settings.
+    pub(crate) fn new(cluster: Cluster, settings: Settings) -> Self {
+        let idempotence = Some(settings.idempotent);
+        Self { cluster, settings, idempotence, key: serdes::Bytes, value: serdes::Bytes }
+    }
+}
+
+impl<K, V> ProducerBuilder<K, V> {
+    /// How keys become bytes. Default: they are bytes already. Java: `key.serializer`.
+    pub fn key<S>(self, key: S) -> ProducerBuilder<S, V> {
+        let Self { cluster, settings, idempotence, value, .. } = self;
+        ProducerBuilder { cluster, settings, idempotence, key, value }
+    }
+
+    /// How values become bytes. Default: they are bytes already. Java: `value.serializer`.
+    pub fn value<S>(self, value: S) -> ProducerBuilder<K, S> {
+        let Self { cluster, settings, idempotence, key, .. } = self;
+        ProducerBuilder { cluster, settings, idempotence, key, value }
+    }
+
+    /// How many brokers must have a record. Default: all in sync. Java: `acks`. Anything less than `All` also gives up
+    /// idempotence, and with it the promise that nothing is written twice or out of order.
+    pub fn acks(mut self, acks: Acks) -> Self {
+        self.settings.acks = acks;
+        if acks != Acks::All {
+            self.idempotence = None;
+        }
+        self
+    }
+
+    /// Whether records are written once and in order however often they have to be sent. Default: `true`. Java:
+    /// `enable.idempotence`.
+    pub fn idempotence(mut self, idempotence: bool) -> Self {
+        self.idempotence = Some(idempotence);
+        self
+    }
+
+    /// How long a batch waits for more records. Default: 5 ms. Java: `linger.ms`. Raised: larger batches, fewer
+    /// requests, later records.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.settings.linger = linger;
+        self
+    }
+
+    /// Bytes of a batch before it is closed, uncompressed. Default: 1,000,000. Java: `batch.size` (16,384 there).
+    /// Raised: more memory per partition under load; above the broker's `message.max.bytes` (1,048,588) batches that do
+    /// not compress are refused.
+    pub fn batch_size(mut self, bytes: usize) -> Self {
+        self.settings.batch_size = bytes;
+        self
+    }
+
+    /// The codec of batches. Default: none. Java: `compression.type`. Compression runs on the runtime's blocking
+    /// threads, several partitions at once.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.settings.compression = compression;
+        self
+    }
+
+    /// The codec's level, where it has levels. Default: the codec's own. Java: `compression.gzip.level` and the like.
+    pub fn compression_level(mut self, level: i32) -> Self {
+        self.settings.compression_level = Some(level);
+        self
+    }
+
+    /// Requests that may be open on one broker. Default: 5, and no more with idempotence. Java:
+    /// `max.in.flight.requests.per.connection`. Raised without idempotence: records may be reordered by a retry.
+    pub fn max_in_flight(mut self, requests: usize) -> Self {
+        self.settings.max_in_flight = requests;
+        self
+    }
+
+    /// How often a batch may be sent again. Default: 2,147,483,647, so that `delivery_timeout` decides. Java: `retries`.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.settings.retries = retries;
+        self
+    }
+
+    /// How long a record may take from `enqueue` to its acknowledgement. Default: 120 s. Java: `delivery.timeout.ms`.
+    /// Raised: a dead broker is reported later; what waits for it holds its memory longer.
+    pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.delivery_timeout = timeout;
+        self
+    }
+
+    /// Bytes that records may hold until they are acknowledged. Default: 32 MiB. Java: `buffer.memory`.
+    pub fn buffer_memory(mut self, bytes: usize) -> Self {
+        self.settings.buffer_memory = bytes;
+        self
+    }
+
+    /// How long `enqueue` may wait for memory, or for a topic to be known. Default: 60 s. Java: `max.block.ms`.
+    pub fn max_block(mut self, time: Duration) -> Self {
+        self.settings.max_block = time;
+        self
+    }
+
+    /// Bytes of the largest record. Default: 1,048,576. Java: `max.request.size`.
+    pub fn max_request_size(mut self, bytes: usize) -> Self {
+        self.settings.max_request_size = bytes;
+        self
+    }
+
+    /// Starts the producer. The broker is first spoken to when the first record is enqueued.
+    ///
+    /// # Errors
+    /// `Config` when settings contradict each other.
+    pub async fn build(self) -> Result<Producer<K, V>> {
+        let mut settings = self.settings;
+        settings.idempotent = self.idempotence.unwrap_or(settings.acks == Acks::All);
+        settings.check()?;
+        let handle = Core::start(self.cluster, settings);
+        Ok(Producer { handle, key: Arc::new(self.key), value: Arc::new(self.value) })
+    }
+}
+
+impl Settings {
+    pub(crate) fn new(settings: &ProducerSettings) -> Result<Self> {
+        Ok(Self {
+            acks: match settings.acks {
+                0 => Acks::None,
+                1 => Acks::Leader,
+                _ => Acks::All,
+            },
+            idempotent: settings.enable_idempotence,
+            batch_size: settings.batch_size,
+            linger: settings.linger,
+            compression: settings.compression_type.parse()?,
+            compression_level: settings.compression_level,
+            max_in_flight: settings.max_in_flight,
+            retries: settings.retries,
+            delivery_timeout: settings.delivery_timeout,
+            buffer_memory: settings.buffer_memory,
+            max_block: settings.max_block,
+            max_request_size: settings.max_request_size,
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        let refuse = |message: &str| Err(Error::new(ErrorKind::Config, message));
+        match self {
+            Self { idempotent: true, acks: Acks::None | Acks::Leader, .. } => {
+                refuse("enable.idempotence=true needs acks=all")
+            }
+            Self { idempotent: true, max_in_flight: 6.., .. } => {
+                refuse("enable.idempotence=true allows at most 5 for max.in.flight.requests.per.connection")
+            }
+            Self { idempotent: true, retries: 0, .. } => refuse("enable.idempotence=true needs retries above 0"),
+            Self { max_in_flight: 0, .. } => refuse("max.in.flight.requests.per.connection must be at least 1"),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! How a caller learns what became of its record: one cell per batch, shared by the handles of its records.
+//!
+//! Rules this file keeps:
+//! - no allocation per record: a handle is the batch's cell and the record's place in it;
+//! - a whole batch is settled under one lock, and each waiter is woken once;
+//! - dropping a handle forgets the answer, never the record.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use crate::{
+    error::{Error, Result},
+    types::Offset,
+    wire::Str,
+};
+
+/// A record that was enqueued. Await it for the broker's answer, or drop it.
+///
+/// # Cancel safety
+/// Dropping it, before or while it is awaited, takes nothing back: the record is delivered all the same, and
+/// [`flush`](crate::Producer::flush) still reports its failure.
+#[derive(Debug)]
+#[must_use = "the record is on its way, but nobody will see whether it arrives; call `flush` at the end at least"]
+pub struct Delivery {
+    cell: Arc<Cell>,
+    index: i32,
+    /// Where this handle's waker stands in the cell.
+    waker: Option<usize>,
+}
+
+/// Where a record stands now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordAck {
+    /// The topic.
+    pub topic: Str,
+    /// The partition it went to.
+    pub partition: i32,
+    /// Its offset; `None` with acks=0, or when the broker had the record already and no longer knew where.
+    pub offset: Option<Offset>,
+    /// The broker's time in milliseconds, if the topic keeps log-append time.
+    pub log_append_time: Option<i64>,
+}
+
+impl Future for Delivery {
+    type Output = Result<RecordAck>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let mut state = this.cell.state();
+        match &mut *state {
+            State::Settled(outcome) => Poll::Ready(outcome.clone().map(|ack| this.cell.ack(ack, this.index))),
+            State::Open(wakers) => {
+                match this.waker.and_then(|slot| wakers.get_mut(slot)) {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    None => {
+                        this.waker = Some(wakers.len());
+                        wakers.push(cx.waker().clone());
+                    }
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// What the records of one batch have in common.
+#[derive(Debug)]
+pub(super) struct Cell {
+    topic: Str,
+    partition: i32,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    Open(Vec<Waker>),
+    Settled(Result<BatchAck>),
+}
+
+/// A batch that was acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BatchAck {
+    pub(super) base_offset: Offset,
+    pub(super) log_append_time: i64,
+}
+
+impl Cell {
+    pub(super) fn new(topic: Str, partition: i32) -> Arc<Self> {
+        Arc::new(Self { topic, partition, state: Mutex::new(State::Open(Vec::new())) })
+    }
+
+    pub(super) fn delivery(self: &Arc<Self>, index: i32) -> Delivery {
+        Delivery { cell: self.clone(), index, waker: None }
+    }
+
+    /// The batch's fate is known: every waiter wakes.
+    pub(super) fn settle(&self, outcome: Result<BatchAck>) {
+        let before = std::mem::replace(&mut *self.state(), State::Settled(outcome));
+        if let State::Open(wakers) = before {
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Waits for the batch as a whole.
+    pub(super) async fn settled(self: Arc<Self>) -> Result<()> {
+        self.delivery(0).await.map(drop)
+    }
+
+    fn ack(&self, batch: BatchAck, index: i32) -> RecordAck {
+        RecordAck {
+            topic: self.topic.clone(),
+            partition: self.partition,
+            offset: (batch.base_offset >= 0).then(|| batch.base_offset + i64::from(index)),
+            log_append_time: (batch.log_append_time >= 0).then_some(batch.log_append_time),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Settles a cell as abandoned if nothing else did.
+#[derive(Debug)]
+pub(super) struct Settler(pub(super) Arc<Cell>);
+
+impl Drop for Settler {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        if let State::Open(wakers) = &mut *state {
+            let wakers = std::mem::take(wakers);
+            let why = "the producer's task ended before the record's fate was known";
+            *state = State::Settled(Err(Error::new(crate::ErrorKind::Closed, why).with_maybe_written(true)));
+            drop(state);
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_record_has_its_own_offset() {
+        let cell = Cell::new("t".into(), 3);
+        let (first, third) = (cell.delivery(0), cell.delivery(2));
+        cell.settle(Ok(BatchAck { base_offset: 40, log_append_time: -1 }));
+        let (first, third) = (first.await.unwrap(), third.await.unwrap());
+        assert_eq!((first.offset, third.offset, third.partition), (Some(40), Some(42), 3));
+    }
+
+    #[tokio::test]
+    async fn waiters_wake_when_the_batch_is_settled() {
+        let cell = Cell::new("t".into(), 0);
+        let waiting = tokio::spawn(cell.delivery(1));
+        tokio::task::yield_now().await;
+        cell.settle(Ok(BatchAck { base_offset: -1, log_append_time: 5 }));
+        let ack = waiting.await.unwrap().unwrap();
+        assert_eq!((ack.offset, ack.log_append_time), (None, Some(5)));
+    }
+
+    #[tokio::test]
+    async fn p12_an_abandoned_batch_is_reported() {
+        let cell = Cell::new("t".into(), 0);
+        let delivery = cell.delivery(0);
+        drop(Settler(cell));
+        let error = delivery.await.unwrap_err();
+        assert!(error.maybe_written() && error.is_fatal());
+    }
+}

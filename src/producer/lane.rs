@@ -1,0 +1,284 @@
+//! The way to one broker: its connection, its requests in flight, and the partitions that have something for it.
+//!
+//! Rules this file keeps:
+//! - a request carries every ready partition of its broker, written as header pieces and the batches' own bytes;
+//! - so many requests are in flight as allowed, and their answers are awaited in order by one task.
+
+use std::collections::{HashMap, VecDeque};
+
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{
+    error::{Error, Result},
+    machine::{
+        conn::Certainty,
+        identity::Standing,
+        queue::{BatchId, Stamp},
+    },
+    net::conn::{Connection, Lost, Pending, Told},
+    types::BrokerId,
+    wire::{
+        Records, Uuid,
+        messages::{PartitionProduceData, ProduceRequest, TopicProduceData},
+    },
+};
+
+use super::{
+    Acks,
+    sender::{Answer, Batch, Event, Sender},
+};
+use crate::cluster::Traffic;
+
+/// The way to one broker.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    /// Partitions to look at when a request may be sent.
+    pub(super) ready: VecDeque<usize>,
+    pub(super) in_flight: usize,
+    link: Link,
+}
+
+#[derive(Debug, Default)]
+enum Link {
+    #[default]
+    Down,
+    Connecting,
+    /// The last dial failed; the next one has its time.
+    Waiting,
+    Up(Connection, mpsc::UnboundedSender<Flight>),
+}
+
+/// A request whose answer is awaited.
+struct Flight {
+    batches: Vec<(usize, BatchId)>,
+    reply: Reply,
+}
+
+enum Reply {
+    Answer(Pending<ProduceRequest>),
+    Written(Told),
+}
+
+impl Sender {
+    /// Sends all that may be sent.
+    pub(super) fn send(&mut self) {
+        let brokers: Vec<BrokerId> =
+            self.lanes.iter().filter(|(_, lane)| !lane.ready.is_empty()).map(|(broker, _)| *broker).collect();
+        for broker in brokers {
+            while self.send_one(broker) {}
+        }
+    }
+
+    /// Sends one request to a broker. `false` when nothing more can go there now.
+    fn send_one(&mut self, broker: BrokerId) -> bool {
+        let Some(connection) = self.connection(broker) else { return false };
+        let max_in_flight = self.core.settings.max_in_flight;
+        if self.lanes.get(&broker).is_none_or(|lane| lane.in_flight >= max_in_flight) {
+            return false;
+        }
+        let batches = self.gather(broker);
+        if batches.is_empty() {
+            return false;
+        }
+        let outcome = self.request(&connection, &batches).and_then(|(request, version)| {
+            let timeout = self.core.cluster.config().request_timeout;
+            Ok(match self.core.settings.acks {
+                Acks::None => Reply::Written(connection.tell_at(&request, version)?),
+                _ => Reply::Answer(connection.start_at(&request, version, timeout)?),
+            })
+        });
+        self.core.metrics.count_request(batches.len());
+        match outcome {
+            Ok(reply) => self.launch(broker, Flight { batches, reply }),
+            Err(error) => {
+                self.handle_lost(batches, &Lost { certainty: Certainty::NotSent, error });
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes a batch from every partition of the list that has one to send.
+    fn gather(&mut self, broker: BrokerId) -> Vec<(usize, BatchId)> {
+        let now = Instant::now().into_std();
+        let standing = self.identity.standing();
+        let (mut batches, mut bytes) = (Vec::new(), 0);
+        let looks = self.lanes.get(&broker).map_or(0, |lane| lane.ready.len());
+        for _ in 0..looks {
+            if bytes >= REQUEST_BYTES {
+                break;
+            }
+            let Some(number) = self.lanes.get_mut(&broker).and_then(|lane| lane.ready.pop_front()) else { break };
+            self.slots[number].listed = false;
+            if super::sender::leader(&self.metadata, &self.slots[number].partition) != Some(broker) {
+                self.list(number);
+                continue;
+            }
+            self.seal_if_due(number, broker, standing);
+            let Some(send) = self.slots[number].queue.poll_send(now, broker, standing) else {
+                self.arm_queue(number);
+                continue;
+            };
+            send.batch.stamp(send.stamp);
+            bytes += send.batch.sealed.wire_len();
+            batches.push((number, send.id));
+            // It may have more for the next request.
+            self.list(number);
+        }
+        batches
+    }
+
+    /// An open batch whose time has come is sealed, if it can go out now; otherwise records keep joining it.
+    fn seal_if_due(&mut self, number: usize, broker: BrokerId, standing: Standing) {
+        let slot = &mut self.slots[number];
+        if slot.due && slot.queue.could_send(Instant::now().into_std(), broker, standing) {
+            slot.due = false;
+            let sealed = slot.partition.seal();
+            self.push(number, sealed);
+        }
+    }
+
+    fn arm_queue(&mut self, number: usize) {
+        if let Some(at) = self.slots[number].queue.poll_timeout() {
+            self.arm(number, Instant::from_std(at));
+        }
+    }
+
+    /// The request for these batches, and its version.
+    fn request(&self, connection: &Connection, batches: &[(usize, BatchId)]) -> Result<(ProduceRequest, i16)> {
+        let newest = connection.versions().pick::<ProduceRequest>()?;
+        let mut topics: Vec<TopicProduceData> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut named = true;
+        for (number, id) in batches {
+            let slot = &self.slots[*number];
+            let partition = &slot.partition;
+            let place = *places.entry(&partition.topic).or_insert_with(|| {
+                let topic_id = self.metadata.topic(&partition.topic).map_or(Uuid::default(), |topic| topic.id);
+                named &= topic_id != Uuid::default();
+                topics.push(TopicProduceData { name: partition.topic.clone(), topic_id, ..Default::default() });
+                topics.len() - 1
+            });
+            let records = slot.queue.batch(*id).and_then(Batch::records);
+            topics[place].partition_data.push(PartitionProduceData {
+                index: partition.index,
+                records,
+                ..Default::default()
+            });
+        }
+        // Version 13 names topics by id alone, which brokers before 2.8 did not tell.
+        let version = if named { newest } else { newest.min(12) };
+        let request = ProduceRequest {
+            acks: self.core.settings.acks.code(),
+            timeout_ms: i32::try_from(self.core.cluster.config().request_timeout.as_millis()).unwrap_or(i32::MAX),
+            topic_data: topics,
+            ..ProduceRequest::default()
+        };
+        Ok((request, version))
+    }
+
+    fn launch(&mut self, broker: BrokerId, flight: Flight) {
+        let Some(lane) = self.lanes.get_mut(&broker) else { return };
+        lane.in_flight += 1;
+        if let Link::Up(_, flights) = &lane.link {
+            // The waiting task lives as long as this sender.
+            let _ = flights.send(flight);
+        }
+    }
+
+    /// The open connection to a broker; starts a dial if there is none.
+    fn connection(&mut self, broker: BrokerId) -> Option<Connection> {
+        let lane = self.lanes.get_mut(&broker)?;
+        if let Link::Up(connection, _) = &lane.link
+            && !connection.is_closed()
+        {
+            return Some(connection.clone());
+        }
+        if matches!(lane.link, Link::Down | Link::Up(..)) {
+            lane.link = Link::Connecting;
+            let (cluster, outbox) = (self.core.cluster.clone(), self.outbox.clone());
+            tokio::spawn(async move {
+                let outcome = cluster.connection(broker, Traffic::Produce).await;
+                let _ = outbox.send(Event::Connected { broker, outcome });
+            });
+        }
+        None
+    }
+
+    pub(super) fn handle_connected(&mut self, broker: BrokerId, outcome: Result<Connection>) {
+        let Some(lane) = self.lanes.get_mut(&broker) else { return };
+        match outcome {
+            Ok(connection) => {
+                let (flights, inbox) = mpsc::unbounded_channel();
+                tokio::spawn(await_answers(broker, inbox, self.outbox.clone()));
+                lane.link = Link::Up(connection, flights);
+            }
+            Err(error) => self.handle_unreachable(broker, error),
+        }
+    }
+
+    /// A broker cannot be reached: its partitions may have moved, and the next dial has to wait.
+    fn handle_unreachable(&mut self, broker: BrokerId, error: Error) {
+        tracing::debug!(%broker, %error, "cannot connect to produce");
+        let Some(lane) = self.lanes.get_mut(&broker) else { return };
+        lane.link = Link::Waiting;
+        for number in &lane.ready {
+            self.slots[*number].last_error = Some(error.clone());
+        }
+        self.core.cluster.request_refresh();
+        let (outbox, wait) = (self.outbox.clone(), self.wait_after(1));
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let _ = outbox.send(Event::Retry(broker));
+        });
+    }
+
+    /// The wait after a failed dial is over. Partitions that moved meanwhile go where they belong.
+    pub(super) fn handle_retry(&mut self, broker: BrokerId) {
+        let Some(lane) = self.lanes.get_mut(&broker) else { return };
+        lane.link = Link::Down;
+        for number in std::mem::take(&mut lane.ready) {
+            self.slots[number].listed = false;
+            self.list(number);
+        }
+    }
+}
+
+impl Batch {
+    /// Sums the checksum over this stamp, unless the last attempt had the same.
+    fn stamp(&mut self, stamp: Option<Stamp>) {
+        if self.header.as_ref().is_some_and(|(before, _)| *before == stamp) {
+            return;
+        }
+        let header = match stamp {
+            Some(stamp) => self.sealed.stamp(stamp.producer.id, stamp.producer.epoch, stamp.sequence),
+            None => self.sealed.stamp(-1, -1, -1),
+        };
+        self.header = Some((stamp, header));
+    }
+
+    fn records(&self) -> Option<Records> {
+        let (_, header) = self.header.as_ref()?;
+        Some(Records::from_pieces(self.sealed.pieces(header.clone())))
+    }
+}
+
+/// Awaits the answers of one connection in the order of its requests (P2).
+async fn await_answers(
+    broker: BrokerId,
+    mut flights: mpsc::UnboundedReceiver<Flight>,
+    outbox: mpsc::UnboundedSender<Event>,
+) {
+    while let Some(Flight { batches, reply }) = flights.recv().await {
+        let outcome = match reply {
+            Reply::Answer(pending) => pending.await.map(Answer::Produced),
+            Reply::Written(told) => told.await.map(|()| Answer::Written),
+        };
+        if outbox.send(Event::Answered { broker, flight: batches, outcome }).is_err() {
+            return;
+        }
+    }
+}
+
+/// A request is closed when it has so many bytes of batches. Far below what brokers accept (100 MiB).
+const REQUEST_BYTES: usize = 8 << 20;

@@ -1,0 +1,160 @@
+//! What is sent: a record that borrows from its caller.
+
+use std::{future::Future, time::SystemTime};
+
+use crate::{
+    error::Result,
+    record::Header,
+    serdes::{Serializer, Target},
+};
+
+/// A record on its way to a topic. Nothing is copied until it stands in its batch.
+///
+/// ```
+/// use milena::Record;
+///
+/// let record = Record::to("orders").key("42").value("created").header("source", b"shop");
+/// ```
+#[derive(Debug, Clone)]
+pub struct Record<'a, K = Absent, V = Absent> {
+    pub(super) topic: &'a str,
+    pub(super) partition: Option<i32>,
+    pub(super) timestamp: Option<i64>,
+    pub(super) headers: Vec<Header<'a>>,
+    pub(super) key: K,
+    pub(super) value: V,
+}
+
+impl<'a> Record<'a> {
+    /// A record for `topic`, with neither key nor value.
+    pub fn to(topic: &'a str) -> Self {
+        Self { topic, partition: None, timestamp: None, headers: Vec::new(), key: Absent, value: Absent }
+    }
+}
+
+impl<'a, K, V> Record<'a, K, V> {
+    /// The key: records with the same key go to the same partition. Without one, partitions take turns.
+    #[must_use]
+    pub fn key<T>(self, key: T) -> Record<'a, Given<T>, V> {
+        self.key_or_null(Some(key))
+    }
+
+    /// The key, or none.
+    #[must_use]
+    pub fn key_or_null<T>(self, key: Option<T>) -> Record<'a, Given<T>, V> {
+        let Self { topic, partition, timestamp, headers, value, .. } = self;
+        Record { topic, partition, timestamp, headers, key: Given(key), value }
+    }
+
+    /// The value. Without one the record is a tombstone: compaction deletes its key.
+    #[must_use]
+    pub fn value<T>(self, value: T) -> Record<'a, K, Given<T>> {
+        self.value_or_null(Some(value))
+    }
+
+    /// The value, or null.
+    #[must_use]
+    pub fn value_or_null<T>(self, value: Option<T>) -> Record<'a, K, Given<T>> {
+        let Self { topic, partition, timestamp, headers, key, .. } = self;
+        Record { topic, partition, timestamp, headers, key, value: Given(value) }
+    }
+
+    /// The partition, instead of the one that the key or the turn would choose.
+    #[must_use]
+    pub fn partition(mut self, partition: i32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// When the event happened. Default: the time at which the record is enqueued, to the millisecond.
+    #[must_use]
+    pub fn timestamp(mut self, timestamp: SystemTime) -> Self {
+        let since = timestamp.duration_since(SystemTime::UNIX_EPOCH);
+        let millis =
+            since.map_or_else(|before| -(before.duration().as_millis() as i64), |after| after.as_millis() as i64);
+        self.timestamp = Some(millis);
+        self
+    }
+
+    /// A header behind those there already; names may repeat.
+    #[must_use]
+    pub fn header<T: AsRef<[u8]> + ?Sized>(mut self, key: &'a str, value: &'a T) -> Self {
+        self.headers.push(Header { key, value: Some(value.as_ref()) });
+        self
+    }
+
+    /// A header whose value is null.
+    #[must_use]
+    pub fn null_header(mut self, key: &'a str) -> Self {
+        self.headers.push(Header { key, value: None });
+        self
+    }
+}
+
+/// No key, or no value: null on the wire.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Absent;
+
+/// A key or value that the caller gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Given<T>(pub(super) Option<T>);
+
+/// A key or value that the serializer `S` can write. Implemented for what a [`Record`] can hold; not for others.
+pub trait Field<S>: sealed::Sealed {
+    /// Fetches what the serializer needs.
+    fn prepare(&self, serializer: &S, target: Target<'_>) -> impl Future<Output = Result<()>> + Send;
+
+    /// The bytes, if they need no serializing.
+    fn as_bytes<'f>(&'f self, serializer: &'f S) -> AsBytes<'f>;
+
+    /// Appends the bytes to `out`.
+    fn write(&self, serializer: &S, target: Target<'_>, out: &mut Vec<u8>) -> Result<()>;
+}
+
+/// What is known of a field before it is serialized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AsBytes<'f> {
+    /// It is null.
+    Null,
+    /// These are its bytes.
+    Plain(&'f [u8]),
+    /// It has to be written.
+    Written,
+}
+
+impl<S: Sync> Field<S> for Absent {
+    async fn prepare(&self, _serializer: &S, _target: Target<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn as_bytes<'f>(&'f self, _serializer: &'f S) -> AsBytes<'f> {
+        AsBytes::Null
+    }
+
+    fn write(&self, _serializer: &S, _target: Target<'_>, _out: &mut Vec<u8>) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl<S: Serializer<T>, T: Sync> Field<S> for Given<T> {
+    async fn prepare(&self, serializer: &S, target: Target<'_>) -> Result<()> {
+        if self.0.is_some() { serializer.prepare(target).await } else { Ok(()) }
+    }
+
+    fn as_bytes<'f>(&'f self, serializer: &'f S) -> AsBytes<'f> {
+        match &self.0 {
+            None => AsBytes::Null,
+            Some(value) => serializer.as_bytes(value).map_or(AsBytes::Written, AsBytes::Plain),
+        }
+    }
+
+    fn write(&self, serializer: &S, target: Target<'_>, out: &mut Vec<u8>) -> Result<()> {
+        self.0.as_ref().map_or(Ok(()), |value| serializer.serialize(target, value, out))
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Absent {}
+    impl<T> Sealed for super::Given<T> {}
+}

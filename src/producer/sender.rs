@@ -1,0 +1,374 @@
+//! The task of one producer: it fetches sealed batches, sends what the queues allow, and settles what is answered.
+//!
+//! Rules this file keeps:
+//! - every decision is `machine::queue`'s and `machine::identity`'s; this loop moves batches and wakes waiters;
+//! - a partition is looked at when something happened to it, never because time passed by; partitions are not scanned;
+//! - a batch is sealed early only if it can go out now: while the broker is busy its records keep joining;
+//! - the answers of one broker are handled in the order of its requests.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    cluster::Watch,
+    error::{Error, Result},
+    machine::{
+        identity::{Identity, ProducerId, Standing},
+        metadata::Metadata,
+        queue::{BatchId, Failure, Queue, Rules},
+    },
+    net::conn::{Connection, Lost},
+    record::{Compression, SealedBatch},
+    types::BrokerId,
+    wire::{ErrorCode, messages::ProduceResponse},
+};
+
+use super::{
+    Core,
+    accumulator::{Partition, Sealed},
+    delivery::{Cell, Settler},
+    lane::Lane,
+};
+
+/// Everything the task owns. `lane.rs` sends with it, `settle.rs` takes answers in.
+pub(super) struct Sender {
+    pub(super) core: Arc<Core>,
+    pub(super) metadata: Arc<Metadata>,
+    pub(super) identity: Identity,
+    pub(super) slots: Vec<Slot>,
+    pub(super) lanes: HashMap<BrokerId, Lane>,
+    pub(super) outbox: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedReceiver<Event>,
+    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    watch: Watch,
+    /// Everything that is open is to go out, whatever its linger.
+    flushing: bool,
+}
+
+/// What the task knows of one partition.
+pub(super) struct Slot {
+    pub(super) partition: Arc<Partition>,
+    pub(super) queue: Queue<Batch>,
+    /// Its open batch has waited long enough.
+    pub(super) due: bool,
+    /// It stands in its broker's list.
+    pub(super) listed: bool,
+    /// The last error that one of its batches met.
+    pub(super) last_error: Option<Error>,
+    armed: Option<Instant>,
+}
+
+/// A sealed batch and who waits for it.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) sealed: SealedBatch,
+    pub(super) cell: Settler,
+    pub(super) reserved: usize,
+    /// Before compression.
+    pub(super) raw_len: usize,
+    /// The header of its last attempt; the checksum is not summed again for the same stamp.
+    pub(super) header: Option<(Option<crate::machine::queue::Stamp>, bytes::Bytes)>,
+}
+
+/// What happens to the task from outside.
+#[derive(Debug)]
+pub(super) enum Event {
+    Connected { broker: BrokerId, outcome: Result<Connection> },
+    Answered { broker: BrokerId, flight: Vec<(usize, BatchId)>, outcome: Result<Answer, Lost> },
+    Compressed { number: usize, id: BatchId, batch: SealedBatch },
+    Granted(Result<ProducerId, (Error, Option<ErrorCode>)>),
+    Retry(BrokerId),
+    AskAgain,
+    Flush(oneshot::Sender<Vec<Arc<Cell>>>),
+}
+
+/// The broker's answer, or that there is none because none was asked for (acks=0).
+#[derive(Debug)]
+pub(super) enum Answer {
+    Produced(ProduceResponse),
+    Written,
+}
+
+impl Sender {
+    pub(super) fn new(
+        core: Arc<Core>,
+        events: mpsc::UnboundedReceiver<Event>,
+        outbox: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        let (metadata, watch) = (core.cluster.metadata(), core.cluster.watch());
+        Self {
+            core,
+            metadata,
+            identity: Identity::new(),
+            slots: Vec::new(),
+            lanes: HashMap::new(),
+            outbox,
+            events,
+            timers: BinaryHeap::new(),
+            watch,
+            flushing: false,
+        }
+    }
+
+    /// Runs until the producer is closed, or dropped, and everything it took is settled.
+    pub(super) async fn run(mut self) {
+        loop {
+            self.turn();
+            if self.is_finished() {
+                return;
+            }
+            let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+            tokio::select! {
+                biased;
+                Some(event) = self.events.recv() => self.handle(event),
+                () = self.core.accumulator.wake.notified() => {}
+                metadata = self.watch.changed() => self.handle_metadata(metadata),
+                () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
+            }
+        }
+    }
+
+    /// Takes in all that happened, then sends all that may be sent.
+    fn turn(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
+            self.handle(event);
+        }
+        self.handle_timers();
+        if self.core.accumulator.is_closed() || self.core.accumulator.has_blocked() {
+            self.make_all_due();
+        }
+        for number in self.core.accumulator.take_ready() {
+            self.visit(number);
+        }
+        self.tend_identity();
+        self.send();
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Connected { broker, outcome } => self.handle_connected(broker, outcome),
+            Event::Retry(broker) => self.handle_retry(broker),
+            Event::Answered { broker, flight, outcome } => self.handle_answered(broker, flight, outcome),
+            Event::Compressed { number, id, batch } => {
+                let Some(slot) = self.slots.get_mut(number) else { return };
+                if let Some(waiting) = slot.queue.handle_sealed(id) {
+                    waiting.sealed = batch;
+                }
+                self.list(number);
+            }
+            Event::Granted(outcome) => self.handle_granted(outcome),
+            Event::AskAgain => self.identity.handle_refused(None),
+            Event::Flush(reply) => {
+                let _ = reply.send(self.flush());
+            }
+        }
+    }
+
+    /// Looks at a partition: takes its sealed batches, and starts the linger of its open one.
+    fn visit(&mut self, number: usize) {
+        self.learn_slots(number);
+        let Some(slot) = self.slots.get_mut(number) else { return };
+        let (sealed, opened) = slot.partition.fetch();
+        let due_at = opened.map(|opened| opened + self.core.settings.linger);
+        slot.due = due_at.is_some_and(|at| at <= Instant::now()) || (opened.is_some() && self.flushing);
+        self.push(number, sealed);
+        if let Some(at) = due_at.filter(|_| !self.slots[number].due) {
+            self.arm(number, at);
+        }
+        self.list(number);
+    }
+
+    /// Sealed batches join the queue; those to be compressed go to a worker first.
+    pub(super) fn push(&mut self, number: usize, sealed: VecDeque<Sealed>) {
+        let codec = self.core.settings.compression;
+        for Sealed { batch, cell, created, reserved } in sealed {
+            let ready = codec == Compression::None;
+            let (records, raw_len) = (batch.record_count, batch.wire_len());
+            let work = (!ready).then(|| batch.clone());
+            let batch = Batch { sealed: batch, cell, reserved, raw_len, header: None };
+            let slot = &mut self.slots[number];
+            let id = slot.queue.push(created.into_std(), records, batch, ready);
+            if let Some(batch) = work {
+                let (outbox, level) = (self.outbox.clone(), self.core.settings.compression_level);
+                tokio::task::spawn_blocking(move || {
+                    let batch = batch.compress(codec, level);
+                    let _ = outbox.send(Event::Compressed { number, id, batch });
+                });
+            }
+        }
+        if let Some(at) = self.slots[number].queue.poll_timeout() {
+            self.arm(number, Instant::from_std(at));
+        }
+    }
+
+    /// Puts a partition into the list of its leader, if there may be something to send.
+    pub(super) fn list(&mut self, number: usize) {
+        let Some(slot) = self.slots.get_mut(number) else { return };
+        if slot.listed || !(slot.due || slot.queue.has_waiting()) {
+            return;
+        }
+        let Some(leader) = leader(&self.metadata, &slot.partition) else {
+            self.core.cluster.request_refresh();
+            let again = Instant::now() + self.core.cluster.config().retry_backoff.delay(4, fastrand::f64());
+            return self.arm(number, again);
+        };
+        slot.listed = true;
+        self.lanes.entry(leader).or_default().ready.push_back(number);
+    }
+
+    /// Comes back to a partition at a time. A timer that is too early costs a look, one too late cannot be.
+    pub(super) fn arm(&mut self, number: usize, at: Instant) {
+        let slot = &mut self.slots[number];
+        if slot.armed.is_none_or(|armed| at < armed) {
+            slot.armed = Some(at);
+            self.timers.push(Reverse((at, number)));
+        }
+    }
+
+    fn handle_timers(&mut self) {
+        let now = Instant::now();
+        while let Some(Reverse((at, number))) = self.timers.peek().copied().filter(|Reverse((at, _))| *at <= now) {
+            self.timers.pop();
+            let slot = &mut self.slots[number];
+            if slot.armed == Some(at) {
+                slot.armed = None;
+            }
+            slot.queue.handle_timeout(now.into_std());
+            self.settle(number);
+            self.visit(number);
+        }
+    }
+
+    fn handle_metadata(&mut self, metadata: Arc<Metadata>) {
+        let before = std::mem::replace(&mut self.metadata, metadata);
+        self.core.update_topics(&self.metadata);
+        for number in 0..self.slots.len() {
+            let slot = &mut self.slots[number];
+            if slot.queue.is_empty() && !slot.due {
+                continue;
+            }
+            if leader(&before, &slot.partition) != leader(&self.metadata, &slot.partition) {
+                slot.queue.handle_leader_known();
+            }
+            self.list(number);
+        }
+    }
+
+    /// Asks for an identity if one is needed, and begins a new epoch when the old one is drained.
+    fn tend_identity(&mut self) {
+        if !self.core.settings.idempotent {
+            return;
+        }
+        if self.identity.standing() == Standing::Draining && self.slots.iter().all(|slot| slot.queue.is_drained()) {
+            self.identity.handle_drained();
+            (0..self.slots.len()).for_each(|number| self.list(number));
+        }
+        let wanted = self.slots.iter().any(|slot| slot.due || !slot.queue.is_empty());
+        if self.identity.standing() == Standing::Wait && wanted && self.identity.poll_ask() {
+            tokio::spawn(super::init::ask(self.core.clone(), self.outbox.clone()));
+        }
+    }
+
+    fn handle_granted(&mut self, outcome: Result<ProducerId, (Error, Option<ErrorCode>)>) {
+        match outcome {
+            Ok(producer) => {
+                tracing::debug!(producer.id, producer.epoch, "producer id granted");
+                self.identity.handle_granted(producer);
+                (0..self.slots.len()).for_each(|number| self.list(number));
+            }
+            Err((error, dead)) => {
+                tracing::debug!(%error, "no producer id yet");
+                self.slots.iter_mut().for_each(|slot| slot.last_error = Some(error.clone()));
+                if let Some(code) = dead {
+                    self.identity.handle_refused(Some(code));
+                    return self.die(code);
+                }
+                // The state stays "asking" until it is time to ask again.
+                let (outbox, wait) =
+                    (self.outbox.clone(), self.core.cluster.config().retry_backoff.delay(3, fastrand::f64()));
+                tokio::spawn(async move {
+                    tokio::time::sleep(wait).await;
+                    let _ = outbox.send(Event::AskAgain);
+                });
+            }
+        }
+    }
+
+    /// The producer may not write any more: everything fails.
+    pub(super) fn die(&mut self, code: ErrorCode) {
+        self.core.accumulator.close();
+        for number in 0..self.slots.len() {
+            let sealed = self.slots[number].partition.seal();
+            self.push(number, sealed);
+            self.slots[number].queue.handle_dead(Failure::Refused(code));
+            self.settle(number);
+        }
+    }
+
+    /// Seals everything, and answers with what has to be waited for.
+    fn flush(&mut self) -> Vec<Arc<Cell>> {
+        self.learn_slots(usize::MAX);
+        let mut cells = Vec::new();
+        for number in 0..self.slots.len() {
+            let sealed = self.slots[number].partition.seal();
+            self.push(number, sealed);
+            self.slots[number].due = false;
+            cells.extend(self.slots[number].queue.batches().map(|batch| batch.cell.0.clone()));
+            self.list(number);
+        }
+        cells
+    }
+
+    fn make_all_due(&mut self) {
+        self.learn_slots(usize::MAX);
+        self.flushing = true;
+        (0..self.slots.len()).for_each(|number| self.visit(number));
+        self.flushing = false;
+    }
+
+    /// Partitions that callers have met since the last look get their queues.
+    fn learn_slots(&mut self, number: usize) {
+        if number < self.slots.len() {
+            return;
+        }
+        let rules = Rules {
+            idempotent: self.core.settings.idempotent,
+            max_in_flight: self.core.settings.max_in_flight,
+            delivery_timeout: self.core.settings.delivery_timeout,
+            retries: self.core.settings.retries,
+        };
+        self.slots.extend(self.core.partitions_from(self.slots.len()).into_iter().map(|partition| Slot {
+            partition,
+            queue: Queue::new(rules),
+            due: false,
+            listed: false,
+            last_error: None,
+            armed: None,
+        }));
+    }
+
+    fn is_finished(&self) -> bool {
+        let over = self.core.accumulator.is_closed() || self.core.handles.load(Ordering::Acquire) == 0;
+        over && self.events.is_empty()
+            && self.slots.iter().all(|slot| slot.queue.is_empty() && !slot.due && slot.partition.is_empty())
+    }
+
+    pub(super) fn wait_after(&self, failures: u32) -> Duration {
+        self.core.cluster.config().retry_backoff.delay(failures + 1, fastrand::f64())
+    }
+}
+
+/// Who leads a partition, as far as is known.
+pub(super) fn leader(metadata: &Metadata, partition: &Partition) -> Option<BrokerId> {
+    let index = usize::try_from(partition.index).ok()?;
+    metadata.topic(&partition.topic)?.partitions.get(index)?.leader
+}

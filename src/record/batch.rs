@@ -1,0 +1,485 @@
+//! Building a record batch (magic 2): records are encoded once, at append, into the bytes that go to the broker.
+//!
+//! Rules this file keeps:
+//! - a record is copied once, from the caller's slices into a recycled chunk; appending allocates nothing per record;
+//! - a record never straddles chunks, so a chunk is a whole number of records;
+//! - deltas count from the first record; what a batch cannot express is an error before a byte is written, never a
+//!   wrapped number;
+//! - the checksum is summed once, whole, at stamp: keeping it per record or combining parts costs more (measured).
+
+use bytes::Bytes;
+
+use super::{
+    chunk::{CHUNK, ChunkPool},
+    crc,
+    header::{self, BatchHeader, HEADER_LEN},
+    varint,
+};
+use crate::error::{Error, ErrorKind};
+
+/// A header of a record to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// The header's name; names may repeat.
+    pub key: &'a str,
+    /// The header's value.
+    pub value: Option<&'a [u8]>,
+}
+
+/// Why a record was not appended. The batch is as it was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppendError {
+    /// This batch cannot take the record, an empty one can: seal this one and begin another.
+    BatchFull,
+    /// No batch can take the record: it would be this many bytes.
+    RecordTooLarge(usize),
+}
+
+impl From<AppendError> for Error {
+    fn from(error: AppendError) -> Self {
+        let message = match error {
+            AppendError::BatchFull => "the record does not fit into what is left of its batch".into(),
+            AppendError::RecordTooLarge(size) => {
+                format!("the record takes {size} bytes, more than the {MAX_BODY} a batch can hold")
+            }
+        };
+        Error::new(ErrorKind::RecordTooLarge, message)
+    }
+}
+
+/// The open batch of one partition.
+#[derive(Debug)]
+pub struct BatchBuilder {
+    pool: ChunkPool,
+    full: Vec<Vec<u8>>,
+    open: Vec<u8>,
+    body: usize,
+    records: i32,
+    base_timestamp: i64,
+    max_timestamp: i64,
+}
+
+impl BatchBuilder {
+    /// An empty batch. It takes its first chunk with its first record.
+    pub fn new(pool: &ChunkPool) -> Self {
+        Self {
+            pool: pool.clone(),
+            full: Vec::new(),
+            open: Vec::new(),
+            body: 0,
+            records: 0,
+            base_timestamp: 0,
+            max_timestamp: 0,
+        }
+    }
+
+    /// Appends a record of `timestamp` (milliseconds since 1970) behind those already here.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::BatchFull`] if the timestamp, the record's number or the size is out of this batch's reach,
+    /// [`AppendError::RecordTooLarge`] if it is out of any batch's.
+    #[inline]
+    pub fn append(
+        &mut self,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header<'_>],
+    ) -> Result<(), AppendError> {
+        self.append_within(usize::MAX, timestamp, key, value, headers)
+    }
+
+    /// As [`append`](Self::append), but a batch that has records already is full if it would exceed `limit` bytes.
+    ///
+    /// The first record of a batch is taken whatever its size, as with Java's `batch.size`.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    #[inline]
+    pub fn append_within(
+        &mut self,
+        limit: usize,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header<'_>],
+    ) -> Result<(), AppendError> {
+        let first = self.records == 0;
+        let delta = if first { Some(0) } else { timestamp.checked_sub(self.base_timestamp) };
+        let Some(delta) = delta else { return Err(AppendError::BatchFull) };
+        let body = body_size(self.records, delta, key, value, headers);
+        let size = varint::size(body as i64) + body;
+        if self.body + size > MAX_BODY.min(limit.saturating_sub(HEADER_LEN)) || self.records == i32::MAX {
+            self.refuse(size)?;
+        }
+        if self.open.capacity() - self.open.len() < size {
+            self.next_chunk(size);
+        }
+        write_record(&mut self.open, body, self.records, delta, key, value, headers);
+        self.body += size;
+        self.records += 1;
+        if first {
+            self.base_timestamp = timestamp;
+            self.max_timestamp = timestamp;
+        } else if timestamp > self.max_timestamp {
+            self.max_timestamp = timestamp;
+        }
+        Ok(())
+    }
+
+    /// Whether a record over the limit is refused all the same: the first one is not, unless no batch can hold it.
+    #[cold]
+    fn refuse(&self, size: usize) -> Result<(), AppendError> {
+        match size {
+            size if size > MAX_BODY => Err(AppendError::RecordTooLarge(size)),
+            _ if self.records == 0 => Ok(()),
+            _ => Err(AppendError::BatchFull),
+        }
+    }
+
+    #[cold]
+    fn next_chunk(&mut self, size: usize) {
+        let chunk = self.pool.take(size);
+        let before = std::mem::replace(&mut self.open, chunk);
+        if !before.is_empty() {
+            self.full.push(before);
+        }
+    }
+
+    /// Whether no record was appended yet.
+    pub fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// The number of records appended.
+    pub fn record_count(&self) -> i32 {
+        self.records
+    }
+
+    /// The bytes of the records, without the batch's header.
+    pub fn body_len(&self) -> usize {
+        self.body
+    }
+
+    /// The bytes of the batch as it would go out now, uncompressed.
+    pub fn batch_len(&self) -> usize {
+        HEADER_LEN + self.body
+    }
+
+    /// The bytes that still fit without taking another chunk.
+    pub fn room(&self) -> usize {
+        self.open.capacity() - self.open.len()
+    }
+
+    /// The memory that the batch holds, filled or not.
+    pub fn memory(&self) -> usize {
+        self.full.iter().map(Vec::capacity).sum::<usize>() + self.open.capacity()
+    }
+
+    /// Ends the batch: from here on its records do not change.
+    pub fn seal(mut self) -> SealedBatch {
+        let mut chunks = std::mem::take(&mut self.full);
+        let last = std::mem::take(&mut self.open);
+        if !last.is_empty() {
+            chunks.push(last);
+        }
+        SealedBatch {
+            body: chunks.into_iter().map(|chunk| self.pool.freeze(chunk)).collect(),
+            attributes: 0,
+            record_count: self.records,
+            base_timestamp: self.base_timestamp,
+            max_timestamp: self.max_timestamp,
+            pool: self.pool.clone(),
+        }
+    }
+}
+
+impl Drop for BatchBuilder {
+    fn drop(&mut self) {
+        for chunk in self.full.drain(..).chain([std::mem::take(&mut self.open)]) {
+            self.pool.give_back(chunk);
+        }
+    }
+}
+
+/// A batch whose records are final; only producer id, epoch and sequence are still to come.
+#[derive(Debug, Clone)]
+pub struct SealedBatch {
+    /// The records' bytes, compressed or not.
+    pub body: Vec<Bytes>,
+    /// The batch's attributes: the codec, and what the producer adds ([`header::TRANSACTIONAL`]).
+    pub attributes: i16,
+    /// The number of records.
+    pub record_count: i32,
+    /// The first record's timestamp.
+    pub base_timestamp: i64,
+    /// The latest timestamp of all records.
+    pub max_timestamp: i64,
+    pub(super) pool: ChunkPool,
+}
+
+impl SealedBatch {
+    /// The bytes of the records section.
+    pub fn body_len(&self) -> usize {
+        self.body.iter().map(Bytes::len).sum()
+    }
+
+    /// The bytes of the whole batch as it goes to the broker.
+    pub fn wire_len(&self) -> usize {
+        HEADER_LEN + self.body_len()
+    }
+
+    /// The batch's header with its checksum. Costs one pass over the whole body.
+    ///
+    /// Without idempotence all three are -1.
+    pub fn stamp(&self, producer_id: i64, epoch: i16, base_sequence: i32) -> Bytes {
+        let mut header = BatchHeader {
+            base_offset: 0,
+            // `append` keeps the body below `MAX_BODY`, and `compress` never makes it longer.
+            length: (self.wire_len() - header::LOG_OVERHEAD) as i32,
+            leader_epoch: -1,
+            crc: 0,
+            attributes: self.attributes,
+            last_offset_delta: self.record_count.saturating_sub(1),
+            base_timestamp: self.base_timestamp,
+            max_timestamp: self.max_timestamp,
+            producer_id,
+            producer_epoch: epoch,
+            base_sequence,
+            record_count: self.record_count,
+        };
+        let tail = header.to_bytes();
+        let sum = crc::extend(0, &tail[header::CRC_COVERS..]);
+        header.crc = self.body.iter().fold(sum, |sum, piece| crc::extend(sum, piece));
+        Bytes::copy_from_slice(&header.to_bytes())
+    }
+
+    /// The whole batch in pieces, for a vectored write. Nothing is copied.
+    pub fn pieces(&self, header: Bytes) -> Vec<Bytes> {
+        let mut pieces = Vec::with_capacity(1 + self.body.len());
+        pieces.push(header);
+        pieces.extend(self.body.iter().cloned());
+        pieces
+    }
+}
+
+/// The exact bytes that a record takes, its own length included.
+pub fn record_size(
+    offset_delta: i32,
+    timestamp_delta: i64,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[Header<'_>],
+) -> usize {
+    let body = body_size(offset_delta, timestamp_delta, key, value, headers);
+    varint::size(body as i64) + body
+}
+
+#[inline]
+fn body_size(
+    offset_delta: i32,
+    timestamp_delta: i64,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[Header<'_>],
+) -> usize {
+    let fixed = 1 + varint::size(timestamp_delta) + varint::size(i64::from(offset_delta));
+    let headers = if headers.is_empty() { 1 } else { headers_size(headers) };
+    fixed.saturating_add(field_size(key)).saturating_add(field_size(value)).saturating_add(headers)
+}
+
+#[cold]
+#[inline(never)]
+fn headers_size(headers: &[Header<'_>]) -> usize {
+    headers.iter().fold(varint::size(headers.len() as i64), |sum, header| {
+        sum.saturating_add(field_size(Some(header.key.as_bytes()))).saturating_add(field_size(header.value))
+    })
+}
+
+#[inline]
+fn field_size(field: Option<&[u8]>) -> usize {
+    match field {
+        Some(bytes) => varint::size(bytes.len() as i64) + bytes.len(),
+        None => 1,
+    }
+}
+
+/// Writes one record; `out` has room for it, so that nothing below reallocates.
+#[inline]
+fn write_record(
+    out: &mut Vec<u8>,
+    body: usize,
+    offset_delta: i32,
+    timestamp_delta: i64,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[Header<'_>],
+) {
+    // Everything in front of the value is collected on the stack if there is no key: one copy for the numbers, one for
+    // the value. 5 (length) + 1 + 10 + 5 + 5 (key) + 5 (value).
+    let mut front = [0; 32];
+    let mut at = varint::put(&mut front, 0, body as i64);
+    at += 1; // The record's attributes: none are defined.
+    at = varint::put(&mut front, at, timestamp_delta);
+    at = varint::put(&mut front, at, i64::from(offset_delta));
+    at = varint::put(&mut front, at, field_len(key));
+    if let Some(key) = key {
+        out.extend_from_slice(&front[..at]);
+        out.extend_from_slice(key);
+        at = 0;
+    }
+    at = varint::put(&mut front, at, field_len(value));
+    out.extend_from_slice(&front[..at]);
+    if let Some(value) = value {
+        out.extend_from_slice(value);
+    }
+    if headers.is_empty() {
+        out.push(0);
+    } else {
+        write_headers(out, headers);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn write_headers(out: &mut Vec<u8>, headers: &[Header<'_>]) {
+    let number = |out: &mut Vec<u8>, value| {
+        let mut buffer = [0; varint::MAX_VARLONG];
+        let end = varint::put(&mut buffer, 0, value);
+        out.extend_from_slice(&buffer[..end]);
+    };
+    number(out, headers.len() as i64);
+    for header in headers {
+        number(out, header.key.len() as i64);
+        out.extend_from_slice(header.key.as_bytes());
+        number(out, field_len(header.value));
+        out.extend_from_slice(header.value.unwrap_or_default());
+    }
+}
+
+#[inline]
+fn field_len(field: Option<&[u8]>) -> i64 {
+    field.map_or(-1, |bytes| bytes.len() as i64)
+}
+
+/// The longest records section whose batch length still fits its 32 bits.
+const MAX_BODY: usize = i32::MAX as usize - (HEADER_LEN - header::LOG_OVERHEAD);
+
+const _: () = assert!(CHUNK < MAX_BODY);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::golden;
+
+    /// What a broker stores: the leader epoch is the broker's and not covered by the checksum.
+    fn stored(batch: &SealedBatch, stamp: (i64, i16, i32)) -> Vec<u8> {
+        let mut bytes = batch.pieces(batch.stamp(stamp.0, stamp.1, stamp.2)).concat();
+        bytes[12..16].fill(0);
+        bytes
+    }
+
+    fn header<'a>(key: &'a str, value: Option<&'a [u8]>) -> Header<'a> {
+        Header { key, value }
+    }
+
+    #[test]
+    fn golden_null_and_empty_fields() {
+        let mut batch = BatchBuilder::new(&ChunkPool::default());
+        batch.append(1_600_000_000_000, Some(b""), None, &[]).unwrap();
+        batch.append(1_600_000_000_000, None, Some(b""), &[]).unwrap();
+        batch.append(1_600_000_000_000, None, None, &[]).unwrap();
+        assert_eq!(stored(&batch.seal(), (-1, -1, -1)), golden::bytes(golden::NULLABLE));
+    }
+
+    #[test]
+    fn golden_headers() {
+        let mut batch = BatchBuilder::new(&ChunkPool::default());
+        let first = [header("content-type", Some(b"application/json")), header("trace-id", Some(&[0, 1, 2]))];
+        batch.append(1_600_000_000_000, None, Some(b"alpha"), &first).unwrap();
+        let second = [header("empty-value", Some(b"")), header("null-value", None)];
+        batch.append(1_600_000_000_010, Some(b"key"), Some(b"bravo"), &second).unwrap();
+        assert_eq!(stored(&batch.seal(), (-1, -1, -1)), golden::bytes(golden::HEADERS));
+    }
+
+    #[test]
+    fn golden_transaction() {
+        let mut batch = BatchBuilder::new(&ChunkPool::default());
+        batch.append(1_600_000_000_000, None, Some(b"committed-1"), &[]).unwrap();
+        batch.append(1_600_000_000_005, None, Some(b"committed-2"), &[]).unwrap();
+        let mut batch = batch.seal();
+        batch.attributes |= header::TRANSACTIONAL;
+        assert_eq!(stored(&batch, (2, 1, 0)), golden::bytes(golden::TRANSACTION));
+    }
+
+    #[test]
+    fn sizes_are_known_before_appending() {
+        let mut batch = BatchBuilder::new(&ChunkPool::default());
+        let headers = [header("a", Some(b"1")), header("a", None)];
+        for (index, length) in [0, 1, 63, 64, 8191, 8192, 100_000].into_iter().enumerate() {
+            let value = vec![b'v'; length];
+            let before = batch.body_len();
+            let size = record_size(index as i32, 0, Some(b"k"), Some(&value), &headers);
+            batch.append(7, Some(b"k"), Some(&value), &headers).unwrap();
+            assert_eq!(batch.body_len() - before, size);
+        }
+        let batch_len = batch.batch_len();
+        let sealed = batch.seal();
+        assert_eq!(sealed.body_len(), sealed.body.iter().map(Bytes::len).sum::<usize>());
+        assert_eq!(sealed.wire_len(), batch_len);
+    }
+
+    #[test]
+    fn a_record_never_straddles_chunks() {
+        let pool = ChunkPool::default();
+        let mut batch = BatchBuilder::new(&pool);
+        for length in [20_000, 20_000, 40_000, 5] {
+            batch.append(0, None, Some(&vec![1; length]), &[]).unwrap();
+        }
+        let sealed = batch.seal();
+        assert_eq!(sealed.body.len(), 4);
+        assert!(sealed.body.iter().all(|piece| piece.len() <= CHUNK || piece.len() > 40_000));
+        drop(sealed);
+        assert_eq!(pool.idle_bytes(), 3 * CHUNK);
+    }
+
+    #[test]
+    fn extreme_timestamps_end_the_batch_instead_of_wrapping() {
+        let mut batch = BatchBuilder::new(&ChunkPool::default());
+        batch.append(-2, None, None, &[]).unwrap();
+        assert_eq!(batch.append(i64::MAX, None, None, &[]), Err(AppendError::BatchFull));
+        assert_eq!(batch.append(i64::MIN, None, None, &[]), Ok(()));
+        assert_eq!(batch.record_count(), 2);
+        for timestamp in [i64::MIN, i64::MAX] {
+            let mut batch = BatchBuilder::new(&ChunkPool::default());
+            batch.append(timestamp, None, None, &[]).unwrap();
+            assert_eq!(batch.seal().max_timestamp, timestamp);
+        }
+    }
+
+    #[test]
+    fn a_limit_ends_the_batch_but_never_refuses_its_first_record() {
+        let mut batch = BatchBuilder::new(&ChunkPool::default());
+        batch.append_within(100, 0, None, Some(&[0; 200]), &[]).unwrap();
+        assert_eq!(batch.append_within(100, 0, None, None, &[]), Err(AppendError::BatchFull));
+        assert_eq!(batch.append_within(0, 0, None, None, &[]), Err(AppendError::BatchFull));
+        let room = batch.batch_len() + record_size(1, 0, None, None, &[]);
+        assert_eq!(batch.append_within(room - 1, 0, None, None, &[]), Err(AppendError::BatchFull));
+        assert_eq!(batch.append_within(room, 0, None, None, &[]), Ok(()));
+    }
+
+    #[test]
+    fn p17_a_record_beyond_any_batch_is_refused_with_its_size() {
+        let pool = ChunkPool::default();
+        let part = vec![0; 1 << 20];
+        // 2,100 references to one mebibyte: the size overflows the batch, the memory is one mebibyte.
+        let headers: Vec<_> = (0..2100).map(|_| header("h", Some(&part))).collect();
+        let mut batch = BatchBuilder::new(&pool);
+        let refused = batch.append(0, None, None, &headers).unwrap_err();
+        assert!(matches!(refused, AppendError::RecordTooLarge(size) if size > MAX_BODY), "{refused:?}");
+        assert!(batch.is_empty());
+        assert!(Error::from(refused).to_string().contains("22020"), "{}", Error::from(refused));
+    }
+}

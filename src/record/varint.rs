@@ -1,0 +1,177 @@
+//! The zigzag variable-length integers inside records.
+//!
+//! Rules this file keeps:
+//! - one- and two-byte forms are read inline and everything longer out of line: at 100 bytes a record, its length,
+//!   its offset delta and its value's length all take two bytes;
+//! - a form longer than its type allows is refused, so that a hostile record cannot make a reader spin or wrap.
+
+/// The most bytes of a 32-bit varint.
+pub(crate) const MAX_VARINT: usize = 5;
+/// The most bytes of a 64-bit varint.
+pub(crate) const MAX_VARLONG: usize = 10;
+
+/// The bytes that `value` takes. A 32-bit value takes the same in both types.
+#[inline]
+pub(crate) fn size(value: i64) -> usize {
+    let bits = 64 - (zigzag(value) | 1).leading_zeros() as usize;
+    bits.div_ceil(7)
+}
+
+/// Writes `value` at `at` of a buffer on the stack and returns where the next byte goes.
+///
+/// The caller's buffer holds the longest form; what would not fit is not written.
+#[inline]
+pub(crate) fn put(buffer: &mut [u8], mut at: usize, value: i64) -> usize {
+    let mut rest = zigzag(value);
+    for slot in buffer.iter_mut().skip(at) {
+        at += 1;
+        if rest < 0x80 {
+            *slot = rest as u8;
+            break;
+        }
+        *slot = rest as u8 | 0x80;
+        rest >>= 7;
+    }
+    at
+}
+
+/// Takes a 32-bit varint off the front of `input`; `None` if it is cut off or longer than five bytes.
+#[inline(always)]
+pub(crate) fn take_i32(input: &mut &[u8]) -> Option<i32> {
+    match **input {
+        [a, ref rest @ ..] if a < 0x80 => {
+            *input = rest;
+            Some(unzigzag(u64::from(a)) as i32)
+        }
+        [a, b, ref rest @ ..] if b < 0x80 => {
+            *input = rest;
+            Some(unzigzag(u64::from(a & 0x7f) | u64::from(b) << 7) as i32)
+        }
+        _ => take_long_form(input, MAX_VARINT).map(|raw| unzigzag(raw) as i32),
+    }
+}
+
+/// Takes a 64-bit varint off the front of `input`; `None` if it is cut off or longer than ten bytes.
+#[inline(always)]
+pub(crate) fn take_i64(input: &mut &[u8]) -> Option<i64> {
+    match **input {
+        [a, ref rest @ ..] if a < 0x80 => {
+            *input = rest;
+            Some(unzigzag(u64::from(a)))
+        }
+        [a, b, ref rest @ ..] if b < 0x80 => {
+            *input = rest;
+            Some(unzigzag(u64::from(a & 0x7f) | u64::from(b) << 7))
+        }
+        _ => take_long_form(input, MAX_VARLONG).map(unzigzag),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn take_long_form(input: &mut &[u8], longest: usize) -> Option<u64> {
+    let bits = if longest == MAX_VARINT { 32 } else { 64 };
+    let mut value = 0u64;
+    for (index, &byte) in input.iter().enumerate().take(longest) {
+        let shift = 7 * index as u32;
+        let part = u64::from(byte & 0x7f);
+        // The last byte of the longest form holds fewer than seven bits of the value.
+        if shift + 7 > bits && part >> (bits - shift) != 0 {
+            return None;
+        }
+        value |= part << shift;
+        if byte < 0x80 {
+            *input = input.get(index + 1..)?;
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[inline(always)]
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+#[inline(always)]
+fn unzigzag(raw: u64) -> i64 {
+    (raw >> 1) as i64 ^ -((raw & 1) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Java's `ByteUtilsTest`.
+    const GOLDEN: &[(i32, &[u8])] = &[
+        (0, &[0x00]),
+        (-1, &[0x01]),
+        (1, &[0x02]),
+        (63, &[0x7e]),
+        (-64, &[0x7f]),
+        (64, &[0x80, 0x01]),
+        (-65, &[0x81, 0x01]),
+        (8191, &[0xfe, 0x7f]),
+        (-8192, &[0xff, 0x7f]),
+        (8192, &[0x80, 0x80, 0x01]),
+        (-8193, &[0x81, 0x80, 0x01]),
+        (1_048_575, &[0xfe, 0xff, 0x7f]),
+        (1_048_576, &[0x80, 0x80, 0x80, 0x01]),
+        (134_217_727, &[0xfe, 0xff, 0xff, 0x7f]),
+        (134_217_728, &[0x80, 0x80, 0x80, 0x80, 0x01]),
+        (i32::MAX, &[0xfe, 0xff, 0xff, 0xff, 0x0f]),
+        (i32::MIN, &[0xff, 0xff, 0xff, 0xff, 0x0f]),
+    ];
+
+    fn written(value: i64) -> Vec<u8> {
+        let mut buffer = [0; MAX_VARLONG];
+        let end = put(&mut buffer, 0, value);
+        buffer[..end].to_vec()
+    }
+
+    #[test]
+    fn golden_values() {
+        for &(value, bytes) in GOLDEN {
+            assert_eq!(written(i64::from(value)), bytes, "{value}");
+            assert_eq!(size(i64::from(value)), bytes.len(), "{value}");
+            let mut input = bytes;
+            assert_eq!(take_i32(&mut input), Some(value));
+            assert!(input.is_empty());
+            let mut input = bytes;
+            assert_eq!(take_i64(&mut input), Some(i64::from(value)));
+        }
+    }
+
+    #[test]
+    fn longs_round_trip_at_every_width() {
+        for shift in 0..64 {
+            for value in [1i64 << shift, (1i64 << shift).wrapping_sub(1), (1i64 << shift).wrapping_neg()] {
+                let bytes = written(value);
+                assert_eq!(bytes.len(), size(value));
+                let mut input = bytes.as_slice();
+                assert_eq!(take_i64(&mut input), Some(value));
+                assert!(input.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn hostile_forms_are_refused() {
+        let cases: &[&[u8]] = &[
+            &[],
+            &[0x80],
+            &[0x80, 0x80, 0x80, 0x80],
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+            // Five bytes, but more than 32 bits.
+            &[0xff, 0xff, 0xff, 0xff, 0x1f],
+        ];
+        for case in cases {
+            let mut input = *case;
+            assert_eq!(take_i32(&mut input), None, "{case:02x?}");
+        }
+        let mut input: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];
+        assert_eq!(take_i64(&mut input), None);
+        let mut input: &[u8] = &[0xff; 11];
+        assert_eq!(take_i64(&mut input), None);
+    }
+}

@@ -1,0 +1,232 @@
+//! Reading a frame and writing one.
+//!
+//! Rules this file keeps:
+//! - every read checks what is left first; a length is believed only as far as there are bytes for it;
+//! - strings, byte fields and records that are read share the frame, they are not copied out of it;
+//! - records that are written are taken over as they are, between pieces of the small bytes around them.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{
+    MAX_ARRAY, MAX_TAGS, Records, Size, Str, Uuid,
+    fault::{DecodeError, DecodeFault},
+    varint,
+};
+
+/// Walks through the bytes of one frame.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    frame: Bytes,
+    at: usize,
+    /// Where the frame ends, or the tagged field that is being read.
+    end: usize,
+}
+
+impl Reader {
+    /// Starts at the first byte of `frame`.
+    pub fn new(frame: Bytes) -> Self {
+        Self { at: 0, end: frame.len(), frame }
+    }
+
+    /// How many bytes were read.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// How many bytes are left.
+    pub fn remaining(&self) -> usize {
+        self.end - self.at
+    }
+
+    /// The next `N` bytes.
+    ///
+    /// # Errors
+    /// Fewer are left.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        match self.rest().first_chunk::<N>() {
+            Some(bytes) => {
+                let bytes = *bytes;
+                self.at += N;
+                Ok(bytes)
+            }
+            None => Err(self.truncated(N)),
+        }
+    }
+
+    /// The next `length` bytes, shared with the frame.
+    ///
+    /// # Errors
+    /// Fewer are left.
+    pub fn bytes(&mut self, length: usize) -> Result<Bytes, DecodeError> {
+        if length > self.remaining() {
+            return Err(self.truncated(length));
+        }
+        let start = self.at;
+        self.at += length;
+        Ok(self.frame.slice(start..self.at))
+    }
+
+    /// The next `length` bytes as text, shared with the frame.
+    ///
+    /// # Errors
+    /// Fewer are left, more than 32,767 are asked for, or they are not UTF-8.
+    pub fn str(&mut self, length: usize) -> Result<Str, DecodeError> {
+        if length > MAX_STRING {
+            return Err(self.fault(DecodeFault::LongString(length)));
+        }
+        let start = self.at;
+        let bytes = self.bytes(length)?;
+        Str::from_utf8(bytes).map_err(|_| DecodeError { at: start, fault: DecodeFault::Utf8 })
+    }
+
+    /// An unsigned variable-length integer.
+    ///
+    /// # Errors
+    /// It is cut off or takes more than 32 bits.
+    pub fn uvarint(&mut self) -> Result<u32, DecodeError> {
+        match varint::read_u32(self.rest()) {
+            Some((value, taken)) => {
+                self.at += taken;
+                Ok(value)
+            }
+            None => Err(self.fault(DecodeFault::Varint)),
+        }
+    }
+
+    /// The length before a string, byte field or array; `None` is null.
+    ///
+    /// # Errors
+    /// It is below −1 or more than the bytes that are left. (No element takes less than a byte.)
+    pub(super) fn length(&mut self, prefix: Prefix, flexible: bool) -> Result<Option<usize>, DecodeError> {
+        let length = match (flexible, prefix) {
+            // A compact length is one more than it says; zero is null.
+            (true, _) => i64::from(self.uvarint()?) - 1,
+            (false, Prefix::Short) => i64::from(i16::from_be_bytes(self.array()?)),
+            (false, Prefix::Long) => i64::from(i32::from_be_bytes(self.array()?)),
+        };
+        match usize::try_from(length) {
+            Ok(length) if length > self.remaining() => Err(self.truncated(length)),
+            Ok(length) => Ok(Some(length)),
+            Err(_) if length == -1 => Ok(None),
+            Err(_) => Err(self.fault(DecodeFault::NegativeLength(length as i32))),
+        }
+    }
+
+    /// Refuses arrays that no honest peer sends, before memory is reserved for them.
+    pub(super) fn check_count(&self, count: usize) -> Result<(), DecodeError> {
+        if count > MAX_ARRAY { Err(self.fault(DecodeFault::TooMany(count))) } else { Ok(()) }
+    }
+
+    /// The tagged fields at the end of a structure. `field` reads one it knows and says so; others are skipped.
+    ///
+    /// # Errors
+    /// There are too many, one is longer than what is left, or one was not read to its end.
+    pub fn tags(
+        &mut self,
+        mut field: impl FnMut(&mut Self, u32) -> Result<bool, DecodeError>,
+    ) -> Result<(), DecodeError> {
+        let count = self.uvarint()? as usize;
+        if count > MAX_TAGS {
+            return Err(self.fault(DecodeFault::TooMany(count)));
+        }
+        for _ in 0..count {
+            let tag = self.uvarint()?;
+            let length = self.uvarint()? as usize;
+            if length > self.remaining() {
+                return Err(self.truncated(length));
+            }
+            let outer_end = std::mem::replace(&mut self.end, self.at + length);
+            if field(self, tag)? {
+                self.finish()?;
+            }
+            self.at = self.end;
+            self.end = outer_end;
+        }
+        Ok(())
+    }
+
+    /// Checks that nothing is left.
+    ///
+    /// # Errors
+    /// Bytes are left.
+    pub fn finish(&self) -> Result<(), DecodeError> {
+        match self.remaining() {
+            0 => Ok(()),
+            left => Err(self.fault(DecodeFault::Leftover(left))),
+        }
+    }
+
+    pub(super) fn fault(&self, fault: DecodeFault) -> DecodeError {
+        DecodeError { at: self.at, fault }
+    }
+
+    fn truncated(&self, needed: usize) -> DecodeError {
+        self.fault(DecodeFault::Truncated { needed, left: self.remaining() })
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.frame.get(self.at..self.end).unwrap_or_default()
+    }
+}
+
+/// Collects the pieces of one frame: small bytes go to a buffer of their exact size, records stay what they are.
+#[derive(Debug)]
+pub struct Writer {
+    head: BytesMut,
+    pieces: Vec<Bytes>,
+}
+
+impl Writer {
+    /// A writer for something of this size.
+    pub fn with_size(size: Size) -> Self {
+        Self { head: BytesMut::with_capacity(size.inline), pieces: Vec::new() }
+    }
+
+    /// Appends bytes by copying them.
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.head.extend_from_slice(bytes);
+    }
+
+    /// Appends an unsigned variable-length integer.
+    pub fn put_uvarint(&mut self, value: u32) {
+        varint::put_u32(value, |byte| self.head.put_u8(byte));
+    }
+
+    /// Appends an id.
+    pub fn put_uuid(&mut self, id: Uuid) {
+        self.head.put_u128(id.0);
+    }
+
+    /// Appends record batches without copying them.
+    pub fn put_records(&mut self, records: &Records) {
+        if !self.head.is_empty() {
+            self.pieces.push(self.head.split().freeze());
+        }
+        self.pieces.extend(records.pieces().iter().filter(|piece| !piece.is_empty()).cloned());
+    }
+
+    /// What was written, in order.
+    pub fn into_pieces(mut self) -> Vec<Bytes> {
+        if !self.head.is_empty() {
+            self.pieces.push(self.head.freeze());
+        }
+        self.pieces
+    }
+
+    /// What was written in one piece; records in it are copied. For tests and tools.
+    pub fn into_bytes(self) -> Bytes {
+        Records::from_pieces(self.into_pieces()).into_bytes()
+    }
+}
+
+/// How wide the length before a field is in versions that are not flexible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Prefix {
+    /// Two bytes, before strings.
+    Short,
+    /// Four bytes, before all else.
+    Long,
+}
+
+/// The most bytes a string may have; the compact form could say more, and Kafka refuses it.
+pub(super) const MAX_STRING: usize = i16::MAX as usize;

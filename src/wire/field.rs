@@ -1,0 +1,341 @@
+//! How each type of Kafka's specifications lies on the wire.
+//!
+//! Rules this file keeps:
+//! - a type says its size, its bytes and its description in one place;
+//! - null is a matter of `Option`, never of a special value; a version without null neither writes nor reads it;
+//! - memory is reserved for at most a thousand elements, and no more bytes than the frame has left, ahead of reading.
+
+use std::ops::{Add, AddAssign};
+
+use bytes::Bytes;
+
+use super::{
+    ErrorCode, Kind, Reader, Records, Str, Uuid, Writer,
+    buf::{MAX_STRING, Prefix},
+    fault::{DecodeError, DecodeFault, EncodeError, EncodeFault},
+    varint,
+};
+
+/// A type that can stand in a message.
+pub trait Field: Sized {
+    /// The type in the words of Kafka's specifications.
+    const KIND: Kind;
+    /// How many bytes [`write`](Field::write) appends.
+    fn measure(&self, at: At) -> Size;
+    /// Appends the bytes.
+    ///
+    /// # Errors
+    /// The value cannot be said in this version.
+    fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError>;
+    /// Reads the bytes.
+    ///
+    /// # Errors
+    /// They are not what this version allows.
+    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError>;
+}
+
+/// A type that has a null on the wire; in a message it is an `Option`.
+pub trait Nullable: Field {
+    /// The size of a value where null would have been possible too.
+    fn measure_some(&self, at: At) -> Size {
+        self.measure(at)
+    }
+    /// Appends a value where null would have been possible too.
+    ///
+    /// # Errors
+    /// As [`Field::write`].
+    fn write_some(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
+        self.write(out, at)
+    }
+    /// The size of null.
+    fn measure_null(at: At) -> Size;
+    /// Appends null.
+    fn write_null(out: &mut Writer, at: At);
+    /// Reads a value or null.
+    ///
+    /// # Errors
+    /// As [`Field::read`].
+    fn read_nullable(input: &mut Reader, at: At) -> Result<Option<Self>, DecodeError>;
+}
+
+/// In which version a field is written or read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct At {
+    /// The version of the message.
+    pub version: i16,
+    /// Whether the version has compact lengths and tagged fields (KIP-482).
+    pub flexible: bool,
+    /// Whether the field may be null in this version.
+    pub nullable: bool,
+}
+
+/// How many bytes something takes in a frame.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Bytes that are copied into the frame.
+    pub inline: usize,
+    /// Bytes of records, which are shared.
+    pub shared: usize,
+}
+
+impl Size {
+    /// Nothing.
+    pub const ZERO: Self = Self { inline: 0, shared: 0 };
+
+    /// So many copied bytes.
+    pub const fn of(inline: usize) -> Self {
+        Self { inline, shared: 0 }
+    }
+
+    /// All bytes.
+    pub const fn total(self) -> usize {
+        self.inline + self.shared
+    }
+}
+
+impl Add for Size {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { inline: self.inline + other.inline, shared: self.shared + other.shared }
+    }
+}
+
+impl AddAssign for Size {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+macro_rules! numbers {
+    ($($type:ty = $kind:ident),*) => {$(
+        impl Field for $type {
+            const KIND: Kind = Kind::$kind;
+            fn measure(&self, _: At) -> Size {
+                Size::of(size_of::<Self>())
+            }
+            fn write(&self, out: &mut Writer, _: At) -> Result<(), EncodeError> {
+                out.put(&self.to_be_bytes());
+                Ok(())
+            }
+            fn read(input: &mut Reader, _: At) -> Result<Self, DecodeError> {
+                Ok(Self::from_be_bytes(input.array()?))
+            }
+        }
+    )*};
+}
+
+numbers! { i8 = Int8, i16 = Int16, u16 = Uint16, i32 = Int32, u32 = Uint32, i64 = Int64, f64 = Float64 }
+
+impl Field for bool {
+    const KIND: Kind = Kind::Bool;
+    fn measure(&self, _: At) -> Size {
+        Size::of(1)
+    }
+    fn write(&self, out: &mut Writer, _: At) -> Result<(), EncodeError> {
+        out.put(&[u8::from(*self)]);
+        Ok(())
+    }
+    fn read(input: &mut Reader, _: At) -> Result<Self, DecodeError> {
+        Ok(input.array::<1>()? != [0])
+    }
+}
+
+impl Field for ErrorCode {
+    const KIND: Kind = Kind::Int16;
+    fn measure(&self, at: At) -> Size {
+        self.0.measure(at)
+    }
+    fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
+        self.0.write(out, at)
+    }
+    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
+        i16::read(input, at).map(Self)
+    }
+}
+
+impl Field for Uuid {
+    const KIND: Kind = Kind::Uuid;
+    fn measure(&self, _: At) -> Size {
+        Size::of(16)
+    }
+    fn write(&self, out: &mut Writer, _: At) -> Result<(), EncodeError> {
+        out.put_uuid(*self);
+        Ok(())
+    }
+    fn read(input: &mut Reader, _: At) -> Result<Self, DecodeError> {
+        Ok(Self(u128::from_be_bytes(input.array()?)))
+    }
+}
+
+impl Field for Str {
+    const KIND: Kind = Kind::String;
+    fn measure(&self, at: At) -> Size {
+        measure_length(self.len(), Prefix::Short, at) + Size::of(self.len())
+    }
+    fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
+        write_length(self.len(), Prefix::Short, out, at)?;
+        out.put(self.as_bytes());
+        Ok(())
+    }
+    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
+        present(Self::read_nullable(input, at)?, input)
+    }
+}
+
+impl Field for Bytes {
+    const KIND: Kind = Kind::Bytes;
+    fn measure(&self, at: At) -> Size {
+        measure_length(self.len(), Prefix::Long, at) + Size::of(self.len())
+    }
+    fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
+        write_length(self.len(), Prefix::Long, out, at)?;
+        out.put(self);
+        Ok(())
+    }
+    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
+        present(Self::read_nullable(input, at)?, input)
+    }
+}
+
+impl Field for Records {
+    const KIND: Kind = Kind::Records;
+    fn measure(&self, at: At) -> Size {
+        measure_length(self.len(), Prefix::Long, at) + Size { inline: 0, shared: self.len() }
+    }
+    fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
+        write_length(self.len(), Prefix::Long, out, at)?;
+        out.put_records(self);
+        Ok(())
+    }
+    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
+        present(Self::read_nullable(input, at)?, input)
+    }
+}
+
+impl<T: Field> Field for Vec<T> {
+    const KIND: Kind = Kind::Array { of: &T::KIND };
+    fn measure(&self, at: At) -> Size {
+        self.iter().fold(measure_length(self.len(), Prefix::Long, at), |size, element| size + element.measure(at))
+    }
+    fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
+        write_length(self.len(), Prefix::Long, out, at)?;
+        self.iter().try_for_each(|element| element.write(out, at))
+    }
+    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
+        present(Self::read_nullable(input, at)?, input)
+    }
+}
+
+impl<T: Nullable> Field for Option<T> {
+    const KIND: Kind = T::KIND;
+    fn measure(&self, at: At) -> Size {
+        match self {
+            Some(value) if at.nullable => value.measure_some(at),
+            Some(value) => value.measure(at),
+            None => T::measure_null(at),
+        }
+    }
+    fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
+        match self {
+            Some(value) if at.nullable => value.write_some(out, at),
+            Some(value) => value.write(out, at),
+            None if at.nullable => {
+                T::write_null(out, at);
+                Ok(())
+            }
+            None => Err(EncodeError::new(EncodeFault::Null)),
+        }
+    }
+    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
+        if at.nullable { T::read_nullable(input, at) } else { T::read(input, at).map(Some) }
+    }
+}
+
+/// The null of types that have a length in front, and how they are read.
+macro_rules! null_by_length {
+    ($prefix:expr, $input:ident, $at:ident, $length:ident => $read:expr) => {
+        fn measure_null(at: At) -> Size {
+            measure_null_length($prefix, at)
+        }
+        fn write_null(out: &mut Writer, at: At) {
+            write_null_length($prefix, out, at);
+        }
+        fn read_nullable($input: &mut Reader, $at: At) -> Result<Option<Self>, DecodeError> {
+            match $input.length($prefix, $at.flexible)? {
+                Some($length) => $read.map(Some),
+                None => Ok(None),
+            }
+        }
+    };
+}
+
+impl Nullable for Str {
+    null_by_length! { Prefix::Short, input, at, length => input.str(length) }
+}
+
+impl Nullable for Bytes {
+    null_by_length! { Prefix::Long, input, at, length => input.bytes(length) }
+}
+
+impl Nullable for Records {
+    null_by_length! { Prefix::Long, input, at, length => input.bytes(length).map(Records::from) }
+}
+
+impl<T: Field> Nullable for Vec<T> {
+    null_by_length! { Prefix::Long, input, at, count => read_elements(count, input, at) }
+}
+
+fn read_elements<T: Field>(count: usize, input: &mut Reader, at: At) -> Result<Vec<T>, DecodeError> {
+    input.check_count(count)?;
+    // Never more memory than the frame has bytes left: a count alone is no reason to believe in so many elements.
+    let believed = input.remaining() / size_of::<T>().max(1);
+    let mut elements = Vec::with_capacity(count.min(believed + 1).min(RESERVE));
+    for _ in 0..count {
+        elements.push(T::read(input, at)?);
+    }
+    Ok(elements)
+}
+
+fn present<T>(value: Option<T>, input: &Reader) -> Result<T, DecodeError> {
+    value.ok_or_else(|| input.fault(DecodeFault::Null))
+}
+
+fn measure_length(length: usize, prefix: Prefix, at: At) -> Size {
+    // A length of more than 32 bits is refused when it is written.
+    Size::of(if at.flexible { varint::len_u64(length as u64 + 1) } else { width(prefix) })
+}
+
+fn measure_null_length(prefix: Prefix, at: At) -> Size {
+    Size::of(if at.flexible { 1 } else { width(prefix) })
+}
+
+fn write_length(length: usize, prefix: Prefix, out: &mut Writer, at: At) -> Result<(), EncodeError> {
+    let limit = if prefix == Prefix::Short { MAX_STRING } else { i32::MAX as usize };
+    if length > limit {
+        return Err(EncodeError::new(EncodeFault::TooLong(length)));
+    }
+    match (at.flexible, prefix) {
+        (true, _) => out.put_uvarint(length as u32 + 1),
+        (false, Prefix::Short) => out.put(&(length as i16).to_be_bytes()),
+        (false, Prefix::Long) => out.put(&(length as i32).to_be_bytes()),
+    }
+    Ok(())
+}
+
+fn write_null_length(prefix: Prefix, out: &mut Writer, at: At) {
+    match (at.flexible, prefix) {
+        (true, _) => out.put_uvarint(0),
+        (false, Prefix::Short) => out.put(&(-1i16).to_be_bytes()),
+        (false, Prefix::Long) => out.put(&(-1i32).to_be_bytes()),
+    }
+}
+
+const fn width(prefix: Prefix) -> usize {
+    match prefix {
+        Prefix::Short => 2,
+        Prefix::Long => 4,
+    }
+}
+
+/// For how many elements memory is reserved before the first is read (as Kafka 4.4).
+const RESERVE: usize = 1_000;

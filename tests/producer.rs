@@ -1,0 +1,344 @@
+//! The producer against the embedded broker, with everything that can go wrong on the way.
+//!
+//! A fault is injected, records are sent, and the log is looked at: each record stands there once, in order.
+
+use std::time::Duration;
+
+use milena::{
+    ErrorKind, Kafka, Record, Result,
+    admin::OffsetSpec,
+    embedded::{Api, EmbeddedCluster, Fault, FaultAction, When},
+    producer::Acks,
+    record::Compression,
+};
+
+const TOPIC: &str = "t";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn cluster(partitions: i32) -> EmbeddedCluster {
+    EmbeddedCluster::builder().topic(TOPIC, partitions).start().await.expect("the embedded cluster starts")
+}
+
+/// A client that gives up on silence quickly.
+async fn client(cluster: &EmbeddedCluster) -> Kafka {
+    let impatient = [("request.timeout.ms", "1000"), ("retry.backoff.ms", "10"), ("reconnect.backoff.ms", "10")];
+    let builder = impatient.iter().fold(Kafka::builder(), |builder, (name, value)| builder.property(name, value));
+    builder.bootstrap(&cluster.bootstrap()).connect().await.expect("it is reachable")
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T>>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.expect("in time").expect("no error")
+}
+
+async fn log_length(kafka: &Kafka) -> i64 {
+    let ends = kafka.admin().offsets(TOPIC, OffsetSpec::Latest).await.expect("offsets");
+    ends.into_iter().flatten().sum()
+}
+
+#[tokio::test]
+async fn records_are_acknowledged_with_their_offsets() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    in_time(async {
+        let producer = kafka.producer().build().await?;
+        for offset in 0..3 {
+            let ack = producer.send(Record::to(TOPIC).key("k").value("v").header("h", "x")).await?;
+            assert_eq!((ack.partition, ack.offset), (0, Some(offset)));
+        }
+        producer.close().await
+    })
+    .await;
+    assert_eq!(log_length(&kafka).await, 3);
+}
+
+#[tokio::test]
+async fn enqueued_records_keep_their_order_and_share_batches() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    in_time(async {
+        let producer = kafka.producer().compression(Compression::Snappy).build().await?;
+        let mut deliveries = Vec::new();
+        for number in 0..10_000 {
+            deliveries.push(producer.enqueue(Record::to(TOPIC).value(format!("{number}"))).await?);
+        }
+        for (number, delivery) in deliveries.into_iter().enumerate() {
+            assert_eq!(delivery.await?.offset, Some(number as i64));
+        }
+        assert!(producer.metrics().batches_acked < 100, "{:?}", producer.metrics());
+        producer.close().await
+    })
+    .await;
+}
+
+/// Every fault on the way of a Produce request, at its first, second and fifth one.
+#[tokio::test]
+async fn p4_no_fault_on_the_way_loses_or_doubles_anything() {
+    let faults = [
+        FaultAction::Disconnect(When::BeforeApplying),
+        FaultAction::Disconnect(When::AfterApplying),
+        FaultAction::Silence(When::BeforeApplying),
+        FaultAction::Silence(When::AfterApplying),
+        FaultAction::WrongCorrelationId,
+        FaultAction::CutReply(0),
+        FaultAction::CutReply(3),
+        FaultAction::CutReply(9),
+        FaultAction::Garbage(100),
+        FaultAction::ReplyLength(-1),
+        FaultAction::ReplyLength(i32::MAX),
+        FaultAction::Error(6),  // NOT_LEADER_OR_FOLLOWER
+        FaultAction::Error(3),  // UNKNOWN_TOPIC_OR_PARTITION
+        FaultAction::Error(7),  // REQUEST_TIMED_OUT
+        FaultAction::Error(19), // NOT_ENOUGH_REPLICAS
+        FaultAction::Error(20), // NOT_ENOUGH_REPLICAS_AFTER_APPEND
+        FaultAction::Error(56), // KAFKA_STORAGE_ERROR
+        FaultAction::Throttle(Duration::from_millis(50)),
+    ];
+    for action in faults {
+        for skip in [0, 1, 4] {
+            let cluster = cluster(2).await;
+            let kafka = client(&cluster).await;
+            let fault = cluster.inject(Fault::on(Api::Produce, action.clone()).skip(skip));
+            in_time(async {
+                let producer = kafka.producer().batch_size(200).linger(Duration::ZERO).build().await?;
+                for number in 0..200 {
+                    let _ = producer.enqueue(Record::to(TOPIC).value(format!("{number:020}"))).await?;
+                }
+                producer.flush().await?;
+                assert_eq!(producer.metrics().records_acked, 200, "{action:?} {skip}");
+                producer.close().await
+            })
+            .await;
+            assert_eq!(fault.left(), 0, "{action:?} {skip}: the fault did not happen");
+            assert_eq!(log_length(&kafka).await, 200, "{action:?} {skip}");
+            cluster.shutdown().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broken_chain_starts_a_new_epoch_and_the_producer_lives() {
+    for code in [45, 59, 47] {
+        let cluster = cluster(1).await;
+        let kafka = client(&cluster).await;
+        in_time(async {
+            let producer = kafka.producer().linger(Duration::ZERO).build().await?;
+            producer.send(Record::to(TOPIC).value("a")).await?;
+            cluster.inject(Fault::on(Api::Produce, FaultAction::Error(code)));
+            for _ in 0..5 {
+                producer.send(Record::to(TOPIC).value("b")).await?;
+            }
+            producer.close().await
+        })
+        .await;
+        assert_eq!(log_length(&kafka).await, 6, "error {code}");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_broker_comes_back_and_nothing_is_missing() {
+    let cluster = cluster(3).await;
+    let kafka = client(&cluster).await;
+    in_time(async {
+        let producer = kafka.producer().batch_size(2_000).build().await?;
+        for number in 0..20_000 {
+            let _ = producer.enqueue(Record::to(TOPIC).value(format!("{number}"))).await?;
+            if number == 5_000 {
+                cluster.kill(0).await;
+            }
+            if number == 6_000 {
+                cluster.restart(0).await?;
+            }
+        }
+        producer.flush().await?;
+        producer.close().await
+    })
+    .await;
+    assert_eq!(log_length(&kafka).await, 20_000);
+}
+
+#[tokio::test]
+async fn p3_a_leader_that_moves_takes_its_records_along() {
+    let cluster = EmbeddedCluster::builder().brokers(3).topic(TOPIC, 1).start().await.expect("starts");
+    let kafka = client(&cluster).await;
+    in_time(async {
+        let producer = kafka.producer().batch_size(500).build().await?;
+        for number in 0..6_000 {
+            let _ = producer.enqueue(Record::to(TOPIC).value(format!("{number}"))).await?;
+            if number % 1_000 == 500 {
+                cluster.move_leader(TOPIC, 0, (number / 1_000) % 3)?;
+                tokio::task::yield_now().await;
+            }
+        }
+        producer.flush().await?;
+        producer.close().await
+    })
+    .await;
+    assert_eq!(log_length(&kafka).await, 6_000);
+}
+
+#[tokio::test]
+async fn p17_a_record_over_the_limit_is_refused_with_both_sizes() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    let producer = in_time(kafka.producer().max_request_size(1_000).build()).await;
+    let error = producer.enqueue(Record::to(TOPIC).value(vec![0; 2_000])).await.expect_err("it is too large");
+    assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
+    assert!(error.to_string().contains("1000") && error.to_string().contains("2070"), "{error}");
+    in_time(producer.send(Record::to(TOPIC).value("fits"))).await;
+}
+
+#[tokio::test]
+async fn p12_a_closed_producer_refuses_and_hangs_nobody() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    let producer = in_time(kafka.producer().linger(PATIENCE * 2).build()).await;
+    let other = producer.clone();
+    let delivery = in_time(producer.enqueue(Record::to(TOPIC).value("before"))).await;
+    in_time(producer.close()).await;
+    assert_eq!(in_time(delivery).await.offset, Some(0), "close does not wait for the linger");
+    let error = other.enqueue(Record::to(TOPIC).value("after")).await.expect_err("it is closed");
+    assert!(error.is_fatal(), "{error}");
+    in_time(other.flush()).await;
+}
+
+#[tokio::test]
+async fn p13_a_full_buffer_does_not_wait_for_the_linger() {
+    let cluster = cluster(6).await;
+    let kafka = client(&cluster).await;
+    in_time(async {
+        let producer = kafka.producer().linger(PATIENCE * 2).buffer_memory(200_000).build().await?;
+        for number in 0..20_000 {
+            let _ = producer.enqueue(Record::to(TOPIC).key(format!("{number}")).value(vec![b'x'; 100])).await?;
+        }
+        producer.close().await
+    })
+    .await;
+    assert_eq!(log_length(&kafka).await, 20_000);
+}
+
+#[tokio::test]
+async fn p13_memory_that_never_comes_is_an_error_within_its_bound() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    let builder = kafka.producer().buffer_memory(100_000).max_block(Duration::from_millis(200));
+    let producer = in_time(builder.build()).await;
+    in_time(producer.send(Record::to(TOPIC).value("known"))).await;
+    cluster.kill(0).await;
+    let error = loop {
+        if let Err(error) = producer.enqueue(Record::to(TOPIC).value(vec![0; 20_000])).await {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::BufferFull, "{error}");
+    cluster.restart(0).await.expect("restarts");
+    in_time(producer.flush()).await;
+}
+
+#[tokio::test]
+async fn a_dropped_delivery_and_a_dropped_producer_lose_nothing() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    let producer = in_time(kafka.producer().build()).await;
+    for _ in 0..100 {
+        drop(in_time(producer.enqueue(Record::to(TOPIC).value("x"))).await);
+    }
+    drop(producer);
+    in_time(async {
+        while log_length(&kafka).await < 100 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failure_is_reported_by_flush_when_nobody_kept_the_delivery() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    let producer = in_time(kafka.producer().build()).await;
+    cluster.inject(Fault::on(Api::Produce, FaultAction::Error(29)).times(1));
+    drop(in_time(producer.enqueue(Record::to(TOPIC).value("x"))).await);
+    let error = producer.flush().await.expect_err("TOPIC_AUTHORIZATION_FAILED");
+    assert!(!error.maybe_written() && error.to_string().contains("t-0"), "{error}");
+    in_time(producer.send(Record::to(TOPIC).value("the next one is fine"))).await;
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_acknowledged_in_time_says_that_it_may_be_written() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    let timeout = Duration::from_millis(1_500);
+    let producer = in_time(kafka.producer().linger(Duration::ZERO).delivery_timeout(timeout).build()).await;
+    cluster.inject(Fault::on(Api::Produce, FaultAction::Silence(When::AfterApplying)).times(1_000));
+    let error = producer.send(Record::to(TOPIC).value("x")).await.expect_err("nobody answers");
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(error.maybe_written());
+    cluster.clear_faults();
+    in_time(producer.send(Record::to(TOPIC).value("y"))).await;
+}
+
+#[tokio::test]
+async fn acks_none_and_one_work_too() {
+    for acks in [Acks::None, Acks::Leader] {
+        let cluster = cluster(1).await;
+        let kafka = client(&cluster).await;
+        in_time(async {
+            let producer = kafka.producer().acks(acks).build().await?;
+            for _ in 0..10 {
+                let ack = producer.send(Record::to(TOPIC).value("x")).await?;
+                assert_eq!(ack.offset.is_some(), acks == Acks::Leader);
+            }
+            while log_length(&kafka).await < 10 {
+                tokio::task::yield_now().await;
+            }
+            producer.close().await
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn p16_a_topic_that_is_made_late_is_waited_for() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    let producer = in_time(kafka.producer().build()).await;
+    let sending = tokio::spawn(async move { producer.send(Record::to("late").value("x")).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    cluster.create_topic("late", 1).expect("made");
+    assert_eq!(in_time(async { sending.await.expect("no panic") }).await.offset, Some(0));
+}
+
+#[tokio::test]
+async fn an_unknown_topic_is_an_error_within_its_bound() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    let producer = in_time(kafka.producer().max_block(Duration::from_millis(300)).build()).await;
+    let error = producer.enqueue(Record::to("nowhere").value("x")).await.expect_err("there is no such topic");
+    assert_eq!(error.kind(), ErrorKind::UnknownTopic);
+    assert!(error.to_string().contains("nowhere"), "{error}");
+}
+
+#[tokio::test]
+async fn no_broker_at_any_address_is_an_error_that_names_them_all() {
+    let error = Kafka::connect("127.0.0.1:1,127.0.0.1:2").await.expect_err("nobody listens there");
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    assert!(error.to_string().contains("127.0.0.1:1") && error.to_string().contains("127.0.0.1:2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_broker_that_accepts_and_stays_silent_is_an_error_within_its_bound() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its number").to_string();
+    let silent = tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok(accepted) = listener.accept().await {
+            kept.push(accepted);
+        }
+    });
+    let builder = Kafka::builder().bootstrap(&address).property("socket.connection.setup.timeout.ms", "500");
+    let outcome = tokio::time::timeout(Duration::from_secs(10), builder.connect()).await.expect("within the bound");
+    let error = outcome.expect_err("it says nothing");
+    assert!(error.to_string().contains(&address), "{error}");
+    silent.abort();
+}
