@@ -1,5 +1,9 @@
 //! What the tests of this package share.
 
+pub mod catalog;
+pub mod jar;
+pub mod random;
+
 use std::{env, process::Command, time::Duration};
 
 /// The servers that `compose/with-kafka` started.

@@ -3,16 +3,14 @@
 //! Rules this file keeps:
 //! - the same stories hold on Apicurio, Confluent's and the embedded registry, which differ in ids, codes and optional
 //!   fields;
-//! - every test makes subjects of its own and deletes them, so that one registry can be used again and again;
-//! - without a registry the tests fail where `CI` is set, and elsewhere say loudly that they were skipped.
-
-use std::sync::atomic::{AtomicU32, Ordering};
+//! - every test makes subjects of its own and deletes them, so that one registry can be used again and again.
 
 use milena::{
     ErrorKind,
     registry::{Compatibility, Reference, Registry, Schema, SchemaId, SubjectName, Version},
     serdes::{Deserializer, Part, Serializer, Target, avro::AvroRecord},
 };
+use protocol_tests::unique;
 use serde::{Deserialize, Serialize};
 
 macro_rules! stories {
@@ -20,7 +18,7 @@ macro_rules! stories {
         mod live {
             $(#[tokio::test]
             async fn $story() {
-                if let Some(url) = super::live() {
+                if let Some(url) = protocol_tests::variable(stringify!($story), "MILENA_REGISTRY_URL") {
                     super::$story(&url).await;
                 }
             })*
@@ -50,7 +48,7 @@ stories!(
 
 async fn registering_is_idempotent_and_ids_lead_back_to_the_schema(url: &str) {
     let registry = at(url);
-    let subject = fresh("idempotent/ü-value");
+    let subject = unique("idempotent/ü");
     let schema = record(r#"{"name": "a", "type": "int"}"#);
     let id = registry.register(&subject, &schema).await.unwrap();
     let other_handle = at(url);
@@ -69,7 +67,7 @@ async fn registering_is_idempotent_and_ids_lead_back_to_the_schema(url: &str) {
 
 async fn what_is_deleted_is_gone_for_this_handle_too(url: &str) {
     let registry = at(url);
-    let subject = fresh("deleted-value");
+    let subject = unique("deleted-value");
     let schema = record(r#"{"name": "a", "type": "int"}"#);
     let id = registry.register(&subject, &schema).await.unwrap();
     registry.latest(&subject).await.unwrap();
@@ -87,7 +85,7 @@ async fn what_is_deleted_is_gone_for_this_handle_too(url: &str) {
 
 async fn an_incompatible_schema_is_refused_with_the_registrys_text(url: &str) {
     let registry = at(url);
-    let subject = fresh("incompatible-value");
+    let subject = unique("incompatible-value");
     registry.register(&subject, &record(r#"{"name": "a", "type": "int"}"#)).await.unwrap();
     registry.set_compatibility(Some(&subject), Compatibility::Full).await.unwrap();
     assert_eq!(registry.compatibility(Some(&subject)).await.unwrap(), Compatibility::Full);
@@ -109,7 +107,7 @@ async fn what_does_not_exist_or_is_not_valid_is_an_error_that_says_so(url: &str)
     let error = registry.schema_by_id(SchemaId(1_999_999_999)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Registry(404), "{error}");
     assert!(error.to_string().contains("/schemas/ids/1999999999"), "{error}");
-    let nowhere = fresh("nowhere");
+    let nowhere = unique("nowhere");
     assert_eq!(registry.versions(&nowhere).await.unwrap_err().kind(), ErrorKind::Registry(404));
     assert_eq!(registry.lookup(&nowhere, &record("")).await.unwrap_err().kind(), ErrorKind::Registry(404));
     assert!(registry.is_compatible(&nowhere, &record("")).await.unwrap());
@@ -121,7 +119,7 @@ async fn what_does_not_exist_or_is_not_valid_is_an_error_that_says_so(url: &str)
 
 async fn a_type_of_another_subject_is_found_by_a_reader(url: &str) {
     let registry = at(url);
-    let (point_subject, topic) = (fresh("point"), fresh("line"));
+    let (point_subject, topic) = (unique("point"), unique("line"));
     let point = r#"{"type": "record", "name": "Point", "namespace": "g", "fields": [{"name": "x", "type": "int"}]}"#;
     let line = r#"{"type": "record", "name": "Line", "namespace": "g", "fields": [
         {"name": "from", "type": "g.Point"}, {"name": "to", "type": "g.Point"}]}"#;
@@ -167,7 +165,7 @@ impl AvroRecord for Wider {
 
 async fn typed_records_go_through_the_registry_and_evolve(url: &str) {
     let registry = at(url);
-    let topic = fresh("evolve");
+    let topic = unique("evolve");
     let target = Target { topic: &topic, part: Part::Value };
     let (old, new) = (registry.avro::<R>(), registry.avro::<Wider>());
     let mut payload = Vec::new();
@@ -202,22 +200,6 @@ fn at(url: &str) -> Registry {
     Registry::new(url).unwrap()
 }
 
-fn live() -> Option<String> {
-    match std::env::var("MILENA_REGISTRY_URL") {
-        Ok(url) => Some(url),
-        Err(_) if std::env::var_os("CI").is_some() => {
-            panic!("MILENA_REGISTRY_URL is not set, and in CI no test is skipped")
-        }
-        Err(_) => {
-            eprintln!(
-                "SKIPPED: no real Schema Registry. Run `compose/with-kafka cargo test --workspace --features full`, \
-                 or set MILENA_REGISTRY_URL to one of your own."
-            );
-            None
-        }
-    }
-}
-
 async fn delete(registry: &Registry, subject: &str) {
     match registry.delete_subject(subject, false).await {
         Err(error) if error.kind() == ErrorKind::Registry(405) => return, // The embedded registry, which ends with its test.
@@ -228,11 +210,4 @@ async fn delete(registry: &Registry, subject: &str) {
 
 fn record(fields: &str) -> Schema {
     Schema::avro(format!(r#"{{"type": "record", "name": "R", "fields": [{fields}]}}"#))
-}
-
-/// A name that no other test and no earlier run has used.
-fn fresh(name: &str) -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("milena-{:08x}-{count}-{name}", fastrand::u32(..))
 }

@@ -1,9 +1,12 @@
 //! What building and reading batches takes from the allocator: nothing per record, and no more than the limit for
 //! batches that are made to explode.
 
+mod counting;
+
 use std::hint::black_box;
 
 use bytes::Bytes;
+use counting::counted;
 use milena::record::{BatchBuilder, Batches, ChunkPool, Compression, DecodeScratch, SealedBatch};
 
 const CODECS: [Compression; 4] = [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
@@ -95,81 +98,4 @@ fn refused(region: Bytes, codec: Compression) {
     });
     println!("{codec}: peak {peak} bytes");
     assert!(peak <= LIMIT + 8 * LIMIT, "{codec}: {peak} bytes for a limit of {LIMIT}");
-}
-
-/// The allocations of this thread while `work` ran, and the most bytes that were alive of them.
-fn counted<T>(work: impl FnOnce() -> T) -> (usize, usize) {
-    let before = counting::read_and_reset_peak();
-    drop(work());
-    let after = counting::read_and_reset_peak();
-    (after.allocations - before.allocations, after.peak.saturating_sub(before.alive).max(0) as usize)
-}
-
-/// The system's allocator with counters per thread. The only unsafe code of the repository is here: Rust has no safe
-/// way to stand in front of the allocator.
-mod counting {
-    #![allow(unsafe_code)]
-
-    use std::{
-        alloc::{GlobalAlloc, Layout, System},
-        cell::Cell,
-    };
-
-    #[derive(Clone, Copy)]
-    pub(super) struct Counts {
-        pub(super) allocations: usize,
-        pub(super) alive: isize,
-        pub(super) peak: isize,
-    }
-
-    thread_local! {
-        static COUNTS: Cell<Counts> = const { Cell::new(Counts { allocations: 0, alive: 0, peak: 0 }) };
-    }
-
-    pub(super) fn read_and_reset_peak() -> Counts {
-        let counts = COUNTS.get();
-        COUNTS.set(Counts { peak: counts.alive, ..counts });
-        counts
-    }
-
-    fn count(allocations: usize, bytes: isize) {
-        // A thread that is ending has no counters any more.
-        let _ = COUNTS.try_with(|cell| {
-            let Counts { allocations: before, alive, peak } = cell.get();
-            let alive = alive + bytes;
-            cell.set(Counts { allocations: before + allocations, alive, peak: peak.max(alive) });
-        });
-    }
-
-    struct Counting;
-
-    // SAFETY: every call is handed to `System` unchanged, and counting does not allocate.
-    unsafe impl GlobalAlloc for Counting {
-        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            count(1, layout.size() as isize);
-            // SAFETY: the caller keeps to the contract, which is that of `System`.
-            unsafe { System.alloc(layout) }
-        }
-
-        unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-            count(1, layout.size() as isize);
-            // SAFETY: as above.
-            unsafe { System.alloc_zeroed(layout) }
-        }
-
-        unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-            count(0, -(layout.size() as isize));
-            // SAFETY: as above.
-            unsafe { System.dealloc(pointer, layout) }
-        }
-
-        unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-            count(1, size as isize - layout.size() as isize);
-            // SAFETY: as above.
-            unsafe { System.realloc(pointer, layout, size) }
-        }
-    }
-
-    #[global_allocator]
-    static ALLOCATOR: Counting = Counting;
 }

@@ -1,22 +1,12 @@
 //! Faults on purpose: what a broker does wrong to the next requests of a kind.
 //!
-//! ```no_run
-//! # use milena::embedded::{Api, EmbeddedCluster, Fault, FaultAction, When};
-//! # async fn example(cluster: &EmbeddedCluster) {
-//! // The batch is appended, but the client never hears of it: it must send it again and get the first offset.
-//! let lost = cluster.inject(Fault::on(Api::Produce, FaultAction::Disconnect(When::AfterApplying)).topic("orders"));
-//! // … produce …
-//! lost.exhausted().await;
-//! # }
-//! ```
-//!
 //! Rules this file keeps:
+//! - a fault is looked for when a request arrives: a long poll that waits already is not touched;
 //! - the oldest fault that fits a request is the one that happens to it; no request suffers two;
 //! - a fault counts down when it happens, and its handle can wait for that, so that no test has to sleep;
 //! - without faults a request costs one atomic load here.
 
 use std::{
-    fmt,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -75,11 +65,22 @@ pub enum FaultAction {
     Garbage(usize),
     /// The answer announces this length, whatever it has; then the connection stays open in silence.
     ReplyLength(i32),
-    /// In answers to Fetch, one bit of the last batch is wrong.
+    /// In an answer to Fetch, one bit of the last batch of every partition is wrong. The log stays sound. An answer
+    /// without records is left as it is.
     CorruptBatch,
 }
 
 /// A fault to inject: to which requests it happens, and what.
+///
+/// ```no_run
+/// # use milena::embedded::{Api, EmbeddedCluster, Fault, FaultAction, When};
+/// # async fn example(cluster: &EmbeddedCluster) {
+/// // The batch is appended, but the client never hears of it: it must send it again and get the first offset.
+/// let lost = cluster.inject(Fault::on(Api::Produce, FaultAction::Disconnect(When::AfterApplying)).topic("orders"));
+/// // … produce …
+/// lost.exhausted().await;
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a fault does nothing until it is given to `EmbeddedCluster::inject`"]
 pub struct Fault {
@@ -213,11 +214,5 @@ impl Faults {
 impl Fault {
     fn fits(&self, broker: i32, api: i16, names: impl Fn(&str) -> bool) -> bool {
         self.api as i16 == api && self.broker.is_none_or(|id| id == broker) && self.topic.as_deref().is_none_or(names)
-    }
-}
-
-impl fmt::Display for Api {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
     }
 }

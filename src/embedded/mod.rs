@@ -27,7 +27,7 @@
 //! Rules this module keeps:
 //! - it shares no decision code with the client, and imports none of it;
 //! - no peer can make it panic or take unbounded memory: see the settings of [`Builder`];
-//! - what a broker keeps lives in [`Shared`], so that a killed broker comes back with its logs.
+//! - what a broker keeps lives in the cluster, so that a killed broker comes back with its logs.
 //!
 //! Not served yet: groups, transactions, fetch sessions, SASL and TLS, replication (each partition has one replica).
 
@@ -50,6 +50,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicI64},
 };
 
+use tokio::net::{TcpListener, TcpSocket};
+
 pub use faults::{Api, Fault, FaultAction, FaultHandle, When};
 
 use self::{
@@ -64,9 +66,17 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug)]
 pub struct EmbeddedCluster {
     shared: Arc<Shared>,
-    /// By broker id; `None` while a broker is down.
-    servers: Mutex<Vec<Option<Server>>>,
+    /// By broker id.
+    servers: Mutex<Vec<Slot>>,
     registry: Option<RegistryServer>,
+}
+
+/// A broker's place in the cluster.
+#[derive(Debug)]
+enum Slot {
+    Up(Server),
+    /// Down, its port reserved as far as the system allows.
+    Down(Option<TcpSocket>),
 }
 
 impl EmbeddedCluster {
@@ -119,12 +129,12 @@ impl EmbeddedCluster {
     /// A broker that is down or unknown stays so.
     ///
     /// # Cancel safety
-    /// Cancel safe: the broker dies all the same.
+    /// Cancel safe: the broker dies all the same, but its port is not reserved for [`EmbeddedCluster::restart`] then.
     pub async fn kill(&self, broker: i32) {
         self.shared.set_alive(broker, false);
-        let server = self.server_slot(broker, |slot| slot.take());
-        if let Some(server) = server.flatten() {
-            server.stop().await;
+        if let Some(Slot::Up(server)) = self.replace(broker, Slot::Down(None)) {
+            let port = server.stop().await;
+            self.replace(broker, Slot::Down(port));
         }
     }
 
@@ -141,9 +151,12 @@ impl EmbeddedCluster {
         if node.alive {
             return Ok(());
         }
-        let listener = bind(node.listen).await?;
-        let server = Server::start(self.shared.clone(), broker, listener);
-        self.server_slot(broker, |slot| *slot = Some(server));
+        let reserved = match self.replace(broker, Slot::Down(None)) {
+            Some(Slot::Down(Some(port))) => port,
+            _ => server::reserve(node.listen).map_err(|error| unbound(node.listen, error))?,
+        };
+        let listener = server::listen(reserved).map_err(|error| unbound(node.listen, error))?;
+        self.replace(broker, Slot::Up(Server::start(self.shared.clone(), broker, listener)));
         self.shared.set_alive(broker, true);
         Ok(())
     }
@@ -173,22 +186,25 @@ impl EmbeddedCluster {
     /// # Cancel safety
     /// Cancel safe: everything stops all the same.
     pub async fn shutdown(self) {
-        let servers: Vec<Server> = self.servers().drain(..).flatten().collect();
-        for server in servers {
-            server.stop().await;
+        let slots: Vec<Slot> = self.servers().drain(..).collect();
+        for slot in slots {
+            if let Slot::Up(server) = slot {
+                server.stop().await;
+            }
         }
         if let Some(registry) = self.registry {
             registry.stop().await;
         }
     }
 
-    fn servers(&self) -> MutexGuard<'_, Vec<Option<Server>>> {
+    fn servers(&self) -> MutexGuard<'_, Vec<Slot>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn server_slot<T>(&self, broker: i32, act: impl FnOnce(&mut Option<Server>) -> T) -> Option<T> {
-        let at = usize::try_from(broker).ok()?;
-        self.servers().get_mut(at).map(act)
+    /// Puts something into a broker's place and returns what was there.
+    fn replace(&self, broker: i32, slot: Slot) -> Option<Slot> {
+        let mut servers = self.servers();
+        Some(std::mem::replace(servers.get_mut(usize::try_from(broker).ok()?)?, slot))
     }
 }
 
@@ -323,11 +339,13 @@ impl Builder {
         let listeners = bind_all(&listen, settings.brokers).await?;
         let shared = Arc::new(Shared::new(settings, &listeners));
         let registry = match registry {
-            Some(address) => Some(RegistryServer::start(bind(resolve(&address).await?).await?, &registry_path)?),
+            Some(address) => Some(RegistryServer::start(bind(resolve(&address).await?)?, &registry_path)?),
             None => None,
         };
-        let servers =
-            (0..).zip(listeners).map(|(id, (listener, _))| Some(Server::start(shared.clone(), id, listener))).collect();
+        let servers = (0..)
+            .zip(listeners)
+            .map(|(id, (listener, _))| Slot::Up(Server::start(shared.clone(), id, listener)))
+            .collect();
         let cluster = EmbeddedCluster { shared, servers: Mutex::new(servers), registry };
         for (name, partitions) in topics {
             cluster.create_topic(&name, partitions)?;
@@ -358,7 +376,7 @@ struct Node {
 }
 
 impl Shared {
-    fn new(settings: Settings, listeners: &[(tokio::net::TcpListener, SocketAddr)]) -> Self {
+    fn new(settings: Settings, listeners: &[(TcpListener, SocketAddr)]) -> Self {
         let nodes = (0..).zip(listeners).map(|(id, (_, listen))| Node {
             id,
             host: settings.advertised_host.clone().unwrap_or_else(|| reachable(*listen)),
@@ -441,20 +459,20 @@ impl Default for Settings {
 }
 
 /// Binds a port for every broker, and says which.
-async fn bind_all(listen: &str, brokers: i32) -> Result<Vec<(tokio::net::TcpListener, SocketAddr)>> {
+async fn bind_all(listen: &str, brokers: i32) -> Result<Vec<(TcpListener, SocketAddr)>> {
     let first = resolve(listen).await?;
     let mut listeners = Vec::new();
     for index in 0..u16::try_from(brokers).unwrap_or(0) {
         let port = if first.port() == 0 { 0 } else { first.port().saturating_add(index) };
-        let listener = bind(SocketAddr::new(first.ip(), port)).await?;
+        let listener = bind(SocketAddr::new(first.ip(), port))?;
         let bound = listener.local_addr().map_err(|error| unbound(first, error))?;
         listeners.push((listener, bound));
     }
     Ok(listeners)
 }
 
-async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener> {
-    server::bind(address).await.map_err(|error| unbound(address, error))
+fn bind(address: SocketAddr) -> Result<TcpListener> {
+    server::reserve(address).and_then(server::listen).map_err(|error| unbound(address, error))
 }
 
 fn unbound(address: SocketAddr, error: std::io::Error) -> Error {

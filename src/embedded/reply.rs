@@ -7,9 +7,14 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::protocol::Encodable;
 
-/// A message could not be encoded: the broker filled it in wrongly for this version.
+/// Why a request gets no reply although it wants one, or something better than silence. The connection ends.
 #[derive(Debug)]
-pub(super) struct Unencodable;
+pub(super) enum Unanswered {
+    /// The broker filled a message in wrongly for this version.
+    Unencodable,
+    /// All that can be said is to hang up.
+    HangUp,
+}
 
 /// The body of a reply under construction.
 #[derive(Debug, Default)]
@@ -19,14 +24,14 @@ pub(super) struct Body {
 }
 
 impl Body {
-    pub(super) fn of<M: Encodable>(message: &M, version: i16) -> Result<Self, Unencodable> {
+    pub(super) fn of<M: Encodable>(message: &M, version: i16) -> Result<Self, Unanswered> {
         let mut body = Self::default();
         body.put(message, version)?;
         Ok(body)
     }
 
-    pub(super) fn put<M: Encodable>(&mut self, message: &M, version: i16) -> Result<(), Unencodable> {
-        message.encode(&mut self.open, version).map_err(|_| Unencodable)
+    pub(super) fn put<M: Encodable>(&mut self, message: &M, version: i16) -> Result<(), Unanswered> {
+        message.encode(&mut self.open, version).map_err(|_| Unanswered::Unencodable)
     }
 
     /// Puts a message whose last field is an array left empty, and replaces the empty array by the head of one with
@@ -37,19 +42,19 @@ impl Body {
         version: i16,
         flexible: bool,
         count: usize,
-    ) -> Result<(), Unencodable> {
+    ) -> Result<(), Unanswered> {
         self.put(message, version)?;
         // What the encoder wrote for the empty array, and in flexible versions for "no tagged fields".
         let tail: &[u8] = if flexible { &[1, 0] } else { &[0; 4] };
         if !self.open.ends_with(tail) {
-            return Err(Unencodable);
+            return Err(Unanswered::Unencodable);
         }
         self.open.truncate(self.open.len() - tail.len());
         if flexible {
-            self.varint(count + 1)
-        } else {
-            Ok(self.open.put_i32(i32::try_from(count).map_err(|_| Unencodable)?))
+            return self.varint(count + 1);
         }
+        self.open.put_i32(i32::try_from(count).map_err(|_| Unanswered::Unencodable)?);
+        Ok(())
     }
 
     /// Ends a structure begun with [`Body::put_open`].
@@ -71,8 +76,8 @@ impl Body {
         }
     }
 
-    fn varint(&mut self, value: usize) -> Result<(), Unencodable> {
-        let mut left = u32::try_from(value).map_err(|_| Unencodable)?;
+    fn varint(&mut self, value: usize) -> Result<(), Unanswered> {
+        let mut left = u32::try_from(value).map_err(|_| Unanswered::Unencodable)?;
         while left >= 0x80 {
             self.open.put_u8(left as u8 | 0x80);
             left >>= 7;
@@ -82,12 +87,12 @@ impl Body {
     }
 
     /// The whole frame: length, header, body.
-    pub(super) fn into_frame(mut self, correlation_id: i32, header_version: i16) -> Result<Vec<Bytes>, Unencodable> {
+    pub(super) fn into_frame(mut self, correlation_id: i32, header_version: i16) -> Result<Vec<Bytes>, Unanswered> {
         self.done.push(self.open.freeze());
         let header = if header_version >= 1 { 5 } else { 4 };
         let length = header + self.done.iter().map(Bytes::len).sum::<usize>();
         let mut head = BytesMut::with_capacity(4 + header);
-        head.put_i32(i32::try_from(length).map_err(|_| Unencodable)?);
+        head.put_i32(i32::try_from(length).map_err(|_| Unanswered::Unencodable)?);
         head.put_i32(correlation_id);
         if header_version >= 1 {
             head.put_u8(0);

@@ -10,7 +10,7 @@ use std::{collections::VecDeque, io, io::IoSlice, net::SocketAddr, sync::Arc, ti
 use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::{JoinHandle, JoinSet},
     time::sleep,
@@ -25,7 +25,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Server {
     stop: watch::Sender<()>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Option<TcpSocket>>,
 }
 
 impl Server {
@@ -35,20 +35,35 @@ impl Server {
         Self { stop, task: tokio::spawn(accept(shared, id, listener, stopped)) }
     }
 
-    /// Closes the listener and cuts all connections, whatever they were doing.
-    pub(super) async fn stop(self) {
+    /// Closes the listener and cuts all connections, whatever they were doing. Returns the port, still reserved: nobody
+    /// else on this machine gets it before the broker is back.
+    pub(super) async fn stop(self) -> Option<TcpSocket> {
         drop(self.stop);
         // The task ends by itself; it fails only if the runtime ends first.
-        let _ = self.task.await;
+        self.task.await.ok().flatten()
     }
 }
 
-/// Binds `address`, also if connections of an earlier broker there still linger.
-pub(super) async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await
+/// Binds `address`, also if connections of an earlier broker there still linger. Clients are refused until it listens.
+pub(super) fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // On Windows the option would let two sockets share a port.
+    socket.set_reuseaddr(cfg!(unix))?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
-async fn accept(shared: Arc<Shared>, id: i32, listener: TcpListener, mut stopped: watch::Receiver<()>) {
+/// Lets clients connect to a reserved port.
+pub(super) fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
+    socket.listen(BACKLOG)
+}
+
+async fn accept(
+    shared: Arc<Shared>,
+    id: i32,
+    listener: TcpListener,
+    mut stopped: watch::Receiver<()>,
+) -> Option<TcpSocket> {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -69,8 +84,11 @@ async fn accept(shared: Arc<Shared>, id: i32, listener: TcpListener, mut stopped
             }
         }
     }
+    let address = listener.local_addr();
     drop(listener);
+    let reserved = address.and_then(reserve).ok();
     connections.shutdown().await;
+    reserved
 }
 
 async fn serve(shared: Arc<Shared>, id: i32, mut stream: TcpStream) {
@@ -84,7 +102,12 @@ async fn serve(shared: Arc<Shared>, id: i32, mut stream: TcpStream) {
 async fn converse(shared: &Arc<Shared>, id: i32, stream: &mut TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     while let Some(frame) = read_frame(stream, shared.settings.max_request_bytes).await? {
-        match api::answer(shared, id, frame).await {
+        let outcome = tokio::select! {
+            biased;
+            outcome = api::answer(shared, id, frame) => outcome,
+            () = hung_up(stream) => return Ok(()),
+        };
+        match outcome {
             Outcome::Nothing => {}
             Outcome::Close => return Ok(()),
             Outcome::Silence => return swallow(stream).await,
@@ -126,6 +149,15 @@ async fn read_frame(stream: &mut TcpStream, max: usize) -> io::Result<Option<Byt
     Ok(Some(frame.into()))
 }
 
+/// Comes back when the client has gone while its request waits, so that no long poll outlives its reader.
+async fn hung_up(stream: &TcpStream) {
+    match stream.peek(&mut [0]).await {
+        Ok(0) | Err(_) => {}
+        // It has sent its next request already; whether it is still there shows after this one.
+        Ok(_) => std::future::pending().await,
+    }
+}
+
 /// Reads without ever answering, until the client gives up.
 async fn swallow(stream: &mut TcpStream) -> io::Result<()> {
     let mut scratch = vec![0; 16 * 1024];
@@ -163,5 +195,7 @@ impl Buf for Pieces {
 
 /// This much is reserved for a frame at once; a larger one gets more as its bytes come.
 const EAGER: usize = 8 << 20;
+
+const BACKLOG: u32 = 1024;
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -74,6 +74,7 @@ impl fmt::Display for Address {
 pub(crate) enum Stream {
     Tcp(TcpStream),
     /// In-process, for simulation and tests.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the simulation is an issue of its own"))]
     Memory(DuplexStream),
     /// Boxed, because a TLS session is a kilobyte and plain streams should not carry it around.
     #[cfg(feature = "tls")]

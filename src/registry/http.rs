@@ -47,7 +47,8 @@ pub(super) struct Endpoint {
 pub(super) type Tls = std::sync::Arc<rustls::ClientConfig>;
 /// Without the feature `tls` there is nothing that could be configured.
 #[cfg(not(feature = "tls"))]
-pub(super) type Tls = std::convert::Infallible;
+#[derive(Clone)]
+pub(super) enum Tls {}
 
 /// How long the steps of one request may take.
 #[derive(Debug, Clone, Copy)]

@@ -151,7 +151,7 @@ fn describe(status: StatusCode, body: &[u8]) -> String {
         && let Some(message) = said.message
     {
         return match said.error_code {
-            Some(code) if code != i64::from(status.as_u16()) => format!("{status}, code {code}: {message}"),
+            Some(code) if code > 0 && code != i64::from(status.as_u16()) => format!("{status}, code {code}: {message}"),
             _ => format!("{status}: {message}"),
         };
     }

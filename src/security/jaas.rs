@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn reads_what_java_reads() {
-        let table: &[(&str, &str, &[(&str, &str)])] = &[
+        type Options = &'static [(&'static str, &'static str)];
+        let table: &[(&str, &str, Options)] = &[
             (
                 "a.b.PlainLoginModule required username=\"u\" password=\"p\";",
                 "PlainLoginModule",

@@ -204,19 +204,20 @@ mod tests {
 
     #[test]
     fn bad_settings_name_property_value_and_what_is_allowed() {
-        let sasl = ("security.protocol", "SASL_PLAINTEXT");
-        let table: &[(&[(&str, &str)], &[&str])] = &[
+        const SASL: (&str, &str) = ("security.protocol", "SASL_PLAINTEXT");
+        type Properties = &'static [(&'static str, &'static str)];
+        let table: &[(Properties, &[&str])] = &[
             (&[("security.protocol", "TLS")], &["security.protocol=TLS", "PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"]),
-            (&[sasl], &["sasl.mechanism is not set", "PLAIN, SCRAM-SHA-256"]),
-            (&[sasl, ("sasl.mechanism", "GSSAPI")], &["sasl.mechanism=GSSAPI", "SCRAM-SHA-512"]),
-            (&[sasl, ("sasl.mechanism", "PLAIN")], &["sasl.jaas.config is not set"]),
+            (&[SASL], &["sasl.mechanism is not set", "PLAIN, SCRAM-SHA-256"]),
+            (&[SASL, ("sasl.mechanism", "GSSAPI")], &["sasl.mechanism=GSSAPI", "SCRAM-SHA-512"]),
+            (&[SASL, ("sasl.mechanism", "PLAIN")], &["sasl.jaas.config is not set"]),
             (
-                &[sasl, ("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", SCRAM)],
+                &[SASL, ("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", SCRAM)],
                 &["needs PlainLoginModule", "`ScramLoginModule`"],
             ),
-            (&[sasl, ("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", "hunter2")], &["not shown", "control flag"]),
+            (&[SASL, ("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", "hunter2")], &["not shown", "control flag"]),
             (
-                &[sasl, ("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", "a.PlainLoginModule required;")],
+                &[SASL, ("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", "a.PlainLoginModule required;")],
                 &["option `username`"],
             ),
         ];

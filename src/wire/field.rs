@@ -3,7 +3,7 @@
 //! Rules this file keeps:
 //! - a type says its size, its bytes and its description in one place;
 //! - null is a matter of `Option`, never of a special value; a version without null neither writes nor reads it;
-//! - memory is reserved for at most a thousand elements ahead of reading them.
+//! - memory is reserved for at most a thousand elements, and no more bytes than the frame has left, ahead of reading.
 
 use std::ops::{Add, AddAssign};
 
@@ -287,7 +287,9 @@ impl<T: Field> Nullable for Vec<T> {
 
 fn read_elements<T: Field>(count: usize, input: &mut Reader, at: At) -> Result<Vec<T>, DecodeError> {
     input.check_count(count)?;
-    let mut elements = Vec::with_capacity(count.min(RESERVE));
+    // Never more memory than the frame has bytes left: a count alone is no reason to believe in so many elements.
+    let believed = input.remaining() / size_of::<T>().max(1);
+    let mut elements = Vec::with_capacity(count.min(believed + 1).min(RESERVE));
     for _ in 0..count {
         elements.push(T::read(input, at)?);
     }

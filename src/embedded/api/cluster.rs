@@ -15,7 +15,7 @@ use kafka_protocol::{
 use super::{Call, SERVED, Serve};
 use crate::embedded::{
     Node,
-    reply::{Body, Unencodable},
+    reply::{Body, Unanswered},
 };
 
 impl Serve for ApiVersionsRequest {
@@ -23,7 +23,7 @@ impl Serve for ApiVersionsRequest {
         false
     }
 
-    async fn serve(self, call: &Call) -> Result<Option<Body>, Unencodable> {
+    async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let keys = SERVED.iter().map(|(api, first, last)| {
             ApiVersion::default().with_api_key(*api as i16).with_min_version(*first).with_max_version(*last)
         });
@@ -37,7 +37,7 @@ impl Serve for DescribeClusterRequest {
         false
     }
 
-    async fn serve(self, call: &Call) -> Result<Option<Body>, Unencodable> {
+    async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let brokers = call.shared.alive().into_iter().map(|node| {
             DescribeClusterBroker::default()
                 .with_broker_id(BrokerId(node.id))
@@ -58,7 +58,7 @@ impl Serve for FindCoordinatorRequest {
         false
     }
 
-    async fn serve(self, call: &Call) -> Result<Option<Body>, Unencodable> {
+    async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let mut response = FindCoordinatorResponse::default();
         if call.version >= 1 {
             response.throttle_time_ms = call.throttle_ms();

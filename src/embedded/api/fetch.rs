@@ -24,7 +24,7 @@ use tokio::{
 use super::{Call, Serve};
 use crate::embedded::{
     log::Read,
-    reply::{Body, Unencodable},
+    reply::{Body, Unanswered},
     topics::Topic,
 };
 
@@ -39,7 +39,7 @@ impl Serve for FetchRequest {
         })
     }
 
-    async fn serve(self, call: &Call) -> Result<Option<Body>, Unencodable> {
+    async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         if self.session_id != 0 {
             let error = ResponseError::FetchSessionIdNotFound.code();
             return call.encode(&call.fetch_response().with_error_code(error));
@@ -144,13 +144,16 @@ impl Call {
     }
 
     /// Writes the reply around the stored batches, see [`Body::put_open`].
-    fn write(&self, found: Found) -> Result<Body, Unencodable> {
+    fn write(&self, found: Found) -> Result<Body, Unanswered> {
         let (version, flexible) = (self.version, self.version >= 12);
         let mut body = Body::default();
         body.put_open(&self.fetch_response(), version, flexible, found.topics.len())?;
         for (topic, partitions) in found.topics {
             body.put_open(&topic, version, flexible, partitions.len())?;
-            for (partition, read) in partitions {
+            for (partition, mut read) in partitions {
+                if let (true, Some(last)) = (self.corrupt, read.pieces.last_mut()) {
+                    *last = damaged(last);
+                }
                 body.put_open(&partition, version, flexible, read.bytes)?;
                 read.pieces.into_iter().for_each(|piece| body.splice(piece));
                 body.end(flexible);
@@ -162,5 +165,14 @@ impl Call {
     }
 }
 
-/// No reader waits longer than this, so that a client which has gone is noticed at some time.
+/// A copy with its last byte wrong: the checksum of the batch does not fit any more.
+fn damaged(piece: &Bytes) -> Bytes {
+    let mut copy = piece.to_vec();
+    if let Some(byte) = copy.last_mut() {
+        *byte ^= 0x10;
+    }
+    copy.into()
+}
+
+/// No reader waits longer than this, whatever it asks for.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);

@@ -4,7 +4,7 @@
 //! - no bytes reach `kafka-protocol` before [`guard`] has walked them;
 //! - only ApiVersions is answered in a version that is not served (KIP-511); anything else closes the connection, as
 //!   Kafka does;
-//! - a fault happens here, around the handler: handlers know only an error code to answer with, and a throttle time.
+//! - a fault happens here, around the handler: a handler knows only what its answer must carry.
 
 mod cluster;
 mod fetch;
@@ -29,7 +29,7 @@ use super::{
     Shared,
     faults::{FaultAction, When},
     guard,
-    reply::{Body, Unencodable},
+    reply::{Body, Unanswered},
 };
 
 /// What is to be done with a connection after a request.
@@ -64,6 +64,8 @@ pub(super) struct Call {
     frame: usize,
     forced: Option<Forced>,
     throttle: Duration,
+    /// Whether a fault wants the records of a Fetch to be damaged.
+    corrupt: bool,
 }
 
 struct Forced {
@@ -86,7 +88,7 @@ impl Call {
         i32::try_from(self.throttle.as_millis()).unwrap_or(i32::MAX)
     }
 
-    fn encode<M: Encodable>(&self, message: &M) -> Result<Option<Body>, Unencodable> {
+    fn encode<M: Encodable>(&self, message: &M) -> Result<Option<Body>, Unanswered> {
         Body::of(message, self.version).map(Some)
     }
 }
@@ -97,7 +99,7 @@ trait Serve: Decodable + Send {
     fn names(&self, call: &Call, topic: &str) -> bool;
 
     /// Does what is asked and answers; `None` where the protocol wants no answer.
-    fn serve(self, call: &Call) -> impl Future<Output = Result<Option<Body>, Unencodable>> + Send;
+    fn serve(self, call: &Call) -> impl Future<Output = Result<Option<Body>, Unanswered>> + Send;
 }
 
 /// Serves one frame (without its length) that came to `broker`.
@@ -120,8 +122,15 @@ pub(super) async fn answer(shared: &Arc<Shared>, broker: i32, frame: Bytes) -> O
         tracing::warn!(?api, version, ?why, "a request that cannot be read");
         return Outcome::Close;
     }
-    let call =
-        Call { shared: shared.clone(), broker, version, frame: frame.len(), forced: None, throttle: Duration::ZERO };
+    let call = Call {
+        shared: shared.clone(),
+        broker,
+        version,
+        frame: frame.len(),
+        forced: None,
+        throttle: Duration::ZERO,
+        corrupt: false,
+    };
     let reply = Addressed { api, correlation_id, header_version: api.response_header_version(version) };
     match api {
         ApiKey::Produce => run::<ProduceRequest>(call, reply, body).await,
@@ -154,6 +163,7 @@ async fn run<R: Serve>(mut call: Call, mut reply: Addressed, mut body: Bytes) ->
         Some((FaultAction::Silence(When::BeforeApplying), _)) => return Outcome::Silence,
         Some((FaultAction::Error(code), topic)) => call.forced = Some(Forced { code, topic }),
         Some((FaultAction::Throttle(time), _)) => call.throttle = time,
+        Some((FaultAction::CorruptBatch, _)) => call.corrupt = true,
         Some((other, _)) => action = Some(other),
         None => {}
     }
@@ -165,14 +175,17 @@ async fn run<R: Serve>(mut call: Call, mut reply: Addressed, mut body: Bytes) ->
         Some(FaultAction::WrongCorrelationId) => reply.correlation_id = reply.correlation_id.wrapping_add(1000),
         _ => {}
     }
-    let frame = match answer {
+    let answer = match answer {
         Ok(Some(body)) => body.into_frame(reply.correlation_id, reply.header_version),
         Ok(None) => return Outcome::Nothing,
-        Err(unencodable) => Err(unencodable),
+        Err(unanswered) => Err(unanswered),
     };
-    let Ok(frame) = frame else {
-        tracing::error!(api = ?reply.api, version = call.version, "a reply that cannot be encoded");
-        return Outcome::Close;
+    let frame = match answer {
+        Ok(frame) => frame,
+        Err(why) => {
+            tracing::warn!(api = ?reply.api, version = call.version, ?why, "a request ends its connection");
+            return Outcome::Close;
+        }
     };
     let then = if call.throttle.is_zero() { Then::Continue } else { Then::Mute(call.throttle) };
     match action {
@@ -197,13 +210,6 @@ fn spoil(frame: Vec<Bytes>, action: &FaultAction) -> Outcome {
             bytes.splice(..4, length.to_be_bytes());
             Then::Silence
         }
-        FaultAction::CorruptBatch => {
-            // The last bytes are the end of the records, or of the empty tagged fields behind them.
-            if let Some(byte) = bytes.iter_mut().rev().find(|byte| **byte != 0) {
-                *byte ^= 0x10;
-            }
-            Then::Continue
-        }
         _ => Then::Continue,
     };
     Outcome::Reply(vec![bytes.into()], then)
@@ -227,7 +233,7 @@ fn unsupported_version(correlation_id: i32) -> Outcome {
         .with_api_keys(vec![own]);
     match Body::of(&response, 0).and_then(|body| body.into_frame(correlation_id, 0)) {
         Ok(frame) => Outcome::Reply(frame, Then::Continue),
-        Err(Unencodable) => Outcome::Close,
+        Err(_) => Outcome::Close,
     }
 }
 

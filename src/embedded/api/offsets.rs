@@ -10,14 +10,14 @@ use kafka_protocol::{
 };
 
 use super::{Call, Serve};
-use crate::embedded::reply::{Body, Unencodable};
+use crate::embedded::reply::{Body, Unanswered};
 
 impl Serve for ListOffsetsRequest {
     fn names(&self, _: &Call, topic: &str) -> bool {
         self.topics.iter().any(|wanted| wanted.name.as_str() == topic)
     }
 
-    async fn serve(self, call: &Call) -> Result<Option<Body>, Unencodable> {
+    async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let topics = self.topics.into_iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|wanted| call.list_partition(&topic.name, wanted)).collect();
             ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions)

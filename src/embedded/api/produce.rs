@@ -3,7 +3,7 @@
 //! Rules this file keeps:
 //! - every partition is judged by itself: one refused batch does not touch the others of a request;
 //! - a batch is checked wholly (format, checksum, size, sequence) before anything of it is kept;
-//! - acks 0 is never answered; with one replica, acks 1 and −1 are the same.
+//! - acks 0 is never answered, an error ends the connection instead; with one replica, acks 1 and −1 are the same.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -25,7 +25,7 @@ use super::{Call, Serve};
 use crate::embedded::{
     batch::{BatchError, BatchHeader, ZSTD},
     log::Append,
-    reply::{Body, Unencodable},
+    reply::{Body, Unanswered},
     topics::Topic,
 };
 
@@ -40,11 +40,13 @@ impl Serve for ProduceRequest {
         })
     }
 
-    async fn serve(self, call: &Call) -> Result<Option<Body>, Unencodable> {
+    async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let acks = self.acks;
-        let responses = self.topic_data.into_iter().map(|topic| call.produce_topic(acks, topic)).collect();
+        let responses: Vec<_> = self.topic_data.into_iter().map(|topic| call.produce_topic(acks, topic)).collect();
         if acks == 0 {
-            return Ok(None);
+            let failed = responses.iter().flat_map(|topic| &topic.partition_responses).any(|it| it.error_code != 0);
+            // As Kafka does: else a producer that wants no answers would never look for the new leader.
+            return if failed { Err(Unanswered::HangUp) } else { Ok(None) };
         }
         call.encode(&ProduceResponse::default().with_responses(responses).with_throttle_time_ms(call.throttle_ms()))
     }
@@ -167,7 +169,7 @@ impl Serve for InitProducerIdRequest {
         false
     }
 
-    async fn serve(self, call: &Call) -> Result<Option<Body>, Unencodable> {
+    async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let refused = match (call.forced_code(), &self.transactional_id) {
             (0, None) => None,
             // Transactions are not served yet.

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::{Call, Serve};
 use crate::embedded::{
-    reply::{Body, Unencodable},
+    reply::{Body, Unanswered},
     topics::{NewTopic, Partition, Topic},
 };
 
@@ -37,7 +37,7 @@ impl Serve for MetadataRequest {
         self.topics.as_ref().is_none_or(|topics| topics.iter().any(is))
     }
 
-    async fn serve(self, call: &Call) -> Result<Option<Body>, Unencodable> {
+    async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let create = self.allow_auto_topic_creation && call.shared.settings.auto_create_topics.is_some();
         let topics = match self.topics {
             // Version 0 has no null: there an empty list means all.
@@ -142,7 +142,7 @@ impl Serve for CreateTopicsRequest {
         self.topics.iter().any(|wanted| wanted.name.as_str() == topic)
     }
 
-    async fn serve(self, call: &Call) -> Result<Option<Body>, Unencodable> {
+    async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let topics = self.topics.into_iter().map(|wanted| call.create(wanted, self.validate_only));
         let response = CreateTopicsResponse::default().with_topics(topics.collect());
         call.encode(&response.with_throttle_time_ms(call.throttle_ms()))
@@ -187,7 +187,7 @@ impl Serve for DeleteTopicsRequest {
         self.topic_names.iter().any(|name| name.as_str() == topic) || self.topics.iter().any(is)
     }
 
-    async fn serve(self, call: &Call) -> Result<Option<Body>, Unencodable> {
+    async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let named = self.topic_names.into_iter().map(|name| DeleteTopicState::default().with_name(Some(name)));
         let responses = named.chain(self.topics).map(|wanted| call.delete(wanted));
         let response = DeleteTopicsResponse::default().with_responses(responses.collect());

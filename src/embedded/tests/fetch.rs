@@ -168,6 +168,19 @@ async fn a_long_poll_ends_when_its_topic_or_leader_goes() {
 }
 
 #[tokio::test]
+async fn a_long_poll_ends_with_its_reader() {
+    let (cluster, mut reader) = start(one_topic()).await;
+    reader.send(12, &fetch_request("orders", 0).with_max_wait_ms(i32::MAX)).await;
+    waiting(&cluster, "orders").await;
+    drop(reader);
+    let topic = cluster.shared.topics.by_name("orders").unwrap();
+    while topic.partitions[0].log().has_waiting() {
+        tokio::task::yield_now().await;
+    }
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
 async fn retention_drops_the_oldest_segments_of_the_cluster() {
     let (cluster, mut client) = start(one_topic().retention_bytes(100_000).segment_bytes(10_000)).await;
     let value = "x".repeat(1000);

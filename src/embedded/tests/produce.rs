@@ -128,6 +128,8 @@ async fn acks_0_is_not_answered() {
     let answer = client.call(9, &produce_request("orders", 0, Batch::of(["b"]).bytes()).with_acks(7)).await;
     assert_eq!(answer.responses[0].partition_responses[0].error_code, ResponseError::InvalidRequiredAcks.code());
     assert_eq!(base_offsets(client.fetch("orders", 0).await.1), [0]);
+    client.send(9, &produce_request("absent", 0, Batch::of(["a"]).bytes()).with_acks(0)).await;
+    client.closed().await;
     cluster.shutdown().await;
 }
 

@@ -343,6 +343,7 @@ impl<B> Queue<B> {
 
     /// Time has passed: the oldest batches whose time is over fail, unless they are on the wire.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.retry_at = self.retry_at.filter(|at| *at > now);
         while let Some(oldest) = self.entries.front()
             && oldest.deadline <= now
             && oldest.state != State::InFlight
@@ -379,9 +380,9 @@ impl<B> Queue<B> {
 
     /// When `handle_timeout` or `poll_send` has something to do because of the time alone.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let oldest = self.entries.front()?;
-        let expiry = (oldest.state != State::InFlight).then_some(oldest.deadline);
-        expiry.into_iter().chain(self.retry_at).min()
+        let oldest = self.entries.front().filter(|oldest| oldest.state != State::InFlight);
+        // The backoff outlives the batch that caused it: an open batch waits for it too.
+        oldest.map(|oldest| oldest.deadline).into_iter().chain(self.retry_at).min()
     }
 
     pub(crate) fn failures(&self) -> u32 {

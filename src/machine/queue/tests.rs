@@ -300,6 +300,8 @@ fn a_retry_waits_out_its_backoff_and_the_timer_says_so() {
     assert_eq!(story.send(), None);
     assert_eq!(story.queue.poll_timeout(), Some(story.now + WAIT));
     story.now += WAIT;
+    story.queue.handle_timeout(story.now);
+    assert_eq!(story.queue.poll_timeout(), Some(story.now - WAIT + RULES.delivery_timeout), "a timer fires once");
     assert_eq!(story.send().map(|sent| sent.0), Some("a"));
 }
 

@@ -93,7 +93,8 @@ fn whole_reply() -> Vec<u8> {
 
 #[tokio::test]
 async fn n1_api_versions_falls_back_to_what_the_broker_can_read() {
-    let table: &[(&[(i16, i16, i16)], i16)] = &[
+    type Ranges = &'static [(i16, i16, i16)];
+    let table: &[(Ranges, i16)] = &[
         (&[(18, 0, 3)], 3),
         (&[(18, 0, 2)], 2),
         (&[(18, 0, 0)], 0),
@@ -442,7 +443,12 @@ mod tls {
     #[tokio::test]
     async fn a_server_that_answers_tls_with_something_else_is_named() {
         let (mine, mut theirs) = tokio::io::duplex(1 << 16);
-        let peer = tokio::spawn(async move { theirs.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await });
+        let peer = tokio::spawn(async move {
+            theirs.read_i32().await?;
+            theirs.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await?;
+            // The alert that the client answers with has to fit somewhere, too.
+            theirs.read_to_end(&mut Vec::new()).await
+        });
         let config = config(Security::tls(TlsConfig::new().ca_pem(CA)));
         let refused = greet(Stream::Memory(mine), &here(), &config, "test", NEWEST).await.expect_err("refused");
         peer.await.expect("served").expect("written");

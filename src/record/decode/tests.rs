@@ -100,6 +100,21 @@ fn golden_three_codecs_in_one_region() {
 }
 
 #[test]
+fn golden_codecs_of_java() {
+    let time = 1_600_000_000_000;
+    let expected = [
+        row(0, time, None, Some("alpha alpha alpha alpha alpha")),
+        row(1, time + 7, Some("key"), Some("bravo bravo bravo bravo bravo")),
+    ];
+    for (hex, codec) in golden::JAVA_CODECS.into_iter().zip(["zstd", "snappy", "gzip"]) {
+        let region = Bytes::from(golden::bytes(hex));
+        let raw = Batches::new(region.clone()).next().unwrap().unwrap();
+        assert_eq!(raw.compression().unwrap().name(), codec);
+        assert_eq!(read(region).unwrap(), expected, "{codec}");
+    }
+}
+
+#[test]
 fn old_formats_are_an_error_and_stepped_over() {
     let mut region = golden::bytes(golden::FORMAT_1);
     region.extend(golden::bytes(golden::NULLABLE));

@@ -54,9 +54,11 @@ fn alert_received(alert: AlertDescription, address: &str) -> String {
             format!("{address} asks for a client certificate: give one with `ssl.keystore.location`")
         }
         AlertDescription::CertificateExpired => format!("{address} refused the client certificate: it has expired"),
-        // Java's TLS says "bad certificate" (42) for a missing one too.
+        // Java says 42 (bad certificate) for a missing one, and 46 (unknown) for a foreign and for an expired one.
         AlertDescription::BadCertificate | AlertDescription::UnknownCA | AlertDescription::CertificateUnknown => {
-            format!("{address} refused the client certificate, or asks for one and got none (alert {alert:?})")
+            format!(
+                "{address} refused the client certificate (unknown authority, or expired), or asks for one and got none (alert {alert:?})"
+            )
         }
         other => format!("{address} ended the TLS handshake with the alert {other:?}"),
     }

@@ -2,13 +2,13 @@
 //!
 //! Rules this file keeps:
 //! - serde types are written straight into the buffer, without a dynamic value between;
-//! - they are read straight too when writer and reader agree; otherwise by way of a dynamic value, for only those can
-//!   be resolved;
+//! - they are read straight too when writer and reader agree, also in the names of structs; otherwise by way of a
+//!   dynamic value, for only those can be resolved;
 //! - an array whose items take no bytes is always read by way of a dynamic value, where its length is bounded.
 
 use apache_avro::{
-    Schema, from_value, reader::datum::GenericDatumReader, schema::ResolvedSchema, types::Value, write_avro_datum_ref,
-    writer::datum::GenericDatumWriter,
+    Schema, error::Details, from_value, reader::datum::GenericDatumReader, schema::ResolvedSchema, types::Value,
+    write_avro_datum_ref, writer::datum::GenericDatumWriter,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -40,7 +40,13 @@ pub(super) fn decode<T: DeserializeOwned>(writer: &Prepared, reader: Option<&Pre
     let names = writer.names().map_err(unreadable)?;
     let datum =
         GenericDatumReader::builder(&writer.schema).resolved_writer_schemata(names).build().map_err(unreadable)?;
-    datum.read_deser(&mut &*body).map_err(unreadable)
+    datum.read_deser(&mut &*body).or_else(|error| {
+        if is_about_names(&error) {
+            from_value(&decode_value(writer, reader, body)?).map_err(unreadable)
+        } else {
+            Err(unreadable(error))
+        }
+    })
 }
 
 pub(super) fn decode_value(writer: &Prepared, reader: Option<&Prepared>, body: &[u8]) -> Result<Value> {
@@ -55,6 +61,12 @@ pub(super) fn decode_value(writer: &Prepared, reader: Option<&Prepared>, body: &
     let names = reader.names().map_err(unreadable)?;
     let datum = datum.reader_schema(&reader.schema).resolved_reader_schemata(names).build().map_err(unreadable)?;
     datum.read_value(&mut &*body).map_err(unreadable)
+}
+
+/// Whether the direct way gave up only because a struct is not called what the record is called in the schema. The way
+/// by dynamic values asks for no names.
+fn is_about_names(error: &apache_avro::Error) -> bool {
+    matches!(error.details(), Details::DeserializeSchemaAware { value, .. } if value.starts_with("Expected Schema::Record(name"))
 }
 
 fn resolved(value: Value, reader: Option<&Prepared>) -> Result<Value> {

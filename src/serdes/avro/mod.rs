@@ -16,11 +16,12 @@ use apache_avro::{
     Schema,
     error::Details,
     schema::{ResolvedSchema, SchemaKind},
-    types::Value,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::{Error, ErrorKind, Result};
+
+pub use apache_avro::types::Value;
 
 use inline::{MAX_NODES, Refused};
 
@@ -32,8 +33,8 @@ mod tests;
 
 /// A type that knows its Avro schema.
 ///
-/// The names of structs and of their fields must be those of the records in the schema (without the namespace);
-/// `serde(rename)` makes them so.
+/// The names of fields must be those of the schema; `serde(rename)` makes them so. Reading is twice as fast if the
+/// names of structs are those of the records, too (without the namespace).
 ///
 /// ```
 /// use milena::serdes::avro::AvroRecord;

@@ -199,6 +199,28 @@ fn schemas_that_differ_in_words_only_are_the_same() {
 }
 
 #[test]
+fn structs_may_have_other_names_than_their_records() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Outer {
+        inner: Vec<Inner>,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Inner {
+        a: i32,
+    }
+    let inner = r#"{"type": "record", "name": "I", "fields": [{"name": "a", "type": "int"}]}"#;
+    for name in ["O", "Outer"] {
+        let schema = schema(&format!(
+            r#"{{"type": "record", "name": "{name}", "fields": [{{"name": "inner", "type": {{"type": "array", "items": {inner}}}}}]}}"#
+        ));
+        let value = Outer { inner: vec![Inner { a: 1 }, Inner { a: 2 }] };
+        let body = encoded(&schema, &value);
+        assert_eq!(schema.decode::<Outer>(&schema, &body).unwrap(), value);
+        schema.decode::<Outer>(&schema, &body[..3]).unwrap_err();
+    }
+}
+
+#[test]
 fn recursive_types_and_types_of_others_work() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Node {

@@ -1,0 +1,107 @@
+//! Every message that milena has a table for, without its type: what tests over all messages walk through.
+//!
+//! Rules this file keeps: a message that is not in the list here is not tested, so `schema.rs` compares the list with
+//! Kafka's specifications.
+
+use std::ops::RangeInclusive;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::protocol::{Decodable, Encodable};
+use milena::wire::{self, FieldSpec, Message, Request};
+
+/// What tests need of one message.
+#[derive(Debug)]
+pub struct Table {
+    /// The name in Kafka's specifications.
+    pub name: &'static str,
+    /// The API key.
+    pub api: i16,
+    /// The versions of the table.
+    pub versions: RangeInclusive<i16>,
+    /// The last version that may be negotiated.
+    pub last_stable: i16,
+    /// The first flexible version.
+    pub flexible_from: i16,
+    /// The lines of the table.
+    pub fields: &'static [FieldSpec],
+    /// Reads a body with milena and writes it again.
+    pub ours: Copier,
+    /// Reads a body with the crate kafka-protocol and writes it again.
+    pub theirs: Copier,
+    /// The versions that kafka-protocol has.
+    pub their_versions: RangeInclusive<i16>,
+}
+
+/// Reads a body in a version and writes it again.
+pub type Copier = fn(Bytes, i16) -> Result<Bytes, String>;
+
+macro_rules! catalog {
+    ($($request:ident => $response:ident,)*) => {
+        /// All tables, a request before its response.
+        pub fn catalog() -> Vec<Table> {
+            vec![$(
+                table::<wire::messages::$request, wire::messages::$request, kafka_protocol::messages::$request>(),
+                table::<wire::messages::$request, wire::messages::$response, kafka_protocol::messages::$response>(),
+            )*]
+        }
+    };
+}
+
+catalog! {
+    ProduceRequest => ProduceResponse,
+    FetchRequest => FetchResponse,
+    ListOffsetsRequest => ListOffsetsResponse,
+    MetadataRequest => MetadataResponse,
+    OffsetCommitRequest => OffsetCommitResponse,
+    OffsetFetchRequest => OffsetFetchResponse,
+    FindCoordinatorRequest => FindCoordinatorResponse,
+    JoinGroupRequest => JoinGroupResponse,
+    HeartbeatRequest => HeartbeatResponse,
+    LeaveGroupRequest => LeaveGroupResponse,
+    SyncGroupRequest => SyncGroupResponse,
+    DescribeGroupsRequest => DescribeGroupsResponse,
+    ListGroupsRequest => ListGroupsResponse,
+    SaslHandshakeRequest => SaslHandshakeResponse,
+    ApiVersionsRequest => ApiVersionsResponse,
+    CreateTopicsRequest => CreateTopicsResponse,
+    DeleteTopicsRequest => DeleteTopicsResponse,
+    DeleteRecordsRequest => DeleteRecordsResponse,
+    InitProducerIdRequest => InitProducerIdResponse,
+    OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse,
+    DescribeConfigsRequest => DescribeConfigsResponse,
+    SaslAuthenticateRequest => SaslAuthenticateResponse,
+    CreatePartitionsRequest => CreatePartitionsResponse,
+    DeleteGroupsRequest => DeleteGroupsResponse,
+    DescribeClusterRequest => DescribeClusterResponse,
+}
+
+fn table<R: Request, M: Message, P: kafka_protocol::protocol::Message + Decodable + Encodable>() -> Table {
+    Table {
+        name: M::NAME,
+        api: R::API.0,
+        versions: M::VERSIONS,
+        last_stable: *R::STABLE.end(),
+        flexible_from: M::FLEXIBLE_FROM,
+        fields: M::FIELDS,
+        ours: ours::<M>,
+        theirs: theirs::<P>,
+        their_versions: P::VERSIONS.min..=P::VERSIONS.max,
+    }
+}
+
+fn ours<M: Message>(body: Bytes, version: i16) -> Result<Bytes, String> {
+    let message: M = wire::decode_body(body, version).map_err(|error| error.to_string())?;
+    let written = wire::encode_body(&message, version).map_err(|error| format!("{message:?}: {error}"))?;
+    assert_eq!(written.len(), message.size(version), "the size of {message:?} in version {version}");
+    Ok(written)
+}
+
+fn theirs<P: Decodable + Encodable>(mut body: Bytes, version: i16) -> Result<Bytes, String> {
+    let message = P::decode(&mut body, version).map_err(|error| error.to_string())?;
+    if !body.is_empty() {
+        return Err(format!("{} bytes are left over", body.len()));
+    }
+    let mut out = BytesMut::new();
+    message.encode(&mut out, version).map_err(|error| error.to_string())?;
+    Ok(out.freeze())
+}

@@ -1,0 +1,120 @@
+//! Every message at every version, cut at every byte and with every byte changed: an error or a value, never a panic,
+//! and never more memory than a stated multiple of the frame.
+
+mod counting;
+
+use bytes::Bytes;
+use counting::counted;
+use milena::wire::{self, DecodeFault, messages::*};
+use protocol_tests::{
+    catalog::{Table, catalog},
+    random,
+};
+
+/// Bodies of each message in each version.
+const BODIES: u64 = 2;
+
+/// Bytes of memory to a byte of the frame, at worst: an empty compact string takes one byte on the wire and 32 in a
+/// list, and lists grow by doubling.
+const MULTIPLE: usize = 100;
+
+/// What any frame may take besides: the smallest lists, and the text of an error.
+const AT_LEAST: usize = 1 << 10;
+
+fn survives(table: &Table, version: i16, body: Bytes, what: impl Fn() -> String) {
+    let length = body.len();
+    let (_, peak) = counted(|| (table.ours)(body, version));
+    let limit = AT_LEAST + MULTIPLE * length;
+    assert!(peak <= limit, "{peak} bytes for a frame of {length}: {} version {version}, {}", table.name, what());
+}
+
+fn every_body(mut check: impl FnMut(&Table, i16, Vec<u8>, u64)) {
+    for table in catalog() {
+        for version in table.versions.clone() {
+            (0..BODIES).for_each(|seed| check(&table, version, random::body(&table, version, seed), seed));
+        }
+    }
+}
+
+#[test]
+fn every_message_may_be_cut_at_every_byte() {
+    every_body(|table, version, body, seed| {
+        let body = Bytes::from(body);
+        for end in 0..body.len() {
+            let cut = (table.ours)(body.slice(..end), version);
+            assert!(cut.is_err(), "{} version {version}, seed {seed}: cut at {end} and read", table.name);
+            survives(table, version, body.slice(..end), || format!("seed {seed}, cut at {end}"));
+        }
+    });
+}
+
+#[test]
+fn every_byte_of_every_message_may_be_changed() {
+    every_body(|table, version, body, seed| {
+        for at in 0..body.len() {
+            for change in [0xff, 0x80, 0x7f, 0x01] {
+                let mut changed = body.clone();
+                changed[at] ^= change;
+                survives(table, version, changed.into(), || format!("seed {seed}, byte {at} ^ {change:#x}"));
+            }
+        }
+    });
+}
+
+#[test]
+fn every_place_may_hold_the_largest_and_the_smallest_length() {
+    // Four bytes for a plain length, five for a compact one: −1, 2 GiB, −2, the limit and one above it.
+    let lengths: [&[u8]; 7] = [
+        &[0xff, 0xff, 0xff, 0xff],
+        &[0x7f, 0xff, 0xff, 0xff],
+        &[0xff, 0xff, 0xff, 0xfe],
+        &[0x00, 0x0f, 0x42, 0x40],
+        &[0xff, 0xff, 0xff, 0xff, 0x07],
+        &[0xff, 0xff, 0xff, 0xff, 0x0f],
+        &[0x81, 0x89, 0x7a],
+    ];
+    every_body(|table, version, body, seed| {
+        for at in 0..body.len() {
+            for length in lengths {
+                let mut changed = body.clone();
+                changed.splice(at..(at + length.len()).min(body.len()), length.iter().copied());
+                survives(table, version, changed.into(), || format!("seed {seed}, {length:02x?} at {at}"));
+            }
+        }
+    });
+}
+
+/// The worst a peer can do with honest lengths: long lists of the shortest elements.
+#[test]
+fn a_long_list_of_short_elements_stays_under_the_multiple() {
+    const COUNT: u32 = 270_000;
+    // Correlation id, no brokers, so many topics of eight bytes each.
+    let mut topics = vec![0; 8];
+    topics.extend(COUNT.to_be_bytes());
+    topics.resize(topics.len() + 8 * COUNT as usize, 0);
+    // No key, key type 0, so many empty keys of one byte each, no tags.
+    let mut keys = vec![0, 0x80 | (COUNT + 1) as u8 & 0x7f, 0x80 | (COUNT >> 7) as u8 & 0x7f, (COUNT >> 14) as u8];
+    keys.resize(keys.len() + COUNT as usize, 1);
+    keys.push(0);
+    let (topics, keys) = (Bytes::from(topics), Bytes::from(keys));
+    for (name, length, (_, peak)) in [
+        ("topics", topics.len(), counted(|| wire::decode_response::<MetadataRequest>(topics, 0).expect("topics"))),
+        ("keys", keys.len(), counted(|| wire::decode_body::<FindCoordinatorRequest>(keys, 4).expect("keys"))),
+    ] {
+        assert!(peak <= AT_LEAST + MULTIPLE * length, "{name}: {peak} bytes for {length}");
+        assert!(peak >= 10 * length, "{name}: {peak} bytes for {length}: the test has lost its point");
+    }
+}
+
+#[test]
+fn more_elements_than_kafka_sends_are_refused_before_memory_is_reserved() {
+    let mut frame = vec![0; 8];
+    frame.extend(1_000_001u32.to_be_bytes());
+    frame.resize(12_000_000, 0);
+    let frame = Bytes::from(frame);
+    let (allocations, _) = counted(|| {
+        let read = wire::decode_response::<MetadataRequest>(frame, 0);
+        assert_eq!(read.map_err(|error| error.fault).err(), Some(DecodeFault::TooMany(1_000_001)));
+    });
+    assert!(allocations <= 4, "{allocations} allocations before the refusal");
+}

@@ -1,0 +1,102 @@
+//! The options that every command has, and the clients they make.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use milena::{Kafka, properties::Properties, registry::Registry};
+
+use crate::failure::{Failure, say};
+
+/// Configuration by Java's names.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Options {
+    /// Sets a property by its Java name; may be repeated, and wins over --properties.
+    #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = name_and_value, global = true)]
+    property: Vec<(String, String)>,
+
+    /// Reads a Java properties file.
+    #[arg(long = "properties", value_name = "FILE", global = true)]
+    file: Option<PathBuf>,
+}
+
+impl Options {
+    /// The file, then what `-X` says on top; checked, and every property without effect noted on stderr.
+    pub(crate) fn properties(&self) -> Result<Properties, Failure> {
+        let mut properties = self.file.as_ref().map(Properties::load).transpose()?.unwrap_or_default();
+        properties.extend(self.property.iter().cloned());
+        properties.check()?;
+        for note in properties.notes() {
+            say(&format!("note: {note}"));
+        }
+        Ok(properties)
+    }
+}
+
+/// The properties with `bootstrap` put over `bootstrap.servers`; one of the two has to be there.
+pub(crate) fn with_bootstrap(properties: Properties, bootstrap: Option<&str>) -> Result<Properties, Failure> {
+    let properties = match bootstrap {
+        Some(bootstrap) => properties.set("bootstrap.servers", bootstrap),
+        None => properties,
+    };
+    if properties.client()?.bootstrap_servers.is_empty() {
+        return Err(Failure::Usage("no broker is named: -b HOST:PORT, or the property bootstrap.servers".to_owned()));
+    }
+    Ok(properties)
+}
+
+/// A client for the cluster that the properties name.
+pub(crate) async fn connect(properties: &Properties) -> Result<Kafka, Failure> {
+    Ok(Kafka::builder().properties(properties).connect().await?)
+}
+
+/// How many partitions the topic has. An unknown one is waited for, but not as long as the library would: a person
+/// sits in front of it.
+pub(crate) async fn partitions(kafka: &Kafka, properties: &Properties, topic: &str) -> Result<usize, Failure> {
+    let patience = properties.client()?.default_api_timeout.min(TOPIC_TIMEOUT);
+    Ok(kafka.admin().timeout(patience).topic(topic).await?.leaders.len())
+}
+
+/// A separator of keys and values as typed: `\t`, `\n`, `\0` and `\\` stand for what they stand for elsewhere.
+pub(crate) fn separator(text: &str) -> Result<String, String> {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        out.push(match c {
+            '\\' => match chars.next() {
+                Some('t') => '\t',
+                Some('n') => '\n',
+                Some('0') => '\0',
+                Some('\\') => '\\',
+                _ => return Err("the escapes are \\t, \\n, \\0 and \\\\".to_owned()),
+            },
+            c => c,
+        });
+    }
+    if out.is_empty() { Err("the separator is empty".to_owned()) } else { Ok(out) }
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        _ => Err("a property is NAME=VALUE, as in linger.ms=20".to_owned()),
+    }
+}
+
+/// The registry at `url`, or at `schema.registry.url`.
+pub(crate) fn registry(properties: &Properties, url: Option<&str>) -> Result<Registry, Failure> {
+    let settings = properties.registry()?;
+    let urls = url.map_or_else(|| settings.urls.join(","), str::to_owned);
+    if urls.is_empty() {
+        return Err(Failure::Usage(
+            "no registry is named: --registry URL, or the property schema.registry.url".to_owned(),
+        ));
+    }
+    let mut builder = Registry::builder(urls);
+    if let Some((user, password)) = settings.user_info.as_ref().and_then(|text| text.expose().split_once(':')) {
+        builder = builder.basic_auth(user, password);
+    }
+    Ok(builder.build()?)
+}
+
+/// How long an unknown topic is asked for.
+const TOPIC_TIMEOUT: Duration = Duration::from_secs(10);

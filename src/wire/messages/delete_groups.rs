@@ -1,0 +1,29 @@
+//! Deleting groups (KIP-229).
+
+use super::prelude::*;
+
+message! {
+    /// Asks the coordinator to delete groups that have no members.
+    request DeleteGroupsRequest = DELETE_GROUPS, versions 0..=2, flexible 2 => DeleteGroupsResponse {
+        /// The groups.
+        groups_names: Vec<Str> => since(0),
+    }
+}
+
+message! {
+    /// What became of each group.
+    response DeleteGroupsResponse, versions 0..=2, flexible 2 {
+        /// How many milliseconds the client must hold back because of a quota (KIP-219).
+        throttle_time_ms: i32              => since(0),
+        /// The answer for each resource.
+        results: Vec<DeletableGroupResult> => since(0),
+    }
+
+    /// What became of a group.
+    struct DeletableGroupResult {
+        /// The group.
+        group_id: Str         => since(0),
+        /// The error, or none.
+        error_code: ErrorCode => since(0),
+    }
+}

@@ -1,0 +1,391 @@
+//! The command-line tool as scripts see it: arguments, stdin, stdout, stderr and exit codes of the built program.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+#[test]
+fn lines_go_in_and_come_out_unchanged() {
+    let broker = Broker::start(&[]);
+    let input = b"first\n\n\ttabs and \xff\xfe bytes\0\r\nlast without an end";
+    let produced = broker.produce("lines", &[], input);
+    assert_eq!(last_line(&produced.stderr), "4 acknowledged, 0 failed");
+    assert!(produced.status.success() && produced.stdout.is_empty());
+
+    let consumed = broker.consume("lines", &["-e"]);
+    assert_eq!(consumed.stdout, b"first\n\n\ttabs and \xff\xfe bytes\0\r\nlast without an end\n");
+    assert!(consumed.status.success() && consumed.stderr.is_empty());
+}
+
+#[test]
+fn empty_input_is_no_record() {
+    let broker = Broker::start(&[]);
+    let produced = broker.produce("empty", &[], b"");
+    assert_eq!(last_line(&produced.stderr), "0 acknowledged, 0 failed");
+    let consumed = broker.consume("empty", &["-e"]);
+    assert!(consumed.status.success() && consumed.stdout.is_empty());
+}
+
+#[test]
+fn keys_are_split_off_and_printed() {
+    let broker = Broker::start(&[]);
+    assert!(broker.produce("keys", &["-K", ":"], b"a:1\nb:2:3\nno key\n:empty key\n").status.success());
+    assert_eq!(broker.consume_text("keys", &["-e"]), "1\n2:3\nno key\nempty key\n");
+    assert_eq!(broker.consume_text("keys", &["-e", "-K", "\\t"]), "a\t1\nb\t2:3\n\tno key\n\tempty key\n");
+}
+
+#[test]
+fn offset_count_and_exit_say_what_is_read() {
+    let broker = Broker::start(&[]);
+    assert!(broker.produce("numbers", &[], b"0\n1\n2\n3\n4\n").status.success());
+    let table: &[(&[&str], &str)] = &[
+        (&["-o", "beginning", "-e"], "0\n1\n2\n3\n4\n"),
+        (&["-o", "3", "-e"], "3\n4\n"),
+        (&["-o", "3", "-c", "1"], "3\n"),
+        (&["-c", "2"], "0\n1\n"),
+        (&["-c", "0"], ""),
+        (&["-o", "end", "-e"], ""),
+        (&["-o", "5", "-e"], ""),
+        (&["-o", "1000", "-e"], ""),
+        (&["-c", "99", "-e"], "0\n1\n2\n3\n4\n"),
+    ];
+    for (arguments, expected) in table {
+        assert_eq!(&broker.consume_text("numbers", arguments), expected, "{arguments:?}");
+    }
+}
+
+#[test]
+fn all_partitions_are_read_and_keys_keep_their_order() {
+    let broker = Broker::start(&["--partitions", "5"]);
+    let input: String = (0..2000).map(|n| format!("key{}={n}\n", n % 17)).collect();
+    let produced = broker.produce("many", &["-K", "="], input.as_bytes());
+    assert_eq!(last_line(&produced.stderr), "2000 acknowledged, 0 failed");
+    let text = broker.consume_text("many", &["-e", "-K", "="]);
+    let mut sorted: Vec<_> = text.lines().collect();
+    sorted.sort_by_key(|line| line.split_once('=').unwrap().1.parse::<u64>().unwrap());
+    assert!(sorted.iter().copied().eq(input.lines()), "everything, once");
+    for key in 0..17 {
+        let prefix = format!("key{key}=");
+        let numbers: Vec<u64> = text.lines().filter_map(|line| line.strip_prefix(&prefix)?.parse().ok()).collect();
+        assert!(numbers.is_sorted(), "key{key}: {numbers:?}");
+    }
+}
+
+#[test]
+fn a_reader_sees_lines_as_they_come_and_ends_at_a_signal() {
+    let broker = Broker::start(&[]);
+    assert!(broker.produce("live", &[], b"old\n").status.success());
+    let arguments = ["consume", "-b", &broker.bootstrap, "-t", "live"];
+    let mut reader = spawn(&arguments, Stdio::null());
+    let mut lines = BufReader::new(reader.stdout.take().unwrap());
+    assert_eq!(next_line(&mut lines), "old");
+
+    // A person types a line, and it arrives before the input ends.
+    let mut writer = spawn(&["produce", "-b", &broker.bootstrap, "-t", "live"], Stdio::piped());
+    let mut keyboard = writer.stdin.take().unwrap();
+    keyboard.write_all(b"typed\n").unwrap();
+    assert_eq!(next_line(&mut lines), "typed");
+    // A signal ends the input; what was read is counted.
+    terminate(&writer);
+    let written = finish(writer);
+    assert!(written.status.success(), "{}", text(&written.stderr));
+    assert_eq!(last_line(&written.stderr), "1 acknowledged, 0 failed");
+    drop(keyboard);
+
+    terminate(&reader);
+    assert!(finish(reader).status.success());
+}
+
+#[test]
+fn a_closed_stdout_is_not_an_error() {
+    let broker = Broker::start(&[]);
+    let input: String = (0..50_000).map(|n| format!("a line that fills the pipe, number {n}\n")).collect();
+    assert!(broker.produce("pipe", &[], input.as_bytes()).status.success());
+    let mut reader = spawn(&["consume", "-b", &broker.bootstrap, "-t", "pipe"], Stdio::null());
+    drop(reader.stdout.take());
+    let output = finish(reader);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_record_that_is_too_large_fails_alone() {
+    let broker = Broker::start(&[]);
+    let mut input = b"small\n".to_vec();
+    input.resize(input.len() + 5000, b'x');
+    input.extend_from_slice(b"\nsmall too\n");
+    let produced = broker.produce("large", &["-X", "max.request.size=1000"], &input);
+    assert_eq!(produced.status.code(), Some(1));
+    assert_eq!(last_line(&produced.stderr), "2 acknowledged, 1 failed");
+    let stderr = text(&produced.stderr);
+    assert!(stderr.contains("line 2") && stderr.contains("5000") && stderr.contains("1000"), "{stderr}");
+    assert_eq!(broker.consume_text("large", &["-e"]), "small\nsmall too\n");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    let table: &[&[&str]] = &[
+        &[],
+        &["teleport"],
+        &["produce"],
+        &["produce", "-t", "x"],
+        &["consume", "-b", "127.0.0.1:1"],
+        &["consume", "-b", "127.0.0.1:1", "-t", "x", "-o", "middle"],
+        &["consume", "-b", "127.0.0.1:1", "-t", "x", "-c", "some"],
+        &["produce", "-b", "127.0.0.1:1", "-t", "x", "-K", ""],
+        &["produce", "-b", "127.0.0.1:1", "-t", "x", "-X", "linger.ms"],
+        &["demo", "--records", "0"],
+        &["demo", "--registry", "http://127.0.0.1:1"],
+        &["demo", "--bootstrap", "127.0.0.1:1"],
+    ];
+    for arguments in table {
+        let output = run(arguments, b"");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+    for arguments in [&["--help"][..], &["--version"], &["demo", "--help"]] {
+        assert!(run(arguments, b"").status.success());
+    }
+}
+
+#[test]
+fn configuration_errors_are_one_line_that_helps() {
+    let file = std::env::temp_dir().join(format!("milena-cli-{}.properties", std::process::id()));
+    std::fs::write(&file, "# a comment\nlinger.ms = 7\nacks=\\u00g0\n").unwrap();
+    let file = file.to_str().unwrap();
+    let table: &[(&[&str], &str)] = &[
+        (&["-X", "lingre.ms=5"], "unknown property lingre.ms, did you mean linger.ms?"),
+        (&["-X", "linger.ms=soon"], "linger.ms is \"soon\", but has to be a number of milliseconds from 0 to"),
+        (&["-X", "transactional.id=a"], "transactional.id cannot be used: "),
+        (&["--properties", "/nowhere/client.properties"], "cannot read /nowhere/client.properties: "),
+        (&["--properties", file], ".properties: line 3: "),
+        (&["-b", "localhost"], "an address is HOST:PORT"),
+    ];
+    for (arguments, expected) in table {
+        let mut all = vec!["consume", "-t", "x"];
+        if !arguments.contains(&"-b") {
+            all.extend(["-b", "127.0.0.1:1"]);
+        }
+        all.extend(*arguments);
+        assert_one_line_error(&run(&all, b""), expected);
+    }
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn properties_come_from_a_file_and_the_command_line_wins() {
+    let broker = Broker::start(&[]);
+    let file = std::env::temp_dir().join(format!("milena-cli-file-{}.properties", std::process::id()));
+    let lines =
+        format!("bootstrap.servers={}\ncompression.type=paper\nkey.serializer=org.example.A\n", broker.bootstrap);
+    std::fs::write(&file, lines).unwrap();
+    let path = file.to_str().unwrap();
+    let produced = run(&["produce", "-t", "file", "--properties", path, "-X", "compression.type=snappy"], b"x\n");
+    let stderr = text(&produced.stderr);
+    assert!(produced.status.success(), "{stderr}");
+    assert!(stderr.contains("note: key.serializer has no effect"), "{stderr}");
+    assert_eq!(broker.consume_text("file", &["-e"]), "x\n");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn no_broker_is_one_line_within_the_bound() {
+    let closed = free_port();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_address = silent.local_addr().unwrap().to_string();
+    for address in [closed.as_str(), silent_address.as_str()] {
+        for command in ["produce", "consume"] {
+            let begun = Instant::now();
+            let bound =
+                ["-X", "socket.connection.setup.timeout.ms=1000", "-X", "socket.connection.setup.timeout.max.ms=1000"];
+            let mut arguments = vec![command, "-b", address, "-t", "x"];
+            arguments.extend(bound);
+            assert_one_line_error(&run(&arguments, b"x\n"), address);
+            assert!(begun.elapsed() < Duration::from_secs(20), "{command} {address}: {:?}", begun.elapsed());
+        }
+    }
+    assert_one_line_error(&run(&["demo", "--bootstrap", &closed, "--registry", "http://127.0.0.1:1"], b""), &closed);
+}
+
+#[test]
+fn an_unknown_topic_is_one_line() {
+    let broker = Broker::start(&[]);
+    let output = broker.consume("nothing-here", &["-e", "-X", "default.api.timeout.ms=500"]);
+    assert_one_line_error(&output, "nothing-here");
+}
+
+#[test]
+fn the_broker_says_ready_once_and_ends_at_a_signal() {
+    let mut broker = Broker::start(&[]);
+    assert!(broker.registry.starts_with("http://127.0.0.1:"), "{}", broker.registry);
+    let taken = run(&["broker", "--listen", &broker.bootstrap, "--registry-listen", "127.0.0.1:0"], b"");
+    assert_one_line_error(&taken, &broker.bootstrap);
+    terminate(&broker.child);
+    assert!(wait(&mut broker.child).success());
+}
+
+#[test]
+fn the_demo_checks_every_record_and_ends_in_json() {
+    let output = run(&["demo", "--records", "20000"], b"");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(output.stderr.is_empty(), "no progress bar where nobody looks: {}", text(&output.stderr));
+    assert_demo_json(&output, 20_000);
+    assert!(text(&output.stdout).contains("--bootstrap HOST:PORT --registry URL"));
+}
+
+#[test]
+fn the_demo_runs_against_a_cluster_of_ones_own_and_again_in_the_same_topic() {
+    let broker = Broker::start(&[]);
+    let arguments = ["demo", "--bootstrap", &broker.bootstrap, "--registry", &broker.registry, "--records", "3000"];
+    assert_demo_json(&run(&arguments, b""), 3000);
+    for _ in 0..2 {
+        let with_topic = [&arguments[..], &["--topic", "kept", "--keep"]].concat();
+        assert_demo_json(&run(&with_topic, b""), 3000);
+    }
+    let kept = broker.consume("kept", &["-c", "6000"]);
+    assert!(kept.status.success());
+}
+
+/// A running `milena broker`.
+struct Broker {
+    child: Child,
+    bootstrap: String,
+    registry: String,
+}
+
+impl Broker {
+    fn start(more: &[&str]) -> Self {
+        let arguments = [&["broker", "--listen", "127.0.0.1:0", "--registry-listen", "127.0.0.1:0"], more].concat();
+        let mut child = spawn(&arguments, Stdio::null());
+        let line = next_line(&mut BufReader::new(child.stdout.as_mut().unwrap()));
+        let (bootstrap, registry) = line
+            .strip_prefix("ready bootstrap=")
+            .and_then(|rest| rest.split_once(" registry="))
+            .unwrap_or_else(|| panic!("not ready: {line:?}"));
+        Self { bootstrap: bootstrap.to_owned(), registry: registry.to_owned(), child }
+    }
+
+    fn produce(&self, topic: &str, more: &[&str], input: &[u8]) -> Output {
+        run(&[&["produce", "-b", &self.bootstrap, "-t", topic], more].concat(), input)
+    }
+
+    fn consume(&self, topic: &str, more: &[&str]) -> Output {
+        run(&[&["consume", "-b", &self.bootstrap, "-t", topic], more].concat(), b"")
+    }
+
+    fn consume_text(&self, topic: &str, more: &[&str]) -> String {
+        let output = self.consume(topic, more);
+        assert!(output.status.success(), "{more:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(arguments: &[&str], stdin: Stdio) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_milena"));
+    command.args(arguments).env_remove("MILENA_LOG").env_remove("RUST_BACKTRACE");
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn run(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = spawn(arguments, Stdio::piped());
+    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_owned());
+    let feeding = thread::spawn(move || stdin.write_all(&input));
+    let output = finish(child);
+    // A program that ends without reading its input has closed the pipe.
+    let _ = feeding.join().unwrap();
+    output
+}
+
+/// Everything that the program still writes, and how it ends; a program that does not end fails the test.
+fn finish(mut child: Child) -> Output {
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let reading = thread::spawn(move || read_all(stdout));
+    let (errors, status) = (thread::spawn(move || read_all(stderr)), wait(&mut child));
+    let output = Output { status, stdout: reading.join().unwrap(), stderr: errors.join().unwrap() };
+    assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+    output
+}
+
+fn read_all(pipe: Option<impl Read>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    pipe.map(|mut pipe| pipe.read_to_end(&mut bytes).unwrap());
+    bytes
+}
+
+fn wait(child: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            panic!("the program did not end within {PATIENCE:?}");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn next_line(lines: &mut BufReader<impl Read>) -> String {
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    line.trim_end_matches('\n').to_owned()
+}
+
+/// SIGTERM, by the shell's own command: the standard library can only kill.
+fn terminate(child: &Child) {
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+}
+
+fn free_port() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn last_line(bytes: &[u8]) -> String {
+    text(bytes).lines().last().unwrap_or_default().to_owned()
+}
+
+fn assert_one_line_error(output: &Output, expected: &str) {
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+    assert!(stderr.starts_with("milena: ") && stderr.lines().count() == 1, "{stderr:?}");
+    assert!(stderr.contains(expected), "{stderr:?} does not contain {expected:?}");
+}
+
+fn assert_demo_json(output: &Output, records: u64) {
+    assert!(output.status.success(), "{} {}", text(&output.stdout), text(&output.stderr));
+    let line = last_line(&output.stdout);
+    let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let names: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut expected = vec!["records", "acked", "consumed", "lost", "duplicated", "reordered", "unequal"];
+    expected.extend(["wall_s", "cpu_s", "wire_bytes", "raw_bytes"]);
+    expected.sort_unstable();
+    assert_eq!(names, expected, "{line}");
+    for (name, value) in [("records", records), ("acked", records), ("consumed", records)] {
+        assert_eq!(json[name], value, "{line}");
+    }
+    for name in ["lost", "duplicated", "reordered", "unequal"] {
+        assert_eq!(json[name], 0, "{line}");
+    }
+    let (wire, raw) = (json["wire_bytes"].as_u64().unwrap(), json["raw_bytes"].as_u64().unwrap());
+    assert!(0 < wire && wire < raw && raw > records * 100, "snappy makes it smaller: {line}");
+    assert!(json["wall_s"].as_f64().unwrap() > 0.0, "{line}");
+}
+
+/// Longer than anything here takes on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(90);
