@@ -188,6 +188,17 @@ async fn c1_a_seek_while_a_fetch_is_in_flight_decides() {
 }
 
 #[tokio::test]
+async fn n10_a_long_poll_of_one_consumer_does_not_hold_up_another() {
+    let world = World::filled(2, 3).await;
+    let waiting = world.consumer().fetch_max_wait(PATIENCE);
+    let mut waiting = waiting.assign([(name(0), StartFrom::End)]).await.unwrap();
+    assert!(waiting.poll_for(Duration::from_millis(100)).await.unwrap().is_none());
+    let mut reading = world.consumer().assign([(name(1), StartFrom::Offset(25))]).await.unwrap();
+    let batch = tokio::time::timeout(PATIENCE / 2, reading.poll()).await.expect("before the long poll ends");
+    assert_eq!(batch.unwrap().map(|batch| batch.base_offset()), Some(25));
+}
+
+#[tokio::test]
 async fn c12_a_batch_larger_than_every_limit_comes_whole() {
     let world = World::new(1, 1).await;
     let producer = world.kafka.producer().build().await.unwrap();
