@@ -1,6 +1,6 @@
 //! The consumer against the embedded broker: a real socket, real batches, and faults on purpose.
 //!
-//! Tests named c… go by the list of known client bugs that `docs/architecture.md` explains.
+//! A test whose name begins with c and a number keeps a bug away that other clients have had.
 #![cfg(feature = "embedded")]
 
 use std::{
