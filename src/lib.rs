@@ -40,3 +40,8 @@ pub use consumer::Consumer;
 pub use error::{Error, ErrorKind, Result};
 pub use producer::{Delivery, Producer, Record};
 pub use types::{BrokerId, Offset, TopicPartition};
+
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
