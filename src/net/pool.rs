@@ -30,7 +30,8 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Traffic {
     Produce,
-    Fetch,
+    /// Of the consumer with this number: a long poll of one must not hold back the fetches of another.
+    Fetch(u64),
     Other,
 }
 
@@ -103,6 +104,11 @@ impl Pool {
             State::Open(connection) if !connection.is_closed() => Some(connection.clone()),
             _ => None,
         }
+    }
+
+    /// Lets go of a class of traffic that will not come again; its connections close with their last reply.
+    pub(crate) fn forget(&self, traffic: Traffic) {
+        self.slots().retain(|(_, of), _| *of != traffic);
     }
 
     fn look_up(&self, destination: &Destination, address: &str, traffic: Traffic) -> Result<Found> {
