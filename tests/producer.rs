@@ -342,3 +342,58 @@ async fn a_broker_that_accepts_and_stays_silent_is_an_error_within_its_bound() {
     assert!(error.to_string().contains(&address), "{error}");
     silent.abort();
 }
+
+/// A batch is sealed only when it can go out: with nobody to send it to, its time has to run out all the same.
+#[tokio::test]
+async fn p12_a_record_that_can_never_go_out_fails_within_its_bound() {
+    for hindrance in ["no broker", "no producer id", "no leader"] {
+        let cluster = EmbeddedCluster::builder().brokers(2).topic(TOPIC, 1).start().await.expect("starts");
+        let kafka = client(&cluster).await;
+        cluster.move_leader(TOPIC, 0, 1).expect("there is such a broker");
+        let producer = in_time(kafka.producer().delivery_timeout(Duration::from_millis(700)).build()).await;
+        match hindrance {
+            "no producer id" => {
+                cluster.inject(Fault::on(Api::InitProducerId, FaultAction::Error(15)).times(100_000));
+            }
+            _ => {
+                if hindrance == "no leader" {
+                    in_time(producer.send(Record::to(TOPIC).value("known"))).await;
+                }
+                in_time(async { kafka.admin().topic(TOPIC).await }).await;
+                cluster.kill(1).await;
+            }
+        }
+        let sending = producer.send(Record::to(TOPIC).value("x"));
+        let outcome = tokio::time::timeout(Duration::from_secs(10), sending).await.expect(hindrance);
+        assert_eq!(outcome.expect_err(hindrance).kind(), ErrorKind::Timeout, "{hindrance}");
+        assert_eq!(producer.available_memory(), 32 << 20, "{hindrance}: the memory is free again");
+        in_time(producer.close()).await;
+    }
+}
+
+/// The partition stood in the list of its old leader, which accepts connections and says nothing.
+#[tokio::test]
+async fn a_partition_that_moved_does_not_wait_for_its_silent_old_leader() {
+    let cluster = EmbeddedCluster::builder().brokers(2).topic(TOPIC, 2).start().await.expect("starts");
+    let builder = Kafka::builder().bootstrap(&cluster.bootstrap()).property("request.timeout.ms", "30000");
+    let kafka = builder.property("metadata.max.age.ms", "1000").connect().await.expect("it is reachable");
+    for partition in [0, 1] {
+        cluster.move_leader(TOPIC, partition, 1).expect("there is such a broker");
+    }
+    in_time(async {
+        let producer = kafka.producer().linger(Duration::ZERO).max_in_flight(1).build().await?;
+        producer.send(Record::to(TOPIC).partition(0).value("a")).await?;
+        producer.send(Record::to(TOPIC).partition(1).value("b")).await?;
+        let silent = cluster.inject(Fault::on(Api::Produce, FaultAction::Silence(When::BeforeApplying)).broker(1));
+        let stuck = producer.enqueue(Record::to(TOPIC).partition(0).value("c")).await?;
+        silent.exhausted().await;
+        let waiting = producer.enqueue(Record::to(TOPIC).partition(1).value("d")).await?;
+        tokio::task::yield_now().await;
+        cluster.move_leader(TOPIC, 1, 0)?;
+        let moved = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+        moved.expect("long before the old leader's request is overdue")?;
+        drop(stuck);
+        Ok(())
+    })
+    .await;
+}

@@ -217,6 +217,13 @@ impl Cluster {
         self.0.pool.forget(traffic);
     }
 
+    /// Whether a connection still leads to this broker: its number may belong to another machine by now (N11).
+    pub(crate) fn leads_to(&self, connection: &Connection, broker: BrokerId) -> bool {
+        let metadata = self.metadata();
+        let node = metadata.node(broker);
+        node.is_none_or(|node| join_address(&node.host, node.port) == *connection.peer().address)
+    }
+
     /// Takes in a leader that a Produce or Fetch answer named (KIP-951), and where it listens.
     pub(crate) fn apply_hint(&self, topic: &str, partition: i32, hint: LeaderHint, endpoint: Option<(&Str, i32)>) {
         self.0.view.send_if_modified(|view| {

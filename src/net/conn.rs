@@ -94,6 +94,10 @@ impl Connection {
         Self(Arc::new(Shared { commands, ids: AtomicI32::new(1000), peer }))
     }
 
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.0.peer
+    }
+
     pub(crate) fn versions(&self) -> &Versions {
         &self.0.peer.versions
     }

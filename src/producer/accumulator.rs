@@ -205,7 +205,14 @@ impl Accumulator {
         if let Some(open) = &mut state.open {
             let timestamp = record.timestamp.unwrap_or_else(|| open.clock.now());
             let fits = open.builder.batch_len() + record.len() <= self.batch_size;
-            let room = if fits { open.builder.room() } else { usize::MAX };
+            // What was reserved for records that then fitted into the chunk before is still there.
+            let spare = || open.reserved.saturating_sub(open.builder.memory());
+            let needed = record.len() + RECORD_OVERHEAD;
+            let room = match open.builder.room() {
+                _ if !fits => usize::MAX,
+                room if room < needed && spare() >= needed.max(CHUNK) => usize::MAX,
+                room => room,
+            };
             if let Err(bytes) = self.reserve(room, &mut open.reserved, record, permit) {
                 return Ok(Placed::NoMemory(bytes));
             }
@@ -230,9 +237,19 @@ impl Accumulator {
         let cell = Settler(Cell::new(partition.topic.clone(), partition.index));
         let (builder, clock) = (BatchBuilder::new(&self.pool), WallClock::start());
         let timestamp = record.timestamp.unwrap_or(clock.start);
-        let open = state.open.insert(Open { builder, cell, created: Instant::now(), clock, reserved });
-        open.builder.append(timestamp, record.key, record.value, record.headers)?;
-        Ok(open.placed(true, sealed))
+        let mut open = Open { builder, cell, created: Instant::now(), clock, reserved };
+        if let Err(error) = open.builder.append(timestamp, record.key, record.value, record.headers) {
+            // An empty batch left behind would be listed by nobody, and the records that join it never sent.
+            drop(state);
+            self.release(reserved);
+            if sealed {
+                self.list(partition);
+            }
+            return Err(error.into());
+        }
+        let placed = open.placed(true, sealed);
+        state.open = Some(open);
+        Ok(placed)
     }
 
     /// Makes sure that memory is accounted for a record which needs a new chunk. `Err`: so much is missing.
@@ -516,3 +533,49 @@ const LONGEST_PACE: Duration = Duration::from_millis(5);
 const RECORD_OVERHEAD: usize = 48;
 /// A batch's header.
 const BATCH_OVERHEAD: usize = 61;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEMORY: usize = 8 << 20;
+
+    fn setting() -> (Accumulator, Topic) {
+        let partition = Arc::new(Partition::new("t".into(), 0, 0));
+        (Accumulator::new(1 << 20, 1 << 20, MEMORY), Topic::new("t".into(), vec![partition], vec![0]))
+    }
+
+    fn record(value: &[u8]) -> Bytes<'_> {
+        Bytes { timestamp: Some(1), key: None, value: Some(value), headers: &[] }
+    }
+
+    #[test]
+    fn memory_that_is_counted_is_memory_that_is_held() {
+        let (accumulator, topic) = setting();
+        let mut bytes = 0;
+        while bytes < 900_000 {
+            assert!(matches!(accumulator.append(&topic, Some(0), record(b"x"), &mut None), Ok(Appended::Done { .. })));
+            bytes += 9;
+        }
+        let counted = MEMORY - accumulator.available();
+        let held = topic.partitions[0].state().open.as_ref().map_or(0, |open| open.builder.memory());
+        assert!((held..=held + CHUNK).contains(&counted), "{counted} bytes are counted, {held} are held");
+    }
+
+    #[test]
+    fn a_full_buffer_says_how_much_is_missing_and_a_settled_batch_gives_it_back() {
+        let (accumulator, topic) = setting();
+        let mut missing = None;
+        while missing.is_none() {
+            match accumulator.append(&topic, Some(0), record(&[7; 10_000]), &mut None) {
+                Ok(Appended::Done { .. }) => {}
+                Ok(Appended::NoMemory(bytes)) => missing = Some(bytes),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(missing, Some(CHUNK));
+        let sealed = topic.partitions[0].seal();
+        sealed.iter().for_each(|sealed| accumulator.release(sealed.reserved));
+        assert_eq!(accumulator.available(), MEMORY);
+    }
+}

@@ -123,7 +123,7 @@ impl Cell {
         RecordAck {
             topic: self.topic.clone(),
             partition: self.partition,
-            offset: (batch.base_offset >= 0).then(|| batch.base_offset + i64::from(index)),
+            offset: (batch.base_offset >= 0).then(|| batch.base_offset.saturating_add(i64::from(index))),
             log_append_time: (batch.log_append_time >= 0).then_some(batch.log_append_time),
         }
     }

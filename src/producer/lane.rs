@@ -18,7 +18,7 @@ use crate::{
     net::conn::{Connection, Lost, Pending, Told},
     types::BrokerId,
     wire::{
-        Records, Uuid,
+        Records, Str, Uuid,
         messages::{PartitionProduceData, ProduceRequest, TopicProduceData},
     },
 };
@@ -145,20 +145,21 @@ impl Sender {
     }
 
     /// The request for these batches, and its version.
-    fn request(&self, connection: &Connection, batches: &[(usize, BatchId)]) -> Result<(ProduceRequest, i16)> {
+    fn request(&mut self, connection: &Connection, batches: &[(usize, BatchId)]) -> Result<(ProduceRequest, i16)> {
         let newest = connection.versions().pick::<ProduceRequest>()?;
         let mut topics: Vec<TopicProduceData> = Vec::new();
-        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut places: HashMap<Str, usize> = HashMap::new();
         let mut named = true;
         for (number, id) in batches {
-            let slot = &self.slots[*number];
+            let slot = &mut self.slots[*number];
             let partition = &slot.partition;
-            let place = *places.entry(&partition.topic).or_insert_with(|| {
+            let place = *places.entry(partition.topic.clone()).or_insert_with(|| {
                 let topic_id = self.metadata.topic(&partition.topic).map_or(Uuid::default(), |topic| topic.id);
                 named &= topic_id != Uuid::default();
                 topics.push(TopicProduceData { name: partition.topic.clone(), topic_id, ..Default::default() });
                 topics.len() - 1
             });
+            slot.topic_id = topics[place].topic_id;
             let records = slot.queue.batch(*id).and_then(Batch::records);
             topics[place].partition_data.push(PartitionProduceData { index: partition.index, records });
         }
@@ -187,6 +188,7 @@ impl Sender {
         let lane = self.lanes.get_mut(&broker)?;
         if let Link::Up(connection, _) = &lane.link
             && !connection.is_closed()
+            && self.core.cluster.leads_to(connection, broker)
         {
             return Some(connection.clone());
         }

@@ -9,13 +9,13 @@ use std::{
     hash::BuildHasherDefault,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 
 use crate::{
@@ -106,6 +106,10 @@ impl<K, V> Producer<K, V> {
         let target = |part| Target { topic: record.topic, part };
         record.key.prepare(&self.key, target(Part::Key)).await?;
         record.value.prepare(&self.value, target(Part::Value)).await?;
+        let core = &*self.handle.core;
+        if core.owes_turn.load(Ordering::Relaxed) {
+            Box::pin(core.take_turn()).await;
+        }
         let mut scratch = Scratch(Vec::new());
         let key = scratch.field(&record.key, &*self.key, target(Part::Key))?;
         let value = scratch.field(&record.value, &*self.value, target(Part::Value))?;
@@ -115,10 +119,9 @@ impl<K, V> Producer<K, V> {
             value: scratch.bytes(&record.value, &*self.value, &value),
             headers: &record.headers,
         };
-        let core = &*self.handle.core;
         match core.append(record.topic, record.partition, bytes, &mut None)? {
-            Some(Appended::Done { delivery, sealed: false }) => Ok(delivery),
-            // Once per batch. The box keeps this future small, which every record pays for.
+            Some(Appended::Done { delivery, .. }) => Ok(delivery),
+            // Seldom. The box keeps this future small, which every record pays for.
             first => Box::pin(core.enqueue(first, record.topic, record.partition, bytes)).await,
         }
     }
@@ -174,6 +177,8 @@ struct Core {
     partitions: RwLock<Vec<Arc<Partition>>>,
     events: mpsc::UnboundedSender<Event>,
     handles: AtomicUsize,
+    /// A batch was sealed, and no caller has yielded to the sender since.
+    owes_turn: AtomicBool,
     metrics: Counters,
 }
 
@@ -189,10 +194,18 @@ impl Core {
             partitions: RwLock::default(),
             events: events.clone(),
             handles: AtomicUsize::new(1),
+            owes_turn: AtomicBool::new(false),
             metrics: Counters::default(),
         });
         tokio::spawn(Sender::new(core.clone(), inbox, events).run());
         Handle { core }
+    }
+
+    /// A batch was sealed: the sender gets its turn before the next record. Here and not behind the append, because a
+    /// future that is dropped while it waits must not have enqueued anything.
+    async fn take_turn(&self) {
+        self.owes_turn.store(false, Ordering::Relaxed);
+        self.accumulator.pace().await;
     }
 
     /// Carries on where the first attempt to append ended.
@@ -203,18 +216,14 @@ impl Core {
         partition: Option<i32>,
         record: Bytes<'_>,
     ) -> Result<Delivery> {
-        let mut permit = None;
-        let mut appended = first;
+        // One bound for all that a record waits for (max.block.ms); no clock is read for those that do not wait.
+        let until = Instant::now() + self.settings.max_block;
+        let (mut permit, mut appended) = (None, first);
         loop {
             match appended {
-                None => self.learn(topic).await?,
-                Some(Appended::Done { delivery, sealed }) => {
-                    if sealed {
-                        self.accumulator.pace().await;
-                    }
-                    return Ok(delivery);
-                }
-                Some(Appended::NoMemory(bytes)) => permit = Some(self.wait_for_memory(topic, bytes).await?),
+                None => self.learn(topic, until).await?,
+                Some(Appended::Done { delivery, .. }) => return Ok(delivery),
+                Some(Appended::NoMemory(bytes)) => permit = Some(self.wait_for_memory(topic, bytes, until).await?),
             }
             appended = self.append(topic, partition, record, &mut permit)?;
         }
@@ -230,10 +239,19 @@ impl Core {
     ) -> Result<Option<Appended>> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         let Some(topic) = topics.get(topic) else { return Ok(None) };
-        self.accumulator.append(topic, partition, record, permit).map(Some)
+        let appended = self.accumulator.append(topic, partition, record, permit)?;
+        if let Appended::Done { sealed: true, .. } = appended {
+            self.owes_turn.store(true, Ordering::Relaxed);
+        }
+        Ok(Some(appended))
     }
 
-    async fn wait_for_memory(&self, topic: &str, bytes: usize) -> Result<tokio::sync::SemaphorePermit<'_>> {
+    async fn wait_for_memory(
+        &self,
+        topic: &str,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<tokio::sync::SemaphorePermit<'_>> {
         let Settings { max_block, buffer_memory, .. } = self.settings;
         if bytes > buffer_memory {
             let message = format!(
@@ -241,7 +259,7 @@ impl Core {
             );
             return Err(Error::new(ErrorKind::RecordTooLarge, message));
         }
-        timeout(max_block, self.accumulator.memory(bytes)).await.unwrap_or_else(|_| {
+        timeout_at(deadline, self.accumulator.memory(bytes)).await.unwrap_or_else(|_| {
             let message = format!(
                 "no memory for a record for {topic} within {max_block:?} (max.block.ms): all {buffer_memory} bytes (buffer.memory) wait for a broker"
             );
@@ -251,8 +269,7 @@ impl Core {
 
     /// Waits until the topic is known, for as long as a caller may be held up.
     #[cold]
-    async fn learn(&self, topic: &str) -> Result<()> {
-        let deadline = Instant::now() + self.settings.max_block;
+    async fn learn(&self, topic: &str, deadline: Instant) -> Result<()> {
         let metadata = self.cluster.topic(topic, deadline).await?;
         if let Some(described) = metadata.topic(topic) {
             self.take_in(described);
@@ -275,10 +292,16 @@ impl Core {
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
         let mut partitions = topics.get(&*described.name).map(|topic| topic.partitions.clone()).unwrap_or_default();
         let mut all = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
-        // A topic that was made again with fewer partitions keeps the old ones until they are empty.
+        // A topic that was made again with fewer partitions leaves the others in `all`, where they wait to be empty. If
+        // they come back they are the same ones: two that number the same log from zero would lose records as
+        // duplicates of each other's.
         for index in partitions.len()..described.partitions.len() {
-            let partition = Arc::new(Partition::new(described.name.clone(), index as i32, all.len()));
-            all.push(partition.clone());
+            let known = all.iter().find(|known| known.topic == described.name && known.index as usize == index);
+            let partition = known.cloned().unwrap_or_else(|| {
+                let partition = Arc::new(Partition::new(described.name.clone(), index as i32, all.len()));
+                all.push(partition.clone());
+                partition
+            });
             partitions.push(partition);
         }
         partitions.truncate(described.partitions.len());
@@ -396,3 +419,6 @@ impl Drop for Scratch {
 
 /// A larger serializing buffer is not kept.
 const MAX_SCRATCH: usize = 1 << 20;
+
+#[cfg(all(test, feature = "embedded"))]
+mod tests;

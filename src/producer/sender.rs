@@ -7,8 +7,7 @@
 //! - the answers of one broker are handled in the order of its requests.
 
 use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -29,7 +28,7 @@ use crate::{
     net::conn::{Connection, Lost},
     record::{Compression, SealedBatch},
     types::BrokerId,
-    wire::{ErrorCode, messages::ProduceResponse},
+    wire::{ErrorCode, Uuid, messages::ProduceResponse},
 };
 
 use super::{
@@ -48,7 +47,8 @@ pub(super) struct Sender {
     pub(super) lanes: HashMap<BrokerId, Lane>,
     pub(super) outbox: mpsc::UnboundedSender<Event>,
     events: mpsc::UnboundedReceiver<Event>,
-    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// When to look at which partition: one entry for each at most.
+    timers: BTreeSet<(Instant, usize)>,
     watch: Watch,
     /// Everything that is open is to go out, whatever its linger.
     flushing: bool,
@@ -62,7 +62,9 @@ pub(super) struct Slot {
     pub(super) due: bool,
     /// It stands in its broker's list.
     pub(super) listed: bool,
-    /// The last error that one of its batches met.
+    /// The id under which its topic was asked for last: answers name it by that one, whatever was learnt since.
+    pub(super) topic_id: Uuid,
+    /// The last error that one of its batches met since one was written.
     pub(super) last_error: Option<Error>,
     armed: Option<Instant>,
 }
@@ -104,7 +106,9 @@ impl Sender {
         events: mpsc::UnboundedReceiver<Event>,
         outbox: mpsc::UnboundedSender<Event>,
     ) -> Self {
-        let (metadata, watch) = (core.cluster.metadata(), core.cluster.watch());
+        // Watched first: what changes between the two is seen twice, not never.
+        let watch = core.cluster.watch();
+        let metadata = core.cluster.metadata();
         Self {
             core,
             metadata,
@@ -113,7 +117,7 @@ impl Sender {
             lanes: HashMap::new(),
             outbox,
             events,
-            timers: BinaryHeap::new(),
+            timers: BTreeSet::new(),
             watch,
             flushing: false,
         }
@@ -126,7 +130,7 @@ impl Sender {
             if self.is_finished() {
                 return;
             }
-            let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+            let timer = self.timers.first().map(|(at, _)| *at);
             tokio::select! {
                 biased;
                 Some(event) = self.events.recv() => self.handle(event),
@@ -177,12 +181,19 @@ impl Sender {
     fn visit(&mut self, number: usize) {
         self.learn_slots(number);
         let Some(slot) = self.slots.get_mut(number) else { return };
-        let (sealed, opened) = slot.partition.fetch();
-        let due_at = opened.map(|opened| opened + self.core.settings.linger);
-        slot.due = due_at.is_some_and(|at| at <= Instant::now()) || (opened.is_some() && self.flushing);
+        let (mut sealed, mut opened) = slot.partition.fetch();
+        let (now, settings) = (Instant::now(), &self.core.settings);
+        if opened.is_some_and(|opened| opened + settings.delivery_timeout <= now) {
+            // It could not go out in all its time; in the queue it fails.
+            sealed.extend(slot.partition.seal());
+            opened = None;
+        }
+        slot.due = opened.is_some_and(|opened| self.flushing || opened + settings.linger <= now);
+        // A batch that is due is sealed when it can go out, which may be never.
+        let wait = if slot.due { settings.delivery_timeout } else { settings.linger.min(settings.delivery_timeout) };
         self.push(number, sealed);
-        if let Some(at) = due_at.filter(|_| !self.slots[number].due) {
-            self.arm(number, at);
+        if let Some(opened) = opened {
+            self.arm(number, opened + wait);
         }
         self.list(number);
     }
@@ -225,23 +236,36 @@ impl Sender {
         self.lanes.entry(leader).or_default().ready.push_back(number);
     }
 
-    /// Comes back to a partition at a time. A timer that is too early costs a look, one too late cannot be.
+    /// Takes a partition out of the list of a broker that leads it no more. That broker may be dead or silent, and its
+    /// list is looked at only when a request can go there.
+    fn unlist(&mut self, number: usize, broker: Option<BrokerId>) {
+        if let Some(lane) = broker.and_then(|broker| self.lanes.get_mut(&broker)) {
+            lane.ready.retain(|listed| *listed != number);
+            self.slots[number].listed = false;
+        }
+    }
+
+    /// Comes back to a partition at a time. A timer that is too early costs a look, one too late cannot be: when it
+    /// fires, every reason to come back is weighed anew.
     pub(super) fn arm(&mut self, number: usize, at: Instant) {
         let slot = &mut self.slots[number];
-        if slot.armed.is_none_or(|armed| at < armed) {
-            slot.armed = Some(at);
-            self.timers.push(Reverse((at, number)));
+        if slot.armed.is_some_and(|armed| armed <= at) {
+            return;
         }
+        if let Some(later) = slot.armed.replace(at) {
+            self.timers.remove(&(later, number));
+        }
+        self.timers.insert((at, number));
     }
 
     fn handle_timers(&mut self) {
         let now = Instant::now();
-        while let Some(Reverse((at, number))) = self.timers.peek().copied().filter(|Reverse((at, _))| *at <= now) {
-            self.timers.pop();
+        while let Some(&(at, number)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
             let slot = &mut self.slots[number];
-            if slot.armed == Some(at) {
-                slot.armed = None;
-            }
+            slot.armed = None;
             slot.queue.handle_timeout(now.into_std());
             self.settle(number);
             self.visit(number);
@@ -253,11 +277,14 @@ impl Sender {
         self.core.update_topics(&self.metadata);
         for number in 0..self.slots.len() {
             let slot = &mut self.slots[number];
-            if slot.queue.is_empty() && !slot.due {
-                continue;
+            let old = leader(&before, &slot.partition);
+            let new = leader(&self.metadata, &slot.partition);
+            if is_elsewhere(&before, &self.metadata, &slot.partition.topic, new) {
+                slot.queue.handle_moved();
             }
-            if leader(&before, &slot.partition) != leader(&self.metadata, &slot.partition) {
+            if old != new {
                 slot.queue.handle_leader_known();
+                self.unlist(number, old);
             }
             self.list(number);
         }
@@ -272,8 +299,8 @@ impl Sender {
             self.identity.handle_drained();
             (0..self.slots.len()).for_each(|number| self.list(number));
         }
-        let wanted = self.slots.iter().any(|slot| slot.due || !slot.queue.is_empty());
-        if self.identity.standing() == Standing::Wait && wanted && self.identity.poll_ask() {
+        let wanted = || self.slots.iter().any(|slot| slot.due || !slot.queue.is_empty());
+        if self.identity.standing() == Standing::Wait && wanted() && self.identity.poll_ask() {
             tokio::spawn(super::init::ask(self.core.clone(), self.outbox.clone()));
         }
     }
@@ -306,6 +333,7 @@ impl Sender {
     /// The producer may not write any more: everything fails.
     pub(super) fn die(&mut self, code: ErrorCode) {
         self.core.accumulator.close();
+        self.learn_slots(usize::MAX);
         for number in 0..self.slots.len() {
             let sealed = self.slots[number].partition.seal();
             self.push(number, sealed);
@@ -351,20 +379,32 @@ impl Sender {
             queue: Queue::new(rules),
             due: false,
             listed: false,
+            topic_id: Uuid::default(),
             last_error: None,
             armed: None,
         }));
     }
 
-    fn is_finished(&self) -> bool {
-        let over = self.core.accumulator.is_closed() || self.core.handles.load(Ordering::Acquire) == 0;
-        over && self.events.is_empty()
+    fn is_finished(&mut self) -> bool {
+        if !self.core.accumulator.is_closed() && self.core.handles.load(Ordering::Acquire) > 0 {
+            return false;
+        }
+        // A partition may have got its first record since the last look, just before `close`.
+        self.learn_slots(usize::MAX);
+        self.events.is_empty()
             && self.slots.iter().all(|slot| slot.queue.is_empty() && !slot.due && slot.partition.is_empty())
     }
 
     pub(super) fn wait_after(&self, failures: u32) -> Duration {
         self.core.cluster.config().retry_backoff.delay(failures + 1, fastrand::f64())
     }
+}
+
+/// Whether a leader's number now means another machine (N11), or the topic's name another topic.
+fn is_elsewhere(before: &Metadata, now: &Metadata, topic: &str, leader: Option<BrokerId>) -> bool {
+    let id = |metadata: &Metadata| metadata.topic(topic).map(|topic| topic.id);
+    let place = |metadata: &Metadata| leader.and_then(|leader| metadata.node(leader).cloned());
+    id(before) != id(now) || place(before) != place(now)
 }
 
 /// Who leads a partition, as far as is known.

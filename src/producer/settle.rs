@@ -12,8 +12,8 @@ use crate::{
     net::conn::Lost,
     types::BrokerId,
     wire::{
-        ErrorCode, Uuid,
-        messages::{NodeEndpoint, PartitionProduceResponse, ProduceResponse},
+        ErrorCode, Str, Uuid,
+        messages::{NodeEndpoint, PartitionProduceResponse, ProduceResponse, TopicProduceResponse},
     },
 };
 
@@ -48,25 +48,10 @@ impl Sender {
 
     fn handle_response(&mut self, flight: Vec<(usize, BatchId)>, response: ProduceResponse) {
         let endpoints = response.node_endpoints;
-        let mut answers: HashMap<(Key, i32), PartitionProduceResponse> = HashMap::new();
-        for topic in response.responses {
-            let key = if topic.topic_id == Uuid::default() {
-                Key::Name(topic.name.to_string())
-            } else {
-                Key::Id(topic.topic_id)
-            };
-            for answer in topic.partition_responses {
-                // A partition named twice (P14): the first answer counts.
-                answers.entry((key.clone(), answer.index)).or_insert(answer);
-            }
-        }
+        let mut answers = Answers::new(response.responses);
         for (number, id) in flight {
-            let partition = &self.slots[number].partition;
-            let topic_id = self.metadata.topic(&partition.topic).map_or(Uuid::default(), |topic| topic.id);
-            let answer = answers
-                .remove(&(Key::Id(topic_id), partition.index))
-                .or_else(|| answers.remove(&(Key::Name(partition.topic.to_string()), partition.index)));
-            match answer {
+            let slot = &self.slots[number];
+            match answers.take(slot.topic_id, &slot.partition.topic, slot.partition.index) {
                 Some(answer) => {
                     self.handle_answer(number, id, &answer);
                     self.handle_hint(number, &answer, &endpoints);
@@ -143,6 +128,7 @@ impl Sender {
         let records = batch.sealed.record_count;
         let settled = match outcome {
             Outcome::Acked { base_offset, log_append_time } => {
+                self.slots[number].last_error = None;
                 self.core.metrics.count_acked(records, batch.raw_len, batch.sealed.wire_len());
                 Ok(BatchAck { base_offset, log_append_time })
             }
@@ -151,10 +137,10 @@ impl Sender {
                 Err(self.failure(number, &batch, why).with_maybe_written(maybe_written))
             }
         };
-        let reserved = batch.reserved;
-        batch.cell.0.settle(settled);
-        drop(batch);
+        let Batch { cell, reserved, .. } = batch;
+        // Before anybody wakes: whoever hears of the last batch finds its memory free.
         self.core.accumulator.release(reserved);
+        cell.0.settle(settled);
     }
 
     fn failure(&self, number: usize, batch: &Batch, why: Failure) -> Error {
@@ -188,15 +174,75 @@ impl Sender {
     }
 }
 
+/// The parts of one answer, each to be taken once.
+struct Answers(HashMap<(Key, i32), PartitionProduceResponse>);
+
 /// How an answer names its topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Key {
-    Name(String),
+    Name(Str),
     Id(Uuid),
+}
+
+impl Answers {
+    fn new(topics: Vec<TopicProduceResponse>) -> Self {
+        let mut answers = HashMap::new();
+        for topic in topics {
+            let named = topic.topic_id == Uuid::default();
+            let key = if named { Key::Name(topic.name) } else { Key::Id(topic.topic_id) };
+            for answer in topic.partition_responses {
+                // A partition named twice (P14): the first answer counts.
+                answers.entry((key.clone(), answer.index)).or_insert(answer);
+            }
+        }
+        Self(answers)
+    }
+
+    fn take(&mut self, id: Uuid, name: &Str, partition: i32) -> Option<PartitionProduceResponse> {
+        self.0.remove(&(Key::Id(id), partition)).or_else(|| self.0.remove(&(Key::Name(name.clone()), partition)))
+    }
 }
 
 /// The broker's answer leaves a partition out (P14): whether it wrote the batch nobody knows.
 fn unanswered() -> Lost {
     let error = Error::new(ErrorKind::Protocol, "the broker's answer to Produce leaves out a partition that was asked");
     Lost { certainty: Certainty::MaybeSent, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(id: u128, name: &str, partitions: &[(i32, i64)]) -> TopicProduceResponse {
+        let part = |&(index, base_offset): &(i32, i64)| PartitionProduceResponse {
+            index,
+            base_offset,
+            ..PartitionProduceResponse::default()
+        };
+        TopicProduceResponse {
+            name: name.into(),
+            topic_id: Uuid(id),
+            partition_responses: partitions.iter().map(part).collect(),
+        }
+    }
+
+    #[test]
+    fn p14_a_partition_named_twice_or_not_at_all() {
+        for id in [0, 7] {
+            let name = if id == 0 { "t" } else { "" };
+            let topics = vec![answer(id, name, &[(0, 10), (0, 11)]), answer(id, name, &[(0, 12), (2, 20), (9, 90)])];
+            let mut answers = Answers::new(topics);
+            let mut take = |partition| answers.take(Uuid(id), &"t".into(), partition).map(|part| part.base_offset);
+            assert_eq!(take(0), Some(10), "the first answer counts");
+            assert_eq!(take(0), None, "and counts once");
+            assert_eq!((take(1), take(2)), (None, Some(20)));
+        }
+        assert_eq!(unanswered().certainty, Certainty::MaybeSent, "what is left out keeps its stamp and is asked again");
+    }
+
+    #[test]
+    fn p14_an_answer_about_another_topic_of_the_same_name_is_none() {
+        let mut answers = Answers::new(vec![answer(8, "", &[(0, 10)])]);
+        assert!(answers.take(Uuid(7), &"t".into(), 0).is_none());
+    }
 }

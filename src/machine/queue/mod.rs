@@ -17,7 +17,8 @@
 //! - P6  a new identity resets the sequence and clears every stamp before anything is sent with it;
 //! - P7  a batch that fails for good leaves no gap behind it: its numbers are taken back, or the epoch is over;
 //! - P8  sequence numbers wrap to 0 after 2³¹ − 1;
-//! - deliveries complete in append order; delivery timeout bounds everything that is not on the wire.
+//! - deliveries complete in append order, except that without idempotence an acknowledged batch is never sent again;
+//! - delivery timeout bounds everything that is not on the wire.
 
 use std::{
     collections::VecDeque,
@@ -254,15 +255,19 @@ impl<B> Queue<B> {
     /// The broker wrote a batch (or said that it had it already).
     pub(crate) fn handle_acked(&mut self, id: BatchId, base_offset: i64, log_append_time: i64) {
         let Some(index) = self.land(id) else { return };
-        if index > 0 {
+        if index > 0 && self.rules.idempotent {
             // An older batch is unsettled, so the broker took this one out of turn. It is asked again in its turn.
             self.entries[index].maybe_written = true;
             return;
         }
+        if index > 0 {
+            // Nobody could tell a second copy of it from the first, so it is done, before the older one.
+            return self.finish(index, Outcome::Acked { base_offset, log_append_time });
+        }
         self.failures = 0;
         self.retry_at = None;
         self.proven = self.asked;
-        self.finish_oldest(Outcome::Acked { base_offset, log_append_time });
+        self.finish(0, Outcome::Acked { base_offset, log_append_time });
     }
 
     /// The broker refused a batch. `wait` is the backoff if it is to be tried again.
@@ -339,6 +344,13 @@ impl<B> Queue<B> {
         if self.failures <= 1 {
             self.retry_at = None;
         }
+    }
+
+    /// The partition's log is another one (its topic was made again), or its leader's number now means another machine:
+    /// that log or machine may never have heard of this producer, so the gate of P1 closes until it acknowledges
+    /// something. Numbers go on where they are: a log that does not know the producer accepts any first one.
+    pub(crate) fn handle_moved(&mut self) {
+        self.proven = None;
     }
 
     /// Time has passed: the oldest batches whose time is over fail, unless they are on the wire.
@@ -420,8 +432,8 @@ impl<B> Queue<B> {
         Some(index)
     }
 
-    fn finish_oldest(&mut self, outcome: Outcome) {
-        if let Some(entry) = self.entries.pop_front() {
+    fn finish(&mut self, index: usize, outcome: Outcome) {
+        if let Some(entry) = self.entries.remove(index) {
             self.done.push_back(Done { batch: entry.batch, outcome });
         }
     }
@@ -441,7 +453,7 @@ impl<B> Queue<B> {
         if entry.state == State::InFlight {
             self.in_flight -= 1;
         }
-        self.finish_oldest(Outcome::Failed { why, maybe_written });
+        self.finish(0, Outcome::Failed { why, maybe_written });
     }
 }
 

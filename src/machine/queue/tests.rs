@@ -348,3 +348,37 @@ fn a_dead_producer_fails_all_in_order() {
     assert_eq!(story.done(), Some(("a", failed(refused, true))), "it was on the wire");
     assert_eq!(story.done(), Some(("b", failed(refused, false))));
 }
+
+/// Sent again, an acknowledged batch would stand in the log twice.
+#[test]
+fn without_idempotence_an_acknowledgement_out_of_turn_counts() {
+    let mut queue = Queue::new(Rules { idempotent: false, ..RULES });
+    let now = test_clock();
+    for batch in ["a", "b"] {
+        queue.push(now, 1, batch, true);
+    }
+    let mut send = || queue.poll_send(now, LEADER, Standing::Wait).map(|send| send.id).expect("the gate is open");
+    let (a, b) = (send(), send());
+    queue.handle_refused(now, a, ErrorCode::NOT_ENOUGH_REPLICAS, Duration::ZERO);
+    queue.handle_acked(b, 7, -1);
+    let done = queue.poll_done().map(|done| (done.batch, done.outcome));
+    assert_eq!(done, Some(("b", Outcome::Acked { base_offset: 7, log_append_time: -1 })));
+    let again = queue.poll_send(now, LEADER, Standing::Wait).map(|send| (*send.batch, send.id)).expect("a again");
+    assert_eq!(again, ("a", a));
+    assert_eq!(queue.poll_send(now, LEADER, Standing::Wait), None);
+}
+
+#[test]
+fn p1_another_log_behind_the_same_leader_has_to_be_proven_again() {
+    let mut story = Story::new(&["a", "b", "c", "d"]);
+    story.prove();
+    let (.., b) = story.send().expect("b");
+    story.queue.handle_moved();
+    assert_eq!(story.send(), None, "the new log has not acknowledged anything yet");
+    story.refuse(b, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    let (name, _, sequence, b) = story.send().expect("b again");
+    assert_eq!((name, sequence), ("b", 10), "a log that does not know the producer accepts any first number");
+    assert_eq!(story.send(), None);
+    story.queue.handle_acked(b, 0, -1);
+    assert_eq!([story.send(), story.send()].map(|sent| sent.map(|sent| sent.0)), [Some("c"), Some("d")]);
+}
