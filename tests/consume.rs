@@ -1,6 +1,6 @@
 //! The consumer against the embedded broker: a real socket, real batches, and faults on purpose.
 //!
-//! Tests named c… go by the list of known client bugs that `docs/architecture.md` explains.
+//! Tests named c… go by the list of known client bugs that `docs/kips.md` explains.
 #![cfg(feature = "embedded")]
 
 use std::{
