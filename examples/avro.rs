@@ -6,12 +6,11 @@
 //! ```
 
 use milena::{
-    Kafka, Record, TopicPartition,
+    ErrorCode, Kafka, Record, TopicPartition,
     admin::NewTopic,
     consumer::StartFrom,
     registry::Registry,
     serdes::{Utf8, avro::AvroRecord},
-    wire::ErrorCode,
 };
 use serde::{Deserialize, Serialize};
 

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use milena::{Kafka, Record, admin::NewTopic, wire::ErrorCode};
+use milena::{ErrorCode, Kafka, Record, admin::NewTopic};
 
 #[tokio::main]
 async fn main() -> milena::Result<()> {

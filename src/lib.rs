@@ -59,6 +59,7 @@ pub use consumer::Consumer;
 pub use error::{Error, ErrorKind, Result};
 pub use producer::{Delivery, Producer, Record};
 pub use types::{BrokerId, Offset, TopicPartition};
+pub use wire::ErrorCode;
 
 /// The README's examples compile.
 #[cfg(doctest)]

@@ -101,7 +101,7 @@ async fn p4_no_fault_on_the_way_loses_or_doubles_anything() {
             in_time(async {
                 let producer = kafka.producer().batch_size(200).linger(Duration::ZERO).build().await?;
                 for number in 0..200 {
-                    let _ = producer.enqueue(Record::to(TOPIC).value(format!("{number:020}"))).await?;
+                    producer.enqueue(Record::to(TOPIC).value(format!("{number:020}"))).await?.detach();
                 }
                 producer.flush().await?;
                 assert_eq!(producer.metrics().records_acked, 200, "{action:?} {skip}");
@@ -141,7 +141,7 @@ async fn a_killed_broker_comes_back_and_nothing_is_missing() {
     in_time(async {
         let producer = kafka.producer().batch_size(2_000).build().await?;
         for number in 0..20_000 {
-            let _ = producer.enqueue(Record::to(TOPIC).value(format!("{number}"))).await?;
+            producer.enqueue(Record::to(TOPIC).value(format!("{number}"))).await?.detach();
             if number == 5_000 {
                 cluster.kill(0).await;
             }
@@ -163,7 +163,7 @@ async fn p3_a_leader_that_moves_takes_its_records_along() {
     in_time(async {
         let producer = kafka.producer().batch_size(500).build().await?;
         for number in 0..6_000 {
-            let _ = producer.enqueue(Record::to(TOPIC).value(format!("{number}"))).await?;
+            producer.enqueue(Record::to(TOPIC).value(format!("{number}"))).await?.detach();
             if number % 1_000 == 500 {
                 cluster.move_leader(TOPIC, 0, (number / 1_000) % 3)?;
                 tokio::task::yield_now().await;
@@ -208,7 +208,7 @@ async fn p13_a_full_buffer_does_not_wait_for_the_linger() {
     in_time(async {
         let producer = kafka.producer().linger(PATIENCE * 2).buffer_memory(200_000).build().await?;
         for number in 0..20_000 {
-            let _ = producer.enqueue(Record::to(TOPIC).key(format!("{number}")).value(vec![b'x'; 100])).await?;
+            producer.enqueue(Record::to(TOPIC).key(format!("{number}")).value(vec![b'x'; 100])).await?.detach();
         }
         producer.close().await
     })

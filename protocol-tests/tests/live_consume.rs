@@ -5,6 +5,7 @@
 
 use std::{
     io::Write,
+    os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
     sync::Mutex,
     time::{Duration, SystemTime},
@@ -27,17 +28,38 @@ fn run(test: &'static str, body: impl AsyncFnOnce(Live) -> milena::Result<()>) {
     runtime.block_on(async { tokio::time::timeout(PATIENCE, body(live)).await }).expect("in time").expect("no error");
 }
 
-/// One of Kafka's own tools, still running.
-fn tool(class: &str, arguments: &[&str]) -> Child {
-    let script = std::env::var("MILENA_BROKER_CTL").expect("compose/with-kafka exports MILENA_BROKER_CTL");
-    let mut command = Command::new(script);
-    command.args(["tool", class]).args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().expect("the tool starts")
+/// One of Kafka's own tools, still running. Dropping it kills it.
+struct Tool(Child);
+
+impl Tool {
+    fn start(class: &str, arguments: &[&str]) -> Self {
+        let script = std::env::var("MILENA_BROKER_CTL").expect("compose/with-kafka exports MILENA_BROKER_CTL");
+        let mut command = Command::new(script);
+        command.args(["tool", class]).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        // A group of its own: the script's JVM has to end with the script.
+        Self(command.process_group(0).spawn().expect("the tool starts"))
+    }
+
+    async fn ended(mut self) {
+        drop(self.0.stdin.take());
+        let status = loop {
+            match self.0.try_wait().expect("the tool can be waited for") {
+                Some(status) => break status,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        assert!(status.success(), "{status}");
+    }
 }
 
-async fn ended(child: Child) {
-    let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap().expect("the tool ends");
-    assert!(output.status.success(), "{output:?}");
+impl Drop for Tool {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.0.id())]).status();
+            let _ = self.0.wait();
+        }
+    }
 }
 
 /// Writes lines `first..first + count`, each `k<number>:v<number>` with a header, by Java's console producer.
@@ -46,13 +68,12 @@ async fn console_producer(live: &Live, topic: &str, codec: &str, first: u32, cou
     let format = ["parse.headers=true", "headers.delimiter=|", "parse.key=true", "key.separator=:"];
     let format = format.iter().flat_map(|property| ["--property", property]);
     let arguments: Vec<&str> = arguments.into_iter().chain(format).collect();
-    let mut child = tool("org.apache.kafka.tools.ConsoleProducer", &arguments);
-    let mut stdin = child.stdin.take().expect("piped");
+    let mut console = Tool::start("org.apache.kafka.tools.ConsoleProducer", &arguments);
+    let stdin = console.0.stdin.as_mut().expect("piped");
     for number in first..first + count {
         writeln!(stdin, "origin:java|k{number}:v{number}").expect("the tool reads");
     }
-    drop(stdin);
-    ended(child).await;
+    console.ended().await;
 }
 
 async fn reading(kafka: &Kafka, topic: &str, partitions: i32, start: StartFrom) -> milena::Result<Consumer> {
@@ -147,7 +168,7 @@ fn c4_an_offset_that_was_deleted_asks_the_reset_policy() {
         std::fs::write(&file, text).expect("a temporary file");
         let file = file.to_string_lossy().into_owned();
         let arguments = ["--bootstrap-server", &live.bootstrap, "--offset-json-file", &file];
-        ended(tool("org.apache.kafka.tools.DeleteRecordsCommand", &arguments)).await;
+        Tool::start("org.apache.kafka.tools.DeleteRecordsCommand", &arguments).ended().await;
         let _ = std::fs::remove_file(file);
         let name = TopicPartition::new(&topic, 0);
         for reset in [OffsetReset::Earliest, OffsetReset::None] {
@@ -176,19 +197,18 @@ fn t10_read_committed_hides_what_java_aborted() {
         let slow = ["--num-records", "100000", "--throughput", "500", "--record-size", "11"];
         let slow: Vec<_> = shared.into_iter().chain(["linger.ms=20"]).chain(slow).collect();
         let slow: Vec<_> = slow.into_iter().chain(["--transaction-duration-ms", "100000"]).collect();
-        let mut killed = tool("org.apache.kafka.tools.ProducerPerformance", &slow);
+        let killed = Tool::start("org.apache.kafka.tools.ProducerPerformance", &slow);
         let mut dirty = reading(&kafka, &topic, 1, StartFrom::Beginning).await?;
         while dirty.position(&name) < Some(200) {
             dirty.poll().await?;
         }
-        killed.kill().expect("the tool is killed");
-        let _ = killed.wait();
+        drop(killed);
         let committed = kafka.consumer().isolation(IsolationLevel::ReadCommitted);
         let mut committed = committed.assign([(name.clone(), StartFrom::Beginning)]).await?;
         assert!(committed.poll_for(Duration::from_secs(1)).await?.is_none(), "the transaction is open");
         let quick = ["--num-records", "300", "--throughput", "-1", "--record-size", "22"];
         let quick = shared.into_iter().chain(quick).chain(["--transaction-duration-ms", "1"]);
-        ended(tool("org.apache.kafka.tools.ProducerPerformance", &quick.collect::<Vec<_>>())).await;
+        Tool::start("org.apache.kafka.tools.ProducerPerformance", &quick.collect::<Vec<_>>()).ended().await;
         let values = read_to_end(&mut committed).await?;
         assert_eq!((values.len(), values.iter().all(|(_, value)| value.len() == 22)), (300, true));
         let mut all = reading(&kafka, &topic, 1, StartFrom::Beginning).await?;

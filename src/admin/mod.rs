@@ -132,7 +132,6 @@ impl Admin {
             topics: vec![DeleteTopicState { name: Some(name.into()), ..DeleteTopicState::default() }],
             topic_names: vec![name.into()],
             timeout_ms: i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX),
-            ..DeleteTopicsRequest::default()
         };
         let response = self.cluster.call(To::Controller, Traffic::Other, &request, self.timeout).await?;
         let result = response.responses.into_iter().next();

@@ -212,6 +212,11 @@ impl Cluster {
         self.0.pool.connect(&Destination::Broker(broker), &address, traffic).await
     }
 
+    /// Lets go of the connections of a class of traffic that will not come again.
+    pub(crate) fn forget(&self, traffic: Traffic) {
+        self.0.pool.forget(traffic);
+    }
+
     /// Takes in a leader that a Produce or Fetch answer named (KIP-951), and where it listens.
     pub(crate) fn apply_hint(&self, topic: &str, partition: i32, hint: LeaderHint, endpoint: Option<(&Str, i32)>) {
         self.0.view.send_if_modified(|view| {

@@ -9,7 +9,7 @@
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use tokio::{
-    task::{JoinHandle, yield_now},
+    task::{JoinHandle, consume_budget, yield_now},
     time::{Instant, timeout_at},
 };
 
@@ -330,6 +330,8 @@ impl<K: Field, V: Field> Consumer<K, V> {
     }
 
     async fn poll_where(&mut self, done: impl Fn(&Fetcher<Fetched>) -> bool) -> Result<Option<Batch<K, V>>> {
+        // A loop over buffered batches never waits by itself: other tasks, ours among them, need their turn.
+        consume_budget().await;
         if std::mem::take(&mut self.give_way) {
             yield_now().await;
         }

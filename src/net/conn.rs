@@ -29,7 +29,6 @@ use tokio::{
 use crate::{
     error::{Error, ErrorKind},
     machine::conn::{Certainty, Conn, Poison},
-    types::BrokerId,
     wire::{self, Frame, Request, Versions},
 };
 
@@ -50,8 +49,6 @@ struct Shared {
 /// Who is at the other end.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
-    /// `None` for a bootstrap address, whose number is not known yet.
-    pub(crate) broker: Option<BrokerId>,
     pub(crate) address: Arc<str>,
     pub(crate) versions: Arc<Versions>,
     pub(crate) client_id: Arc<str>,
@@ -95,10 +92,6 @@ impl Connection {
         tokio::spawn(driver);
         // The handshake used the first numbers; where counting starts does not matter.
         Self(Arc::new(Shared { commands, ids: AtomicI32::new(1000), peer }))
-    }
-
-    pub(crate) fn peer(&self) -> &Peer {
-        &self.0.peer
     }
 
     pub(crate) fn versions(&self) -> &Versions {
@@ -152,12 +145,6 @@ pub(crate) struct Pending<R> {
     reply: oneshot::Receiver<Answer>,
     version: i16,
     request: PhantomData<fn() -> R>,
-}
-
-impl<R> Pending<R> {
-    pub(crate) fn version(&self) -> i16 {
-        self.version
-    }
 }
 
 impl<R: Request> Future for Pending<R> {

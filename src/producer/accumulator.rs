@@ -123,7 +123,8 @@ impl Accumulator {
             batch_size,
             max_request_size,
             memory: Semaphore::new(memory.min(Semaphore::MAX_PERMITS)),
-            pool: ChunkPool::new(memory.min(MAX_IDLE)),
+            // What the buffer may hold stays with the producer: fresh memory costs more than filling it.
+            pool: ChunkPool::new(memory),
             ready: Mutex::default(),
             wake: Notify::new(),
             blocked: AtomicUsize::new(0),
@@ -474,5 +475,3 @@ fn closed() -> Error {
 const RECORD_OVERHEAD: usize = 48;
 /// A batch's header.
 const BATCH_OVERHEAD: usize = 61;
-/// Chunks kept for reuse, however large the buffer may grow.
-const MAX_IDLE: usize = 8 << 20;

@@ -29,7 +29,7 @@ use crate::{
 /// Dropping it, before or while it is awaited, takes nothing back: the record is delivered all the same, and
 /// [`flush`](crate::Producer::flush) still reports its failure.
 #[derive(Debug)]
-#[must_use = "the record is on its way, but nobody will see whether it arrives; call `flush` at the end at least"]
+#[must_use = "await it to see whether the record arrives, or `detach` it and `flush` at the end"]
 pub struct Delivery {
     cell: Arc<Cell>,
     index: i32,
@@ -49,6 +49,11 @@ pub struct RecordAck {
     pub offset: Option<Offset>,
     /// When the broker wrote it, in milliseconds since 1970, if the topic keeps log-append time.
     pub log_append_time: Option<i64>,
+}
+
+impl Delivery {
+    /// Gives up the answer, not the record: it is delivered all the same, and `flush` reports its failure.
+    pub fn detach(self) {}
 }
 
 impl Future for Delivery {

@@ -160,11 +160,7 @@ impl Sender {
                 topics.len() - 1
             });
             let records = slot.queue.batch(*id).and_then(Batch::records);
-            topics[place].partition_data.push(PartitionProduceData {
-                index: partition.index,
-                records,
-                ..Default::default()
-            });
+            topics[place].partition_data.push(PartitionProduceData { index: partition.index, records });
         }
         // Version 13 names topics by id alone, which brokers before 2.8 did not tell.
         let version = if named { newest } else { newest.min(12) };

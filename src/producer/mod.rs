@@ -23,7 +23,6 @@ use crate::{
     error::{Error, ErrorKind, Result},
     machine::metadata::{Metadata, Topic as TopicMetadata},
     serdes::{self, Part, Target},
-    wire::Str,
 };
 
 mod accumulator;
@@ -169,7 +168,7 @@ struct Core {
     cluster: Cluster,
     settings: Settings,
     accumulator: Accumulator,
-    topics: RwLock<HashMap<Str, Arc<Topic>, BuildHasherDefault<NameHasher>>>,
+    topics: RwLock<HashMap<Box<str>, Arc<Topic>, BuildHasherDefault<NameHasher>>>,
     partitions: RwLock<Vec<Arc<Partition>>>,
     events: mpsc::UnboundedSender<Event>,
     handles: AtomicUsize,
@@ -266,7 +265,7 @@ impl Core {
 
     fn take_in(&self, described: &TopicMetadata) {
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        let mut partitions = topics.get(&described.name).map(|topic| topic.partitions.clone()).unwrap_or_default();
+        let mut partitions = topics.get(&*described.name).map(|topic| topic.partitions.clone()).unwrap_or_default();
         let mut all = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
         // A topic that was made again with fewer partitions keeps the old ones until they are empty.
         for index in partitions.len()..described.partitions.len() {
@@ -276,7 +275,7 @@ impl Core {
         }
         partitions.truncate(described.partitions.len());
         let topic = Topic::new(described.name.clone(), partitions, available(described));
-        topics.insert(described.name.clone(), Arc::new(topic));
+        topics.insert((&*described.name).into(), Arc::new(topic));
     }
 
     /// The partitions with these numbers and higher.

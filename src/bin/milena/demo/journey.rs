@@ -12,7 +12,7 @@ use milena::{
     admin::OffsetSpec,
     consumer::{Batch, Consumer, Ends, StartFrom, Typed},
     producer::{Delivery, Producer},
-    registry::{Avro, Registry},
+    registry::Avro,
     serdes::{Bytes, Utf8},
 };
 use tokio::{
@@ -45,11 +45,10 @@ impl Journey {
     /// The consumer begins where the partitions end now: what the topic held before is not looked at.
     pub(crate) async fn prepare(
         kafka: &Kafka,
-        registry: &Registry,
+        avro: Avro<VqeResult>,
         topic: String,
         plan: Plan,
     ) -> Result<Self, Failure> {
-        let avro = registry.avro::<VqeResult>();
         let ends = kafka.admin().offsets(&topic, OffsetSpec::Latest).await?;
         let partitions = ends.len();
         let start = |(index, end): (usize, Option<i64>)| {

@@ -31,7 +31,7 @@ use crate::{
 use cpu::Cpu;
 use journey::Journey;
 use report::Outcome;
-use result::Plan;
+use result::{Plan, VqeResult};
 use servers::Servers;
 
 /// Produces quantum-experiment results as Avro, consumes them at the same time and checks each: once, in order, equal.
@@ -127,7 +127,7 @@ impl Demo {
         let kafka = connect(properties).await?;
         match kafka.admin().create_topic(NewTopic::new(topic, self.partitions, -1)).await {
             Ok(()) => Ok((kafka, true)),
-            Err(error) if error.code() == Some(milena::wire::ErrorCode::TOPIC_ALREADY_EXISTS) => Ok((kafka, false)),
+            Err(error) if error.code() == Some(milena::ErrorCode::TOPIC_ALREADY_EXISTS) => Ok((kafka, false)),
             Err(error) => Err(error.into()),
         }
     }
@@ -141,8 +141,15 @@ impl Demo {
         plan: Plan,
         embedded: bool,
     ) -> Result<Outcome, Failure> {
+        let settings = properties.registry()?;
+        let avro = registry.avro::<VqeResult>();
+        let avro = if settings.use_latest_version {
+            avro.use_latest()
+        } else {
+            avro.auto_register(settings.auto_register_schemas)
+        };
         let keys = plan.experiments();
-        let journey = Journey::prepare(kafka, registry, topic.clone(), plan).await?;
+        let journey = Journey::prepare(kafka, avro, topic.clone(), plan).await?;
         let partitions = journey.partitions();
         let (before, start) = (Cpu::now(), Instant::now());
         let counts = journey.run(io::stderr().is_terminal()).await?;
@@ -150,7 +157,7 @@ impl Demo {
         let cpu = Cpu::now().zip(before).map(|(now, before)| now.since(before));
         let codec = properties.producer()?.compression_type;
         let bootstrap = properties.client()?.bootstrap_servers.join(",");
-        let registry = properties.registry()?.urls.iter().map(|url| without_user(url)).collect::<Vec<_>>().join(",");
+        let registry = settings.urls.iter().map(|url| without_user(url)).collect::<Vec<_>>().join(",");
         Ok(Outcome { counts, wall, cpu, keys, partitions, codec, topic, bootstrap, registry, embedded })
     }
 }
