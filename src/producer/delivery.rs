@@ -33,9 +33,12 @@ use crate::{
 pub struct Delivery {
     cell: Arc<Cell>,
     index: i32,
-    /// Where this handle's waker stands in the cell.
-    waker: Option<usize>,
+    /// Where this handle's waker stands in the cell; a handle is two words, because every record makes one.
+    waker: u32,
 }
+
+/// No waker stands in the cell yet.
+const NO_WAKER: u32 = u32::MAX;
 
 /// Where a record stands now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,10 +68,10 @@ impl Future for Delivery {
         match &mut *state {
             State::Settled(outcome) => Poll::Ready(outcome.clone().map(|ack| this.cell.ack(ack, this.index))),
             State::Open(wakers) => {
-                match this.waker.and_then(|slot| wakers.get_mut(slot)) {
+                match wakers.get_mut(this.waker as usize) {
                     Some(waker) => waker.clone_from(cx.waker()),
                     None => {
-                        this.waker = Some(wakers.len());
+                        this.waker = u32::try_from(wakers.len()).unwrap_or(NO_WAKER);
                         wakers.push(cx.waker().clone());
                     }
                 }
@@ -105,7 +108,7 @@ impl Cell {
     }
 
     pub(super) fn delivery(self: &Arc<Self>, index: i32) -> Delivery {
-        Delivery { cell: self.clone(), index, waker: None }
+        Delivery { cell: self.clone(), index, waker: NO_WAKER }
     }
 
     /// The batch's fate is known: every waiter wakes.

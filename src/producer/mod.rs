@@ -118,7 +118,12 @@ impl<K, V> Producer<K, V> {
             value: scratch.bytes(&record.value, &*self.value, &value),
             headers: &record.headers,
         };
-        self.handle.core.enqueue(record.topic, record.partition, bytes).await
+        let core = &*self.handle.core;
+        match core.append(record.topic, record.partition, bytes, &mut None)? {
+            Some(Appended::Done { delivery, sealed: false }) => Ok(delivery),
+            // Once per batch. The box keeps this future small, which every record pays for.
+            first => Box::pin(core.enqueue(first, record.topic, record.partition, bytes)).await,
+        }
     }
 
     /// Sends everything now, whatever its linger, and waits until all that was enqueued before is settled.
@@ -193,22 +198,28 @@ impl Core {
         Handle { core }
     }
 
-    async fn enqueue(&self, topic: &str, partition: Option<i32>, record: Bytes<'_>) -> Result<Delivery> {
+    /// Carries on where the first attempt to append ended.
+    async fn enqueue(
+        &self,
+        first: Option<Appended>,
+        topic: &str,
+        partition: Option<i32>,
+        record: Bytes<'_>,
+    ) -> Result<Delivery> {
         let mut permit = None;
+        let mut appended = first;
         loop {
-            let appended = self.append(topic, partition, record, &mut permit)?;
             match appended {
                 None => self.learn(topic).await?,
                 Some(Appended::Done { delivery, sealed }) => {
                     if sealed {
-                        // On a runtime of one thread the sender gets its turn now; otherwise the buffer would fill
-                        // before the first request goes out.
-                        tokio::task::yield_now().await;
+                        self.accumulator.pace().await;
                     }
                     return Ok(delivery);
                 }
                 Some(Appended::NoMemory(bytes)) => permit = Some(self.wait_for_memory(topic, bytes).await?),
             }
+            appended = self.append(topic, partition, record, &mut permit)?;
         }
     }
 
