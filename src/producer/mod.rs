@@ -90,7 +90,9 @@ impl<K, V> Producer<K, V> {
     }
 
     /// Puts a record into its batch. Waits for memory (`buffer.memory`) and, the first time, for the topic's metadata
-    /// and the schema; never for the broker. When it returns, the record's place in its partition's order is fixed.
+    /// and the schema; never for the broker's answer. While more than 8 MiB (or half of a smaller buffer) waits to be
+    /// acknowledged, a call that fills a batch is held back by up to 5 ms. When it returns, the record's place in its
+    /// partition's order is fixed.
     ///
     /// # Errors
     /// `RecordTooLarge` with both sizes; `UnknownTopic` and `BufferFull` after `max.block.ms`, which bounds each of the
@@ -100,7 +102,7 @@ impl<K, V> Producer<K, V> {
     ///
     /// # Cancel safety
     /// Dropped while it waits for metadata, a schema or memory, the record is not enqueued. A call that filled a batch
-    /// yields to the runtime once before it returns; dropped there, the record is on its way all the same.
+    /// lets the sender run, or is held back, before it returns; dropped there, the record is on its way all the same.
     pub async fn enqueue<'r, RK, RV>(&self, record: Record<'r, RK, RV>) -> Result<Delivery>
     where
         RK: Field<K>,
