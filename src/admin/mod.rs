@@ -34,7 +34,8 @@ pub struct NewTopic {
 }
 
 impl NewTopic {
-    /// A topic of so many partitions, each kept by `replication` brokers; −1 leaves either to the broker's default.
+    /// A topic of so many partitions, each kept by `replication` brokers; −1 leaves either to the broker's default
+    /// (`num.partitions`, `default.replication.factor`; Kafka 2.4 and later).
     pub fn new(name: impl Into<Str>, partitions: i32, replication: i16) -> Self {
         Self { name: name.into(), partitions, replication, configs: Vec::new() }
     }
@@ -53,7 +54,7 @@ impl NewTopic {
 pub struct TopicDescription {
     /// The topic's name.
     pub name: Str,
-    /// Who leads each partition now; `None` while there is nobody.
+    /// Who leads each partition now, by its number; `None` while there is nobody.
     pub leaders: Vec<Option<BrokerId>>,
 }
 
@@ -62,7 +63,7 @@ pub struct TopicDescription {
 pub enum OffsetSpec {
     /// The first record that is still there.
     Earliest,
-    /// Behind the last record.
+    /// Behind the last record that is replicated, those of open transactions included.
     Latest,
     /// The first record of this time (milliseconds since 1970) or later.
     Timestamp(i64),
@@ -73,7 +74,8 @@ impl Admin {
         Self { cluster, timeout: Duration::from_secs(60) }
     }
 
-    /// How long a call may take. Default: 60 s. Java: `default.api.timeout.ms`.
+    /// How long a call may take. Default: 60 s. In Java `default.api.timeout.ms`, which is not read from the client's
+    /// properties yet. A call of several steps may take longer, as each step has this time.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -83,7 +85,12 @@ impl Admin {
     /// Makes a topic, and waits until every partition has a leader.
     ///
     /// # Errors
-    /// `Broker(TOPIC_ALREADY_EXISTS)` and the broker's other refusals, with its own words; `Timeout`.
+    /// `Broker(TOPIC_ALREADY_EXISTS)` and the broker's other refusals, with its own words; `Timeout`, also when the
+    /// topic was made and some partition has no leader yet. When an answer is lost the request is repeated, which may
+    /// then meet its own topic as existing.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the answer up; the topic may be made all the same.
     pub async fn create_topic(&self, topic: NewTopic) -> Result<()> {
         let name = topic.name.clone();
         let deadline = Instant::now() + self.timeout;
@@ -112,10 +119,14 @@ impl Admin {
         self.await_leaders(&name, deadline).await
     }
 
-    /// Deletes a topic.
+    /// Deletes a topic with all its records. Brokers may know it for a while longer.
     ///
     /// # Errors
-    /// `Broker(UNKNOWN_TOPIC_OR_PARTITION)` and the broker's other refusals.
+    /// `Broker(UNKNOWN_TOPIC_OR_PARTITION)` and the broker's other refusals; `Timeout` and what keeps brokers from
+    /// being reached.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the answer up; the topic may be deleted all the same.
     pub async fn delete_topic(&self, name: &str) -> Result<()> {
         let request = DeleteTopicsRequest {
             topics: vec![DeleteTopicState { name: Some(name.into()), ..DeleteTopicState::default() }],
@@ -133,6 +144,9 @@ impl Admin {
     ///
     /// # Errors
     /// `UnknownTopic`, or the broker's refusal.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the answer up and changes nothing.
     pub async fn topic(&self, name: &str) -> Result<TopicDescription> {
         let metadata = self.cluster.topic(name, Instant::now() + self.timeout).await?;
         let leaders =
@@ -145,6 +159,9 @@ impl Admin {
     ///
     /// # Errors
     /// `UnknownTopic`; a partition's refusal that did not pass in time.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the answer up and changes nothing.
     pub async fn offsets(&self, topic: &str, spec: OffsetSpec) -> Result<Vec<Option<Offset>>> {
         let deadline = Instant::now() + self.timeout;
         let count = self.topic(topic).await?.leaders.len();

@@ -20,6 +20,11 @@ use crate::{
 
 /// A record that was enqueued. Await it for the broker's answer, or drop it.
 ///
+/// # Errors
+/// `Timeout` if it was not acknowledged within `delivery.timeout.ms` or within so many `retries`, with the last trouble
+/// as its source; `Broker` if it was refused for good; `Fenced`; `Closed` if the runtime ended first.
+/// [`Error::maybe_written`] says whether it may stand in the log all the same. All records of a batch fail alike.
+///
 /// # Cancel safety
 /// Dropping it, before or while it is awaited, takes nothing back: the record is delivered all the same, and
 /// [`flush`](crate::Producer::flush) still reports its failure.
@@ -45,7 +50,7 @@ pub struct RecordAck {
     pub partition: i32,
     /// Its offset; `None` with acks=0, or when the broker had the record already and no longer knew where.
     pub offset: Option<Offset>,
-    /// The broker's time in milliseconds, if the topic keeps log-append time.
+    /// When the broker wrote it, in milliseconds since 1970, if the topic keeps log-append time.
     pub log_append_time: Option<i64>,
 }
 

@@ -80,7 +80,7 @@ impl<K, V> Producer<K, V> {
     ///
     /// # Cancel safety
     /// If the future is dropped before the record was enqueued, it never will be; afterwards it is delivered all the
-    /// same.
+    /// same, and nobody can tell from outside which it was.
     pub async fn send<'r, RK, RV>(&self, record: Record<'r, RK, RV>) -> Result<RecordAck>
     where
         RK: Field<K>,
@@ -90,14 +90,19 @@ impl<K, V> Producer<K, V> {
     }
 
     /// Puts a record into its batch. Waits for memory (`buffer.memory`) and, the first time, for the topic's metadata
-    /// and the schema; never for the broker. When it returns, the record's place in its partition's order is fixed.
+    /// and the schema; never for the broker's answer. While more than 8 MiB (or half of a smaller buffer) waits to be
+    /// acknowledged, a call that fills a batch is held back by up to 5 ms. When it returns, the record's place in its
+    /// partition's order is fixed.
     ///
     /// # Errors
-    /// `RecordTooLarge` with both sizes; `UnknownTopic` and `BufferFull` after `max.block.ms`; `Serialization` and
-    /// `Registry` from the serializers; `Closed`.
+    /// `RecordTooLarge` with both sizes; `UnknownTopic` and `BufferFull` after `max.block.ms`, which bounds each of the
+    /// two waits (`UnknownTopic` at once for a partition that the topic does not have); `Broker` where access to the
+    /// topic is denied; `Serialization` and those of the registry from the serializers, which `max.block.ms` does not
+    /// bound; `Closed`. After any of them the record was not enqueued.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the record is not enqueued, unless the future was ready.
+    /// Dropped while it waits for metadata, a schema or memory, the record is not enqueued. A call that filled a batch
+    /// lets the sender run, or is held back, before it returns; dropped there, the record is on its way all the same.
     pub async fn enqueue<'r, RK, RV>(&self, record: Record<'r, RK, RV>) -> Result<Delivery>
     where
         RK: Field<K>,
@@ -130,7 +135,7 @@ impl<K, V> Producer<K, V> {
     ///
     /// # Errors
     /// The first failure among the batches that were waited for, so that a failure is seen even when the deliveries
-    /// were dropped.
+    /// were dropped. It comes after about `delivery.timeout.ms` at the latest.
     ///
     /// # Cancel safety
     /// Dropping the future stops the waiting, not the sending.
@@ -150,12 +155,12 @@ impl<K, V> Producer<K, V> {
         self.handle.core.close().await
     }
 
-    /// What was done so far.
+    /// What was done so far, by all clones together.
     pub fn metrics(&self) -> ProducerMetrics {
         self.handle.core.metrics.snapshot()
     }
 
-    /// Bytes of the buffer that are free now.
+    /// Bytes of `buffer.memory` that are free now.
     pub fn available_memory(&self) -> usize {
         self.handle.core.accumulator.available()
     }

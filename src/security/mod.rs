@@ -38,7 +38,7 @@ pub struct Security {
 }
 
 impl Security {
-    /// No encryption and no authentication (`PLAINTEXT`).
+    /// No encryption and no authentication (`PLAINTEXT`). The default.
     pub fn plaintext() -> Self {
         Self::default()
     }
