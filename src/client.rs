@@ -28,6 +28,7 @@ pub struct Kafka {
     cluster: Cluster,
     producer: producer::Settings,
     consumer: ConsumerSettings,
+    api_timeout: Duration,
 }
 
 impl Kafka {
@@ -65,7 +66,7 @@ impl Kafka {
 
     /// Topics and what else an operator asks for. Nothing is sent yet.
     pub fn admin(&self) -> Admin {
-        Admin::new(self.cluster.clone())
+        Admin::new(self.cluster.clone(), self.api_timeout)
     }
 }
 
@@ -126,8 +127,9 @@ impl KafkaBuilder {
         let consumer = self.properties.consumer()?;
         let lookup = |name: &str| self.properties.value(name).map(str::to_owned);
         let security = self.security.map_or_else(|| Security::from_properties(&lookup), Ok)?;
+        let api_timeout = settings.default_api_timeout;
         let cluster = Cluster::connect(cluster_config(settings, security)?).await?;
-        Ok(Kafka { cluster, producer, consumer })
+        Ok(Kafka { cluster, producer, consumer, api_timeout })
     }
 }
 

@@ -70,8 +70,8 @@ pub enum OffsetSpec {
 }
 
 impl Admin {
-    pub(crate) fn new(cluster: Cluster) -> Self {
-        Self { cluster, timeout: Duration::from_secs(60) }
+    pub(crate) fn new(cluster: Cluster, timeout: Duration) -> Self {
+        Self { cluster, timeout }
     }
 
     /// How long a call may take. Default: 60 s. In Java `default.api.timeout.ms`, which is not read from the client's

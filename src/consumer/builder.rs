@@ -197,7 +197,7 @@ impl<K: Field, V: Field> ConsumerBuilder<K, V> {
         self,
         partitions: impl IntoIterator<Item = (TopicPartition, StartFrom)>,
     ) -> Result<Consumer<K, V>> {
-        self.settings.check()?;
+        self.settings.check(self.cluster.config().net.max_frame)?;
         let mut consumer = Consumer::new(self.cluster, self.settings, (self.key, self.value));
         consumer.assign(partitions).await?;
         Ok(consumer)
@@ -205,17 +205,20 @@ impl<K: Field, V: Field> ConsumerBuilder<K, V> {
 }
 
 impl Settings {
-    fn check(&self) -> Result<()> {
+    fn check(&self, max_frame: usize) -> Result<()> {
         let sizes = [
             ("fetch.max.bytes", self.fetch_max_bytes),
             ("max.partition.fetch.bytes", self.partition_max_bytes),
             ("read_ahead", self.read_ahead),
             ("batch_max_bytes", self.batch_max_bytes),
         ];
-        match sizes.iter().find(|(_, bytes)| *bytes == 0 || *bytes > i32::MAX as usize) {
+        // A reply holds what was asked for and one batch more; one over the connection's limit would be refused for ever.
+        let most = (max_frame / 2).min(i32::MAX as usize);
+        let limit = |name: &str| if name.contains("fetch") { most } else { i32::MAX as usize };
+        match sizes.iter().find(|(name, bytes)| *bytes == 0 || *bytes > limit(name)) {
             None => Ok(()),
             Some((name, bytes)) => {
-                Err(Error::new(ErrorKind::Config, format!("{name} is {bytes}; it must be in 1..={}", i32::MAX)))
+                Err(Error::new(ErrorKind::Config, format!("{name} is {bytes}; it must be in 1..={}", limit(name))))
             }
         }
     }

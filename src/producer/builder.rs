@@ -215,6 +215,9 @@ impl Settings {
     }
 
     fn check(&self) -> Result<()> {
+        if let Some(level) = self.compression_level {
+            self.compression.check_level(level)?;
+        }
         let refuse = |message: &str| Err(Error::new(ErrorKind::Config, message));
         match self {
             Self { idempotent: true, acks: Acks::None | Acks::Leader, .. } => {
