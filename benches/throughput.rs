@@ -3,7 +3,7 @@
 //! ```text
 //! compose/with-kafka --perf --heap 1g cargo bench --features full --bench throughput
 //! ```
-//! `MILENA_BENCH_RUNS` (default 5) runs of each shape; the lowest and the median are printed, because other work on the
+//! `MILENA_BENCH_ONLY` picks shapes (`100 none`). `MILENA_BENCH_RUNS` (default 5) runs of each shape; the lowest and the median are printed, because other work on the
 //! machine only ever adds. Idempotent, acks=all, six partitions, 1 MB batches, linger 5 ms, one thread.
 
 use std::{env, time::Instant};
@@ -34,7 +34,10 @@ fn main() -> Result<()> {
     println!("| shape | µs CPU per record, lowest | median | records/s, best |\n|---|---|---|---|");
     runtime.block_on(async {
         let kafka = Kafka::connect(&bootstrap).await?;
-        for (count, size, codec) in SHAPES {
+        let only = env::var("MILENA_BENCH_ONLY").unwrap_or_default();
+        for (count, size, codec) in
+            SHAPES.into_iter().filter(|(_, size, codec)| format!("{size} {codec}").contains(&only))
+        {
             let payloads = payloads(size);
             let (mut produced, mut consumed) = (Vec::new(), Vec::new());
             for run in 0..runs {
@@ -54,7 +57,7 @@ fn main() -> Result<()> {
 async fn produce(kafka: &Kafka, topic: &str, payloads: &[Vec<u8>], count: u64, codec: Compression) -> Result<()> {
     let producer = kafka.producer().compression(codec).buffer_memory(buffer_memory()).build().await?;
     for number in 0..count {
-        let _ = producer.enqueue(Record::to(topic).value(&payloads[number as usize % payloads.len()])).await?;
+        producer.enqueue(Record::to(topic).value(&payloads[number as usize % payloads.len()])).await?.detach();
     }
     producer.flush().await?;
     assert_eq!(producer.metrics().records_acked, count);

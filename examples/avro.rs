@@ -6,7 +6,8 @@
 //! ```
 
 use milena::{
-    Kafka, Record, TopicPartition,
+    ErrorCode, Kafka, Record, TopicPartition,
+    admin::NewTopic,
     consumer::StartFrom,
     registry::Registry,
     serdes::{Utf8, avro::AvroRecord},
@@ -32,6 +33,7 @@ async fn main() -> milena::Result<()> {
     let url = arguments.next().unwrap_or_else(|| "http://127.0.0.1:8081".to_owned());
 
     let kafka = Kafka::connect(&bootstrap).await?;
+    make_topic(&kafka, "measurements").await?;
     let avro = Registry::new(url)?.avro::<Measurement>();
 
     // The schema is registered as `measurements-value` before the first record; its id stands in front of each.
@@ -49,4 +51,12 @@ async fn main() -> milena::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Topics are not made by using them.
+async fn make_topic(kafka: &Kafka, name: &str) -> milena::Result<()> {
+    match kafka.admin().create_topic(NewTopic::new(name, -1, -1)).await {
+        Err(error) if error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS) => Ok(()),
+        made => made,
+    }
 }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use milena::{Kafka, Record};
+use milena::{ErrorCode, Kafka, Record, admin::NewTopic};
 
 #[tokio::main]
 async fn main() -> milena::Result<()> {
@@ -16,6 +16,7 @@ async fn main() -> milena::Result<()> {
     let topic = arguments.next().unwrap_or_else(|| "orders".to_owned());
 
     let kafka = Kafka::connect(&bootstrap).await?;
+    make_topic(&kafka, &topic).await?;
     let producer = kafka.producer().linger(Duration::from_millis(5)).build().await?;
 
     // `send` waits for the broker: the record is written when it returns.
@@ -33,4 +34,12 @@ async fn main() -> milena::Result<()> {
     }
     println!("and 1000 more");
     producer.close().await
+}
+
+/// Topics are not made by using them.
+async fn make_topic(kafka: &Kafka, name: &str) -> milena::Result<()> {
+    match kafka.admin().create_topic(NewTopic::new(name, -1, -1)).await {
+        Err(error) if error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS) => Ok(()),
+        made => made,
+    }
 }

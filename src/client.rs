@@ -14,8 +14,8 @@ use crate::{
     security::Security,
 };
 
-/// A connection to a Kafka cluster. Cheap to clone; producers, consumers and admin calls made from it share its
-/// metadata and connections.
+/// A client of one Kafka cluster. Cheap to clone; producers, consumers and admin calls made from it share its
+/// metadata and connections. There is nothing to close: connections end when all that was made from it is dropped.
 ///
 /// ```no_run
 /// # async fn run() -> milena::Result<()> {
@@ -28,13 +28,16 @@ pub struct Kafka {
     cluster: Cluster,
     producer: producer::Settings,
     consumer: ConsumerSettings,
+    api_timeout: Duration,
 }
 
 impl Kafka {
-    /// Connects in plaintext to the first of `bootstrap` (`host:port`, several with commas) that answers.
+    /// Connects in plaintext to any of `bootstrap` (`host:port`, several with commas), tried in random order, and
+    /// learns from it who the brokers are. Everything else has its default. Java: `bootstrap.servers`.
     ///
     /// # Errors
-    /// When none answers: names every address that was tried, and why it failed.
+    /// `Config` if `bootstrap` is empty or no list of addresses. When none answers, mostly `Connect`; `Protocol` where
+    /// something else than Kafka answered. The text names every address that was tried, and why it failed.
     ///
     /// # Cancel safety
     /// Dropping the future abandons the attempt.
@@ -61,13 +64,13 @@ impl Kafka {
         ConsumerBuilder::new(self.cluster.clone()).settings(self.consumer.clone())
     }
 
-    /// Topics and what else an operator asks for.
+    /// Topics and what else an operator asks for. Nothing is sent yet.
     pub fn admin(&self) -> Admin {
-        Admin::new(self.cluster.clone())
+        Admin::new(self.cluster.clone(), self.api_timeout)
     }
 }
 
-/// Makes a [`Kafka`].
+/// Makes a [`Kafka`]. A property that is set twice has its last value.
 #[derive(Debug, Clone, Default)]
 #[must_use = "nothing happens until `connect` is awaited"]
 pub struct KafkaBuilder {
@@ -76,7 +79,7 @@ pub struct KafkaBuilder {
 }
 
 impl KafkaBuilder {
-    /// Where to begin: `host:port`, several with commas. Java: `bootstrap.servers`.
+    /// Where to begin: `host:port`, several with commas. No default; it has to be set. Java: `bootstrap.servers`.
     pub fn bootstrap(self, addresses: &str) -> Self {
         self.property("bootstrap.servers", addresses)
     }
@@ -102,17 +105,21 @@ impl KafkaBuilder {
         self
     }
 
-    /// TLS and SASL as values instead of properties; they win over the properties.
+    /// TLS and SASL as values instead of properties; they win over the properties. Default: what the properties say,
+    /// without any neither of the two. Java: `security.protocol`, `sasl.*`, `ssl.*`.
     pub fn security(mut self, security: Security) -> Self {
         self.security = Some(security);
         self
     }
 
-    /// Checks the settings and connects.
+    /// Checks the settings, connects to any of the bootstrap addresses and learns who the brokers are.
     ///
     /// # Errors
-    /// `Config` for an unknown property (with the nearest known one) or a value out of range; `Connect`, `Tls` or
-    /// `Authentication` when no broker can be reached, naming every address and why.
+    /// `Config` for an unknown property (with the nearest known one), a value out of range, or no address; `Connect`,
+    /// `Tls`, `Authentication` or `Protocol` when no broker can be reached, naming every address and why.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the attempt.
     pub async fn connect(self) -> Result<Kafka> {
         self.properties.check()?;
         let settings = self.properties.client()?;
@@ -120,8 +127,9 @@ impl KafkaBuilder {
         let consumer = self.properties.consumer()?;
         let lookup = |name: &str| self.properties.value(name).map(str::to_owned);
         let security = self.security.map_or_else(|| Security::from_properties(&lookup), Ok)?;
+        let api_timeout = settings.default_api_timeout;
         let cluster = Cluster::connect(cluster_config(settings, security)?).await?;
-        Ok(Kafka { cluster, producer, consumer })
+        Ok(Kafka { cluster, producer, consumer, api_timeout })
     }
 }
 

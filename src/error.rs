@@ -28,31 +28,34 @@ struct Inner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A setting is unknown, malformed or out of its range.
+    /// A setting is unknown, malformed, out of its range or at odds with another; or a call named a partition that is
+    /// not assigned.
     Config,
     /// No address could be reached, or none answered as a Kafka broker in time.
     Connect,
     /// A connection that stood was lost.
     Disconnected,
-    /// The time given to the call ran out.
+    /// The time given to the call ran out, or a record's time or tries (`delivery.timeout.ms`, `retries`). The source
+    /// is what went wrong last.
     Timeout,
-    /// The peer sent bytes that are not what the protocol allows.
+    /// The peer sent bytes that are not what the protocol allows, or speaks another one.
     Protocol,
     /// The broker and milena have no common version of a request, or lack a field the call needs.
     UnsupportedVersion,
-    /// A broker answered with this error code.
+    /// A broker answered with this error code, and it was final or did not pass in time.
     Broker(ErrorCode),
-    /// The broker did not accept who we say we are.
+    /// The broker or the registry did not accept who we say we are, or could not prove who it is.
     Authentication,
     /// The TLS handshake failed: unknown authority, wrong host, expired certificate, no common cipher.
     Tls,
-    /// The topic or partition is not known to the cluster.
+    /// The topic or partition is not known to the cluster, or nobody leads it for too long.
     UnknownTopic,
-    /// A record is larger than the configured limit.
+    /// A record is larger than `max.request.size` or `buffer.memory`. What the broker finds too large is
+    /// `Broker(MESSAGE_TOO_LARGE)`.
     RecordTooLarge,
-    /// No memory was free for the record within the configured bound.
+    /// No memory was free for the record within `max.block.ms`.
     BufferFull,
-    /// The producer, consumer or client was closed.
+    /// The producer was closed, or has stopped after a refusal that concerns all of it; or the runtime is ending.
     Closed,
     /// A newer producer with the same id has taken over; this one is dead.
     Fenced,
@@ -60,9 +63,9 @@ pub enum ErrorKind {
     CorruptBatch,
     /// A value could not be serialized or deserialized.
     Serialization,
-    /// The Schema Registry refused a request; the code is the HTTP status.
+    /// The Schema Registry refused a request; the code is the HTTP status. 401 is `Authentication` instead.
     Registry(u16),
-    /// Reading a local file failed.
+    /// The local system failed: a property file could not be read, or there were no random bytes.
     Io,
 }
 
@@ -106,7 +109,8 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed if it is made again later.
+    /// Whether the same call may succeed if it is made again later. milena has tried for as long as the settings allow
+    /// already. About a record, ask [`maybe_written`](Self::maybe_written) too: sending it again may write it twice.
     pub fn is_retriable(&self) -> bool {
         match self.0.kind {
             ErrorKind::Connect
@@ -120,12 +124,13 @@ impl Error {
         }
     }
 
-    /// Whether the handle that returned this can never work again.
+    /// Whether the handle that returned this can never work again (`Closed`, `Fenced`).
     pub fn is_fatal(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Fenced | ErrorKind::Closed)
     }
 
-    /// Whether the record may have been written although the call failed.
+    /// Whether the record may have been written although the call failed. Answered for records that were enqueued;
+    /// `false` for everything else, admin calls included, which says nothing about those.
     pub fn maybe_written(&self) -> bool {
         self.0.maybe_written
     }

@@ -1,15 +1,34 @@
 //! A Kafka client in Rust with no C in it.
 //!
+//! Begin with [`Kafka`]: it makes [producers](Kafka::producer), [consumers](Kafka::consumer) and
+//! [admin calls](Kafka::admin), which share its connections. All of it needs a tokio runtime with time and I/O enabled;
+//! one thread is enough. Every error is an [`Error`]; `docs/errors.md` says what to do about each kind.
+//!
+//! Settings are made in code, or by the names of Java's clients ([`properties`]). Where this documentation says
+//! "Java: `linger.ms`", that property sets the same; durations are `Duration`s in code, sizes are bytes.
+//!
+//! # Features
+//!
+//! - `tls` (default): TLS by rustls.
+//! - `registry` (default): the client of a Schema Registry, module `registry`.
+//! - `avro` (default): Avro serializers over the registry.
+//! - `embedded`: a broker and a registry inside this process, module `embedded`.
+//! - `cli`: what the command-line tool needs.
+//! - `full`: all of them.
+//!
+//! # Layers
+//!
 //! ```text
-//!   client            Kafka and its builders: the only file that knows every client
-//!   producer consumer admin       what users hold; they never import each other
-//!   cluster           "send this request to whoever must have it"
-//!   net               sockets, handshakes, one task per connection
-//!   machine           every Kafka decision; no socket, clock, task, lock or random source
-//!   wire record security serdes   bytes and what they mean
+//!   client                             Kafka and its builders: the only file that knows every client
+//!   producer consumer admin            what users hold; they never import each other
+//!   cluster                            "send this request to whoever must have it"
+//!   net                                sockets, handshakes, one task per connection
+//!   machine                            every Kafka decision; no socket, clock, task, lock or random source
+//!   wire record security serdes registry    bytes and what they mean
+//!   error types backoff properties     words that all share
 //! ```
 //!
-//! Imports go downward only; `tests/layering.rs` checks it.
+//! Imports go downward only; `tests/layering.rs` checks it. `embedded` stands beside them, the other end of the wire.
 
 pub mod error;
 pub mod properties;
@@ -40,3 +59,9 @@ pub use consumer::Consumer;
 pub use error::{Error, ErrorKind, Result};
 pub use producer::{Delivery, Producer, Record};
 pub use types::{BrokerId, Offset, TopicPartition};
+pub use wire::ErrorCode;
+
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -178,7 +178,7 @@ async fn a_dropped_flush_stops_no_sending() {
         let producer = world.producer(|builder| builder.linger(PATIENCE * 2).batch_size(200)).await;
         for number in 0..20 {
             let value = format!("{number:040}");
-            let _ = producer.enqueue(record(&value)).await.expect("enqueued");
+            drop(producer.enqueue(record(&value)).await.expect("enqueued"));
         }
         let flushed = within(polls, producer.flush()).await;
         flushed.iter().for_each(|flushed| assert!(flushed.is_ok()));
@@ -253,7 +253,7 @@ async fn a_dropped_poll_loses_and_doubles_nothing() {
     let producer = world.producer(|builder| builder.batch_size(200)).await;
     for number in 0..40 {
         let value = format!("{number:040}");
-        let _ = producer.enqueue(record(&value)).await.expect("enqueued");
+        drop(producer.enqueue(record(&value)).await.expect("enqueued"));
     }
     producer.close().await.expect("closed");
     at_every_poll(async |polls| {

@@ -249,6 +249,42 @@ fn the_demo_runs_against_a_cluster_of_ones_own_and_again_in_the_same_topic() {
     assert!(kept.status.success());
 }
 
+/// On a real broker and registry, whose address has a path: the whole demo, and again with the broker killed half-way.
+#[test]
+fn live_demo_finishes_although_the_broker_is_killed() {
+    let Some([bootstrap, registry, control]) = live("live_demo_finishes_although_the_broker_is_killed") else { return };
+    let demo = ["demo", "--bootstrap", &bootstrap, "--registry", &registry, "--records"];
+    assert_demo_json(&run(&[&demo[..], &["20000"]].concat(), b""), 20_000);
+
+    let topic = format!("killed-{}", std::process::id());
+    let mut running = spawn(&[&demo[..], &["200000", "--keep", "--topic", &topic]].concat(), Stdio::null());
+    // It is half-way when others can read some of it.
+    let some = || run(&["consume", "-b", &bootstrap, "-t", &topic, "-c", "20000"], b"");
+    let deadline = Instant::now() + PATIENCE;
+    while !some().status.success() {
+        assert!(Instant::now() < deadline, "the demo does not get anywhere");
+    }
+    assert!(running.try_wait().unwrap().is_none(), "killing the broker now would prove nothing");
+    for command in ["kill", "start"] {
+        assert!(Command::new(&control).arg(command).status().unwrap().success(), "{control} {command}");
+    }
+    assert_demo_json(&finish(running), 200_000);
+}
+
+/// What `compose/with-kafka` exports. Without it the test says so and passes over, except in CI.
+fn live(test: &str) -> Option<[String; 3]> {
+    let how = "compose/with-kafka cargo test --workspace --features full";
+    let variable = |name| std::env::var(name).ok();
+    let names = ["MILENA_BOOTSTRAP", "MILENA_REGISTRY_URL", "MILENA_BROKER_CTL"];
+    let [Some(bootstrap), Some(registry), Some(control)] = names.map(variable) else {
+        assert!(std::env::var_os("CI").is_none(), "{test}: {names:?} are not set, and in CI it has to run: {how}");
+        // To the terminal even when the harness captures what passing tests print.
+        let _ = writeln!(std::io::stderr(), "SKIPPED {test}: no live server ({names:?} are not set). To run it: {how}");
+        return None;
+    };
+    Some([bootstrap, registry, control])
+}
+
 /// A running `milena broker`.
 struct Broker {
     child: Child,

@@ -1,6 +1,6 @@
 //! The consumer against the embedded broker: a real socket, real batches, and faults on purpose.
 //!
-//! Tests named c… go by the list of known client bugs that `docs/architecture.md` explains.
+//! A test whose name begins with c and a number keeps a bug away that other clients have had.
 #![cfg(feature = "embedded")]
 
 use std::{
@@ -185,6 +185,17 @@ async fn c1_a_seek_while_a_fetch_is_in_flight_decides() {
     }
     seen.sort_unstable();
     assert_eq!(seen, [(0, 29)].into_iter().chain((0..30).map(|offset| (1, offset))).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn n10_a_long_poll_of_one_consumer_does_not_hold_up_another() {
+    let world = World::filled(2, 3).await;
+    let waiting = world.consumer().fetch_max_wait(PATIENCE);
+    let mut waiting = waiting.assign([(name(0), StartFrom::End)]).await.unwrap();
+    assert!(waiting.poll_for(Duration::from_millis(100)).await.unwrap().is_none());
+    let mut reading = world.consumer().assign([(name(1), StartFrom::Offset(25))]).await.unwrap();
+    let batch = tokio::time::timeout(PATIENCE / 2, reading.poll()).await.expect("before the long poll ends");
+    assert_eq!(batch.unwrap().map(|batch| batch.base_offset()), Some(25));
 }
 
 #[tokio::test]

@@ -101,7 +101,7 @@ async fn p4_no_fault_on_the_way_loses_or_doubles_anything() {
             in_time(async {
                 let producer = kafka.producer().batch_size(200).linger(Duration::ZERO).build().await?;
                 for number in 0..200 {
-                    let _ = producer.enqueue(Record::to(TOPIC).value(format!("{number:020}"))).await?;
+                    producer.enqueue(Record::to(TOPIC).value(format!("{number:020}"))).await?.detach();
                 }
                 producer.flush().await?;
                 assert_eq!(producer.metrics().records_acked, 200, "{action:?} {skip}");
@@ -141,7 +141,7 @@ async fn a_killed_broker_comes_back_and_nothing_is_missing() {
     in_time(async {
         let producer = kafka.producer().batch_size(2_000).build().await?;
         for number in 0..20_000 {
-            let _ = producer.enqueue(Record::to(TOPIC).value(format!("{number}"))).await?;
+            producer.enqueue(Record::to(TOPIC).value(format!("{number}"))).await?.detach();
             if number == 5_000 {
                 cluster.kill(0).await;
             }
@@ -163,7 +163,7 @@ async fn p3_a_leader_that_moves_takes_its_records_along() {
     in_time(async {
         let producer = kafka.producer().batch_size(500).build().await?;
         for number in 0..6_000 {
-            let _ = producer.enqueue(Record::to(TOPIC).value(format!("{number}"))).await?;
+            producer.enqueue(Record::to(TOPIC).value(format!("{number}"))).await?.detach();
             if number % 1_000 == 500 {
                 cluster.move_leader(TOPIC, 0, (number / 1_000) % 3)?;
                 tokio::task::yield_now().await;
@@ -208,7 +208,7 @@ async fn p13_a_full_buffer_does_not_wait_for_the_linger() {
     in_time(async {
         let producer = kafka.producer().linger(PATIENCE * 2).buffer_memory(200_000).build().await?;
         for number in 0..20_000 {
-            let _ = producer.enqueue(Record::to(TOPIC).key(format!("{number}")).value(vec![b'x'; 100])).await?;
+            producer.enqueue(Record::to(TOPIC).key(format!("{number}")).value(vec![b'x'; 100])).await?.detach();
         }
         producer.close().await
     })
@@ -480,8 +480,16 @@ async fn times_without_end_and_waits_of_nothing_are_taken_as_they_are_meant() {
     let forever = Duration::MAX;
     let builder = kafka.producer().linger(forever).delivery_timeout(forever).max_block(forever);
     let producer = in_time(builder.build()).await;
-    let _ = in_time(producer.enqueue(Record::to(TOPIC).value("x"))).await;
+    drop(in_time(producer.enqueue(Record::to(TOPIC).value("x"))).await);
     in_time(producer.close()).await;
     in_time(async { kafka.admin().timeout(forever).topic(TOPIC).await }).await;
     assert_eq!(log_length(&kafka).await, 1);
+}
+
+#[tokio::test]
+async fn a_topic_is_deleted_by_whoever_is_the_controller_by_then() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    cluster.inject(Fault::on(Api::DeleteTopics, FaultAction::Error(41)).times(2)); // NOT_CONTROLLER
+    in_time(kafka.admin().delete_topic(TOPIC)).await;
 }

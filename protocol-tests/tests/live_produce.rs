@@ -68,7 +68,7 @@ fn every_codec_goes_out_and_comes_back() {
             kafka.admin().create_topic(NewTopic::new(&topic, 3, 1)).await?;
             let producer = kafka.producer().compression(codec).build().await?;
             for number in 0..5_000 {
-                let _ = producer.enqueue(Record::to(&topic).value(number.to_string())).await?;
+                producer.enqueue(Record::to(&topic).value(number.to_string())).await?.detach();
             }
             producer.close().await?;
             check_numbers(&read_back(&kafka, &topic, 3).await?, 5_000);
@@ -121,11 +121,11 @@ fn a_paused_broker_costs_nothing() {
         kafka.admin().create_topic(NewTopic::new(&topic, 2, 1)).await?;
         let producer = kafka.producer().batch_size(2_000).build().await?;
         for number in 0..COUNT / 2 {
-            let _ = producer.enqueue(Record::to(&topic).value(number.to_string())).await?;
+            producer.enqueue(Record::to(&topic).value(number.to_string())).await?.detach();
         }
         live.control(&["pause"]);
         for number in COUNT / 2..COUNT {
-            let _ = producer.enqueue(Record::to(&topic).value(number.to_string())).await?;
+            producer.enqueue(Record::to(&topic).value(number.to_string())).await?.detach();
         }
         // Longer than a request may take: requests that were written are given up and asked again.
         tokio::time::sleep(Duration::from_secs(3)).await;

@@ -34,7 +34,8 @@ pub struct NewTopic {
 }
 
 impl NewTopic {
-    /// A topic of so many partitions, each kept by `replication` brokers; −1 leaves either to the broker's default.
+    /// A topic of so many partitions, each kept by `replication` brokers; −1 leaves either to the broker's default
+    /// (`num.partitions`, `default.replication.factor`; Kafka 2.4 and later).
     pub fn new(name: impl Into<Str>, partitions: i32, replication: i16) -> Self {
         Self { name: name.into(), partitions, replication, configs: Vec::new() }
     }
@@ -53,7 +54,7 @@ impl NewTopic {
 pub struct TopicDescription {
     /// The topic's name.
     pub name: Str,
-    /// Who leads each partition now; `None` while there is nobody.
+    /// Who leads each partition now, by its number; `None` while there is nobody.
     pub leaders: Vec<Option<BrokerId>>,
 }
 
@@ -62,18 +63,19 @@ pub struct TopicDescription {
 pub enum OffsetSpec {
     /// The first record that is still there.
     Earliest,
-    /// Behind the last record.
+    /// Behind the last record that is replicated, those of open transactions included.
     Latest,
     /// The first record of this time (milliseconds since 1970) or later.
     Timestamp(i64),
 }
 
 impl Admin {
-    pub(crate) fn new(cluster: Cluster) -> Self {
-        Self { cluster, timeout: Duration::from_secs(60) }
+    pub(crate) fn new(cluster: Cluster, timeout: Duration) -> Self {
+        Self { cluster, timeout }
     }
 
-    /// How long a call may take. Default: 60 s. Java: `default.api.timeout.ms`.
+    /// How long a call may take. Default: 60 s. In Java `default.api.timeout.ms`, which is not read from the client's
+    /// properties yet. A call of several steps may take longer, as each step has this time.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.min(crate::types::FOREVER);
@@ -83,12 +85,12 @@ impl Admin {
     /// Makes a topic, and waits until every partition has a leader.
     ///
     /// # Errors
-    /// `Broker(TOPIC_ALREADY_EXISTS)` and the broker's other refusals, with its own words; `Timeout`. If the connection
-    /// was lost while the broker may have been at it, [`Error::maybe_written`] says so and nothing is repeated: the
-    /// second request could only be told that the topic exists.
+    /// `Broker(TOPIC_ALREADY_EXISTS)` and the broker's other refusals, with its own words; `Timeout`, also when the
+    /// topic was made and some partition has no leader yet. If the connection was lost while the broker may have been
+    /// at it, [`Error::maybe_written`] says so, and nothing is repeated: the second request would meet its own topic.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves open whether the topic is made; if it is, then whole.
+    /// Dropping the future gives the answer up; the topic may be made all the same.
     pub async fn create_topic(&self, topic: NewTopic) -> Result<()> {
         let name = topic.name.clone();
         let deadline = Instant::now() + self.timeout;
@@ -126,26 +128,37 @@ impl Admin {
         self.await_leaders(&name, deadline).await
     }
 
-    /// Deletes a topic.
+    /// Deletes a topic with all its records. Brokers may know it for a while longer.
     ///
     /// # Errors
-    /// `Broker(UNKNOWN_TOPIC_OR_PARTITION)` and the broker's other refusals; as with `create_topic`, a request that may
-    /// have been acted on is not repeated.
+    /// `Broker(UNKNOWN_TOPIC_OR_PARTITION)` and the broker's other refusals; `Timeout` and what keeps brokers from
+    /// being reached; as with `create_topic`, a request that may have been acted on is not repeated.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves open whether the topic is deleted.
+    /// Dropping the future gives the answer up; the topic may be deleted all the same.
     pub async fn delete_topic(&self, name: &str) -> Result<()> {
         let request = DeleteTopicsRequest {
             topics: vec![DeleteTopicState { name: Some(name.into()), ..DeleteTopicState::default() }],
             topic_names: vec![name.into()],
             timeout_ms: self.broker_timeout(),
-            ..DeleteTopicsRequest::default()
         };
-        let response = self.cluster.call(To::Controller, Traffic::Other, &request, self.timeout).await?;
-        let result = response.responses.into_iter().next();
-        let (code, message) =
-            result.map_or((ErrorCode::NONE, None), |result| (result.error_code, result.error_message));
-        refusal(code, &format!("topic {name}"), message.as_deref()).map_or(Ok(()), Err)
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let response = self.cluster.call(To::Controller, Traffic::Other, &request, left).await?;
+            let Some(result) = response.responses.into_iter().next() else {
+                return Err(Error::new(ErrorKind::Protocol, format!("no answer about topic {name}")));
+            };
+            match refusal(result.error_code, &format!("topic {name}"), result.error_message.as_deref()) {
+                None => return Ok(()),
+                // The controller is another one by now, and this broker did nothing.
+                Some(_) if result.error_code == ErrorCode::NOT_CONTROLLER && Instant::now() < deadline => {
+                    self.cluster.request_refresh();
+                    self.pause().await;
+                }
+                Some(error) => return Err(error),
+            }
+        }
     }
 
     /// Describes a topic. Waits until it is known, for as long as a call may take.
@@ -154,7 +167,7 @@ impl Admin {
     /// `UnknownTopic`, or the broker's refusal.
     ///
     /// # Cancel safety
-    /// Dropping the future changes nothing.
+    /// Dropping the future gives the answer up and changes nothing.
     pub async fn topic(&self, name: &str) -> Result<TopicDescription> {
         let metadata = self.cluster.topic(name, Instant::now() + self.timeout).await?;
         let leaders =
@@ -169,7 +182,7 @@ impl Admin {
     /// `UnknownTopic`; a partition's refusal that did not pass in time.
     ///
     /// # Cancel safety
-    /// Dropping the future changes nothing.
+    /// Dropping the future gives the answer up and changes nothing.
     pub async fn offsets(&self, topic: &str, spec: OffsetSpec) -> Result<Vec<Option<Offset>>> {
         let deadline = Instant::now() + self.timeout;
         let count = self.topic(topic).await?.leaders.len();

@@ -234,6 +234,11 @@ impl Cluster {
         self.0.pool.connect(&Destination::Broker(broker), &address, traffic).await
     }
 
+    /// Lets go of the connections of a class of traffic that will not come again.
+    pub(crate) fn forget(&self, traffic: Traffic) {
+        self.0.pool.forget(traffic);
+    }
+
     /// Whether a connection still leads to this broker: its number may belong to another machine by now (N11).
     pub(crate) fn leads_to(&self, connection: &Connection, broker: BrokerId) -> bool {
         let metadata = self.metadata();

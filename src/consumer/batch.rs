@@ -17,7 +17,8 @@ use crate::{
     wire::Str,
 };
 
-/// A deserializer in its place as the `K` or `V` of a [`Consumer`](super::Consumer): keys or values are read through it.
+/// A deserializer in its place as the `K` or `V` of a [`Consumer`](super::Consumer): keys or values are read through
+/// it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Typed<D>(pub D);
 
@@ -66,7 +67,8 @@ impl<D: Deserializer> Field for Typed<D> {
 
 /// Consecutive records of one partition, as the producer wrote them in one batch.
 ///
-/// `for record in &batch` reads them. The batch keeps its memory alive until it is dropped; hold it no longer than needed.
+/// `for record in &batch` reads them. The batch keeps its memory alive until it is dropped; hold it no longer than
+/// needed.
 pub struct Batch<K = Bytes, V = Bytes> {
     pub(super) topic: Str,
     pub(super) partition: i32,
@@ -103,7 +105,7 @@ impl<K, V> Batch<K, V> {
         self.last
     }
 
-    /// The position behind this batch: what reading goes on with, and what a commit of it stores. It can be greater
+    /// The position behind this batch: where reading goes on, and what to store for going on later. It can be greater
     /// than `last_offset() + 1` where the log was compacted.
     pub fn next_offset(&self) -> Offset {
         self.next
@@ -119,7 +121,7 @@ impl<K, V> Batch<K, V> {
         self.len == 0
     }
 
-    /// The end of the partition's log as it was known when the batch was fetched.
+    /// The end of the partition's log as the last response told it before this batch was handed out.
     pub fn high_watermark(&self) -> Offset {
         self.high_watermark
     }
@@ -182,8 +184,8 @@ impl<'a, K, V> Record<'a, K, V> {
         self.view.offset
     }
 
-    /// Milliseconds since 1970, as the topic's `message.timestamp.type` says: set by the producer, or by the broker when
-    /// it appended the record. −1 where the producer set none.
+    /// Milliseconds since 1970, as the topic's `message.timestamp.type` says: set by the producer, or by the broker
+    /// when it appended the record. −1 where the producer set none.
     pub fn timestamp(&self) -> i64 {
         self.view.timestamp
     }

@@ -18,7 +18,8 @@ use crate::{
 
 use super::{Consumer, Field, IsolationLevel, Typed, exchange::Terms};
 
-/// Configures a [`Consumer`]; made by `Kafka::consumer()`.
+/// Configures a [`Consumer`]; made by `Kafka::consumer()`. The defaults named here are replaced by the properties that
+/// the client was made with.
 #[must_use = "a builder does nothing until `assign`"]
 #[derive(Debug, Clone)]
 pub struct ConsumerBuilder<K = Bytes, V = Bytes> {
@@ -92,19 +93,19 @@ impl<K, V> ConsumerBuilder<K, V> {
         self
     }
 
-    /// Reads keys with `deserializer`. Default: keys are bytes.
+    /// Reads keys with `deserializer`. Default: keys are bytes. Java: `key.deserializer`.
     pub fn key<D>(self, deserializer: D) -> ConsumerBuilder<Typed<D>, V> {
         let Self { cluster, settings, value, .. } = self;
         ConsumerBuilder { cluster, settings, key: Typed(deserializer), value }
     }
 
-    /// Reads values with `deserializer`. Default: values are bytes.
+    /// Reads values with `deserializer`. Default: values are bytes. Java: `value.deserializer`.
     pub fn value<D>(self, deserializer: D) -> ConsumerBuilder<K, Typed<D>> {
         let Self { cluster, settings, key, .. } = self;
         ConsumerBuilder { cluster, settings, key, value: Typed(deserializer) }
     }
 
-    /// The most that one response is asked to hold, in bytes. Default 8 MiB (Java: 50 MiB). `fetch.max.bytes`.
+    /// The most that one response is asked to hold, in bytes. Default 8 MiB (Java: 50 MiB). Java: `fetch.max.bytes`.
     /// Higher: responses outgrow the processor's cache and cost more per record.
     pub fn fetch_max_bytes(mut self, bytes: usize) -> Self {
         self.settings.fetch_max_bytes = bytes;
@@ -112,20 +113,20 @@ impl<K, V> ConsumerBuilder<K, V> {
     }
 
     /// The most per partition in one response, in bytes; a single larger batch comes all the same.
-    /// Default 1 MiB. `max.partition.fetch.bytes`. Higher: few partitions fill a response while others wait.
+    /// Default 1 MiB. Java: `max.partition.fetch.bytes`. Higher: few partitions fill a response while others wait.
     pub fn partition_max_bytes(mut self, bytes: usize) -> Self {
         self.settings.partition_max_bytes = bytes;
         self
     }
 
     /// How many bytes must be there before a broker answers, unless `fetch_max_wait` is over first.
-    /// Default 1. `fetch.min.bytes`. Higher: fewer, fuller responses, and the last records come late.
+    /// Default 1. Java: `fetch.min.bytes`. Higher: fewer, fuller responses, and the last records come late.
     pub fn fetch_min_bytes(mut self, bytes: usize) -> Self {
         self.settings.fetch_min_bytes = bytes;
         self
     }
 
-    /// How long a broker may wait for `fetch_min_bytes`. Default 500 ms. `fetch.max.wait.ms`.
+    /// How long a broker may wait for `fetch_min_bytes`. Default 500 ms. Java: `fetch.max.wait.ms`.
     /// Higher: a partition that gets assigned or sought waits longer for its first fetch.
     pub fn fetch_max_wait(mut self, wait: Duration) -> Self {
         self.settings.fetch_max_wait = wait;
@@ -147,34 +148,36 @@ impl<K, V> ConsumerBuilder<K, V> {
         self
     }
 
-    /// Whether checksums are checked. Default true. `check.crcs`. Without it, damage on disk or on the way reaches you
-    /// as wrong values; it saves a tenth of the cost of a record.
+    /// Whether checksums are checked. Default true. Java: `check.crcs`. Without it, damage on disk or on the way
+    /// reaches you as wrong values; it saves a tenth of the cost of a record.
     pub fn check_crcs(mut self, check: bool) -> Self {
         self.settings.check_crcs = check;
         self
     }
 
-    /// Whether records of open and aborted transactions are seen. Default: they are. `isolation.level`.
+    /// Whether records of open and aborted transactions are seen. Default: they are. Java: `isolation.level`.
     pub fn isolation(mut self, level: IsolationLevel) -> Self {
         self.settings.isolation = level;
         self
     }
 
-    /// What to do when the position does not exist any more. Default [`OffsetReset::Latest`]. `auto.offset.reset`.
+    /// What to do when the position does not exist any more. Default [`OffsetReset::Latest`]. Java:
+    /// `auto.offset.reset`. A topic that was deleted and made again is read from its beginning, or under
+    /// [`OffsetReset::None`] not at all until a seek: all that it holds is new.
     pub fn offset_reset(mut self, reset: OffsetReset) -> Self {
         self.settings.reset = reset;
         self
     }
 
     /// The rack this program runs in; brokers may then name a nearer replica to read from (KIP-392).
-    /// Default none. `client.rack`.
+    /// Default none. Java: `client.rack`.
     pub fn rack(mut self, rack: impl Into<Str>) -> Self {
         self.settings.rack = rack.into();
         self
     }
 
     /// How long unknown topics are asked for, and how long a partition may be without success before `poll` says so.
-    /// Default 60 s. `default.api.timeout.ms`. Higher: errors come later.
+    /// Default 60 s. Java: `default.api.timeout.ms`. Higher: errors come later.
     pub fn api_timeout(mut self, timeout: Duration) -> Self {
         self.settings.api_timeout = timeout;
         self
@@ -185,7 +188,8 @@ impl<K: Field, V: Field> ConsumerBuilder<K, V> {
     /// Starts a consumer that reads these partitions, each from where it is told. No group, nothing is committed.
     ///
     /// # Errors
-    /// `Config`: a setting cannot work. `UnknownTopic`: the cluster does not know a topic or a partition.
+    /// `Config`: a setting cannot work. `UnknownTopic`: the cluster does not know a topic within `api_timeout`, or a
+    /// partition. `Broker`: access to a topic is denied.
     ///
     /// # Cancel safety
     /// Dropping the future starts nothing.
@@ -193,7 +197,7 @@ impl<K: Field, V: Field> ConsumerBuilder<K, V> {
         self,
         partitions: impl IntoIterator<Item = (TopicPartition, StartFrom)>,
     ) -> Result<Consumer<K, V>> {
-        self.settings.check()?;
+        self.settings.check(self.cluster.config().net.max_frame)?;
         let mut consumer = Consumer::new(self.cluster, self.settings, (self.key, self.value));
         consumer.assign(partitions).await?;
         Ok(consumer)
@@ -201,17 +205,20 @@ impl<K: Field, V: Field> ConsumerBuilder<K, V> {
 }
 
 impl Settings {
-    fn check(&self) -> Result<()> {
+    fn check(&self, max_frame: usize) -> Result<()> {
         let sizes = [
             ("fetch.max.bytes", self.fetch_max_bytes),
             ("max.partition.fetch.bytes", self.partition_max_bytes),
             ("read_ahead", self.read_ahead),
             ("batch_max_bytes", self.batch_max_bytes),
         ];
-        match sizes.iter().find(|(_, bytes)| *bytes == 0 || *bytes > i32::MAX as usize) {
+        // A reply holds what was asked for and one batch more; one over the connection's limit would be refused for ever.
+        let most = (max_frame / 2).min(i32::MAX as usize);
+        let limit = |name: &str| if name.contains("fetch") { most } else { i32::MAX as usize };
+        match sizes.iter().find(|(name, bytes)| *bytes == 0 || *bytes > limit(name)) {
             None => Ok(()),
             Some((name, bytes)) => {
-                Err(Error::new(ErrorKind::Config, format!("{name} is {bytes}; it must be in 1..={}", i32::MAX)))
+                Err(Error::new(ErrorKind::Config, format!("{name} is {bytes}; it must be in 1..={}", limit(name))))
             }
         }
     }

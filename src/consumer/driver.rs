@@ -9,7 +9,7 @@ use std::{
     panic,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -74,13 +74,12 @@ enum Done {
 }
 
 pub(super) async fn run(shared: Arc<Shared>, cluster: Cluster, terms: Arc<Terms>) {
-    // However the task ends, a consumer that waits must not wait for ever.
-    let _guard = CloseOnDrop(shared.clone());
+    let end = End { shared: shared.clone(), cluster: cluster.clone(), traffic: Traffic::Fetch(next_number()) };
     let mut metadata = cluster.watch();
     let mut work = JoinSet::new();
     learn(&shared, &cluster.metadata());
     while !shared.is_closed() {
-        let timeout = send(&shared, &cluster, &terms, &mut work);
+        let timeout = send(&end, &terms, &mut work);
         tokio::select! {
             Some(done) = work.join_next() => match done {
                 Ok(done) => take_in(&shared, done),
@@ -99,7 +98,8 @@ pub(super) async fn run(shared: Arc<Shared>, cluster: Cluster, terms: Arc<Terms>
 }
 
 /// Sends all that is due. Returns when to come back at the latest.
-fn send(shared: &Shared, cluster: &Cluster, terms: &Arc<Terms>, work: &mut JoinSet<Done>) -> Option<Instant> {
+fn send(end: &End, terms: &Arc<Terms>, work: &mut JoinSet<Done>) -> Option<Instant> {
+    let End { shared, cluster, traffic } = end;
     let now = Instant::now().into_std();
     let mut fetcher = shared.fetcher();
     fetcher.handle_timeout(now);
@@ -114,9 +114,9 @@ fn send(shared: &Shared, cluster: &Cluster, terms: &Arc<Terms>, work: &mut JoinS
         });
     }
     while let Some(plan) = fetcher.poll_fetch(now) {
-        let (cluster, terms) = (cluster.clone(), terms.clone());
+        let (cluster, terms, traffic) = (cluster.clone(), terms.clone(), *traffic);
         work.spawn(async move {
-            let outcome = fetch(&cluster, &terms, &plan).await;
+            let outcome = fetch(&cluster, traffic, &terms, &plan).await;
             Done::Fetch(plan, outcome)
         });
     }
@@ -149,8 +149,13 @@ pub(super) fn learn(shared: &Shared, metadata: &Metadata) {
     shared.fetcher().handle_metadata(Instant::now().into_std(), leader_of);
 }
 
-async fn fetch(cluster: &Cluster, terms: &Terms, plan: &FetchPlan) -> Result<Vec<FetchReply<Fetched>>> {
-    let connection = cluster.connection(plan.broker, Traffic::Fetch).await?;
+async fn fetch(
+    cluster: &Cluster,
+    traffic: Traffic,
+    terms: &Terms,
+    plan: &FetchPlan,
+) -> Result<Vec<FetchReply<Fetched>>> {
+    let connection = cluster.connection(plan.broker, traffic).await?;
     let version = exchange::fetch_version(plan, connection.versions().pick::<FetchRequest>()?);
     let request = exchange::fetch_request(plan, terms);
     // A broker may hold a fetch back for all of `max_wait`: that is no silence.
@@ -184,10 +189,22 @@ async fn lookup(cluster: &Cluster, terms: &Terms, plan: &LookupPlan) -> Result<V
     Ok(exchange::read_offsets(plan, &response))
 }
 
-struct CloseOnDrop(Arc<Shared>);
+/// What happens when the task ends, however it does: whoever waits is told, and the connections are let go.
+struct End {
+    shared: Arc<Shared>,
+    cluster: Cluster,
+    traffic: Traffic,
+}
 
-impl Drop for CloseOnDrop {
+impl Drop for End {
     fn drop(&mut self) {
-        self.0.close();
+        self.shared.close();
+        self.cluster.forget(self.traffic);
     }
+}
+
+/// A number that no other consumer of this process has.
+fn next_number() -> u64 {
+    static NUMBERS: AtomicU64 = AtomicU64::new(0);
+    NUMBERS.fetch_add(1, Ordering::Relaxed)
 }

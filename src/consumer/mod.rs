@@ -9,7 +9,7 @@
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use tokio::{
-    task::{JoinHandle, yield_now},
+    task::{JoinHandle, consume_budget, yield_now},
     time::{Instant, timeout_at},
 };
 
@@ -36,7 +36,7 @@ use builder::Settings;
 use driver::Shared;
 use exchange::{Fetched, Terms};
 
-/// Which records of transactions are read (`isolation.level`).
+/// Which records of transactions are read. Java: `isolation.level`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum IsolationLevel {
     /// All records, whatever becomes of their transaction. Kafka's default.
@@ -55,7 +55,8 @@ impl IsolationLevel {
     }
 }
 
-/// Reads partitions in batches. Fetching runs ahead in the background; dropping the consumer ends it.
+/// Reads partitions in batches. Fetching runs ahead in the background; dropping the consumer ends it. It belongs to no
+/// group and commits nothing: where to begin is the caller's to say.
 ///
 /// ```no_run
 /// # async fn example(kafka: milena::Kafka) -> milena::Result<()> {
@@ -107,7 +108,9 @@ impl<K, V> Consumer<K, V> {
         self.shared.fetcher().assignment().cloned().collect()
     }
 
-    /// Goes on reading `partition` at another place. What was fetched of it is dropped.
+    /// Goes on reading `partition` at another place. What was fetched of it is dropped; a partition that an error had
+    /// halted goes on. Until the place is looked up, [`position`](Self::position) is `None`. An offset is taken as it is;
+    /// one that is out of range is noticed by the next fetch.
     ///
     /// # Errors
     /// `Config`: the partition is not assigned.
@@ -117,7 +120,7 @@ impl<K, V> Consumer<K, V> {
         Ok(())
     }
 
-    /// Stops returning records of `partition`. What was fetched of it is kept; its position stays.
+    /// Stops returning and fetching records of `partition`. What was fetched of it is kept; its position stays.
     ///
     /// # Errors
     /// `Config`: the partition is not assigned.
@@ -141,12 +144,16 @@ impl<K, V> Consumer<K, V> {
         Some(end.saturating_sub(fetcher.position(partition)?).max(0).unsigned_abs())
     }
 
-    /// Whether every assigned partition is read to its end, as the last responses told it.
+    /// Whether every assigned partition is read to its end, as the last responses told it; true of no partitions, false
+    /// as long as one of them was not fetched from yet.
     pub fn at_end(&self) -> bool {
         self.assignment().iter().all(|partition| self.lag(partition) == Some(0))
     }
 
-    /// Stops fetching. `poll` returns `None` from now on.
+    /// Stops fetching. `poll` returns `None` from now on. Closing twice is no error.
+    ///
+    /// # Errors
+    /// None at present.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the rest of the work to the task; the consumer is closed all the same.
@@ -189,7 +196,8 @@ impl<K: Field, V: Field> Consumer<K, V> {
     /// was fetched of it and its pause; `StartFrom` is for the new ones. To move an old one, [`seek`](Self::seek).
     ///
     /// # Errors
-    /// `UnknownTopic`: the cluster does not know a topic or a partition.
+    /// `UnknownTopic`: the cluster does not know a topic within `api_timeout`, or a partition. `Broker`: access to a
+    /// topic is denied. The assignment is then as it was.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the assignment as it was.
@@ -217,11 +225,13 @@ impl<K: Field, V: Field> Consumer<K, V> {
     /// The next batch; waits for one. `None` after [`close`](Self::close).
     ///
     /// # Errors
-    /// About one partition: it is damaged (`CorruptBatch`, after a second fetch brought the same), refused, out of range
-    /// under [`OffsetReset::None`], or without success for longer than `api_timeout`. The error names it. The other
-    /// partitions go on with the next `poll`; a damaged, refused or out-of-range one rests until a `seek`.
-    /// `Serialization` or `Registry`: a deserializer could not get what a payload needs; the batch is kept, and the next
-    /// `poll` tries again.
+    /// - About one partition, which the error names: it is damaged (`CorruptBatch`, after a second fetch brought the
+    ///   same), refused, out of range under [`OffsetReset::None`], or without success for longer than `api_timeout`. The
+    ///   other partitions go on with the next `poll`; a damaged, refused or out-of-range one rests until a `seek`, and
+    ///   its error is told again only while no other partition is left to wait for.
+    /// - `Tls`, `Authentication`, `UnsupportedVersion`: a broker cannot be fetched from; trying goes on.
+    /// - `Serialization` or `Registry`: a deserializer could not get what a payload needs; the batch is kept, and the
+    ///   next `poll` tries again.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -255,10 +265,14 @@ impl<K: Field, V: Field> Consumer<K, V> {
         .await
     }
 
-    /// Asks the brokers where the assigned partitions end now.
+    /// Asks the brokers where the assigned partitions end now: behind the last replicated record, or, with
+    /// [`IsolationLevel::ReadCommitted`], before the first open transaction.
     ///
     /// # Errors
-    /// A leader did not answer in time, or answered with an error.
+    /// A leader did not answer within `api_timeout`, or answered with an error.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the answer up and changes nothing.
     pub async fn ends(&self) -> Result<Ends> {
         let mut ends = Vec::new();
         let mut open = self.assignment();
@@ -316,6 +330,8 @@ impl<K: Field, V: Field> Consumer<K, V> {
     }
 
     async fn poll_where(&mut self, done: impl Fn(&Fetcher<Fetched>) -> bool) -> Result<Option<Batch<K, V>>> {
+        // A loop over buffered batches never waits by itself: other tasks, ours among them, need their turn.
+        consume_budget().await;
         if std::mem::take(&mut self.give_way) {
             yield_now().await;
         }

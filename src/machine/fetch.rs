@@ -44,14 +44,14 @@ pub(crate) use reply::{FetchReply, OffsetReply, Piece};
 
 use partition::{Partition, State};
 
-/// Where reading of a partition begins.
+/// Where reading of a partition begins. Offsets are looked up at the partition's leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartFrom {
     /// The oldest record that the partition still holds.
     Beginning,
     /// Behind the newest record: only what is written from now on.
     End,
-    /// This offset.
+    /// This offset; below 0 means 0. If it is out of the log's range, `auto.offset.reset` decides.
     Offset(Offset),
     /// The first record whose timestamp is this one or later, in milliseconds since 1970; the end if there is none.
     Timestamp(i64),

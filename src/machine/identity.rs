@@ -15,8 +15,6 @@
 //! - the last epoch is never passed: a new id is asked for instead (P8);
 //! - fenced or refused for good is terminal.
 
-use crate::wire::ErrorCode;
-
 /// Who a batch says wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProducerId {
@@ -47,7 +45,7 @@ enum State {
     Asking,
     Ready(ProducerId),
     Draining(ProducerId),
-    Dead(ErrorCode),
+    Dead,
 }
 
 impl Identity {
@@ -72,9 +70,9 @@ impl Identity {
     }
 
     /// The request for an id failed; `dead` when asking again cannot help.
-    pub(crate) fn handle_refused(&mut self, dead: Option<ErrorCode>) {
+    pub(crate) fn handle_refused(&mut self, dead: bool) {
         if self.state == State::Asking {
-            self.state = dead.map_or(State::Unknown, State::Dead);
+            self.state = if dead { State::Dead } else { State::Unknown };
         }
     }
 
@@ -97,23 +95,15 @@ impl Identity {
     }
 
     /// A broker says that this producer must not write any more.
-    pub(crate) fn handle_fatal(&mut self, code: ErrorCode) {
-        self.state = State::Dead(code);
+    pub(crate) fn handle_fatal(&mut self) {
+        self.state = State::Dead;
     }
 
     pub(crate) fn standing(&self) -> Standing {
         match self.state {
-            State::Unknown | State::Asking | State::Dead(_) => Standing::Wait,
+            State::Unknown | State::Asking | State::Dead => Standing::Wait,
             State::Ready(id) => Standing::Ready(id),
             State::Draining(_) => Standing::Draining,
-        }
-    }
-
-    /// The error that ended this producer.
-    pub(crate) fn dead(&self) -> Option<ErrorCode> {
-        match self.state {
-            State::Dead(code) => Some(code),
-            _ => None,
         }
     }
 }
@@ -134,7 +124,7 @@ mod tests {
         let mut identity = Identity::new();
         assert!(identity.poll_ask());
         assert!(!identity.poll_ask(), "one request at a time");
-        identity.handle_refused(None);
+        identity.handle_refused(false);
         assert!(identity.poll_ask());
         assert_eq!(identity.standing(), Standing::Wait);
     }
@@ -160,9 +150,9 @@ mod tests {
     #[test]
     fn a_refusal_for_good_is_terminal() {
         let mut identity = ready(3);
-        identity.handle_fatal(ErrorCode(90));
+        identity.handle_fatal();
         identity.handle_drained();
         assert!(!identity.poll_ask());
-        assert_eq!((identity.standing(), identity.dead()), (Standing::Wait, Some(ErrorCode(90))));
+        assert_eq!(identity.state, State::Dead);
     }
 }

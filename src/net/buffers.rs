@@ -29,7 +29,7 @@ impl Buffers {
         if len < SMALLEST {
             return Vec::with_capacity(len);
         }
-        let capacity = len.checked_next_power_of_two().unwrap_or(len);
+        let capacity = rounded(len);
         let mut idle = self.0.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         let fitting = idle.iter().rposition(|buffer| buffer.capacity() >= len && buffer.capacity() <= 8 * capacity);
         fitting.map(|index| idle.remove(index)).unwrap_or_else(|| Vec::with_capacity(capacity))
@@ -42,6 +42,12 @@ impl Buffers {
         }
         Bytes::from_owner(Lent { buffer, home: Arc::downgrade(&self.0) })
     }
+}
+
+/// Room to use the buffer again for a reply of another size, but never so much that it is too large to be kept.
+fn rounded(len: usize) -> usize {
+    let power = len.checked_next_power_of_two().unwrap_or(len);
+    if power <= LARGEST { power } else { len.checked_next_multiple_of(MIB).unwrap_or(len) }
 }
 
 /// A buffer on loan.
@@ -73,8 +79,10 @@ impl Drop for Lent {
 
 /// Smaller replies are not worth a lock.
 const SMALLEST: usize = 64 << 10;
-/// Larger buffers go back to the system. With `MOST_IDLE` this bounds what lies idle: 32 MiB.
-const LARGEST: usize = 8 << 20;
+/// Larger buffers go back to the system. With `MOST_IDLE` this bounds what lies idle: 36 MiB. A full response to a fetch
+/// of 8 MiB, consumers' default, is that and a few headers.
+const LARGEST: usize = 9 << 20;
+const MIB: usize = 1 << 20;
 const MOST_IDLE: usize = 4;
 
 #[cfg(test)]
@@ -90,10 +98,18 @@ mod tests {
         let reply = buffers.freeze(buffer);
         let view = reply.slice(10..20);
         drop(reply);
-        assert_ne!(buffers.take(100_000).as_ptr(), place, "a view still reads it");
+        let other = buffers.take(100_000);
+        assert_ne!(other.as_ptr(), place, "a view still reads it");
         drop(view);
         let again = buffers.take(90_000);
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
+    }
+
+    #[test]
+    fn the_response_to_a_fetch_of_8_mib_is_kept() {
+        let buffers = Buffers::new();
+        drop(buffers.freeze(buffers.take((8 << 20) + 700)));
+        assert_eq!(buffers.0.buffers.lock().unwrap().len(), 1);
     }
 
     #[test]

@@ -29,7 +29,6 @@ use tokio::{
 use crate::{
     error::{Error, ErrorKind},
     machine::conn::{Certainty, Conn, Poison},
-    types::BrokerId,
     wire::{self, Frame, Request, Versions},
 };
 
@@ -50,8 +49,6 @@ struct Shared {
 /// Who is at the other end.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
-    /// `None` for a bootstrap address, whose number is not known yet.
-    pub(crate) broker: Option<BrokerId>,
     pub(crate) address: Arc<str>,
     pub(crate) versions: Arc<Versions>,
     pub(crate) client_id: Arc<str>,
@@ -152,12 +149,6 @@ pub(crate) struct Pending<R> {
     reply: oneshot::Receiver<Answer>,
     version: i16,
     request: PhantomData<fn() -> R>,
-}
-
-impl<R> Pending<R> {
-    pub(crate) fn version(&self) -> i16 {
-        self.version
-    }
 }
 
 impl<R: Request> Future for Pending<R> {
@@ -480,7 +471,7 @@ mod tests {
 
     fn open(stream: tokio::io::DuplexStream) -> Connection {
         let (address, client_id) = ("peer:9092".into(), "test".into());
-        let peer = Peer { broker: None, address, versions: Arc::default(), client_id };
+        let peer = Peer { address, versions: Arc::default(), client_id };
         Connection::open(stream, peer, Buffers::new(), 1000)
     }
 
@@ -525,7 +516,7 @@ mod tests {
 
     fn produce(records: crate::wire::Records) -> ProduceRequest {
         use crate::wire::messages::{PartitionProduceData, TopicProduceData};
-        let part = PartitionProduceData { index: 0, records: Some(records), ..Default::default() };
+        let part = PartitionProduceData { index: 0, records: Some(records) };
         let topic = TopicProduceData { name: "t".into(), partition_data: vec![part], ..Default::default() };
         ProduceRequest { topic_data: vec![topic], ..Default::default() }
     }

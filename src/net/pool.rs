@@ -30,7 +30,8 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Traffic {
     Produce,
-    Fetch,
+    /// Of the consumer with this number: a long poll of one must not hold back the fetches of another.
+    Fetch(u64),
     Other,
 }
 
@@ -105,6 +106,11 @@ impl Pool {
         }
     }
 
+    /// Lets go of a class of traffic that will not come again; its connections close with their last reply.
+    pub(crate) fn forget(&self, traffic: Traffic) {
+        self.slots().retain(|(_, of), _| *of != traffic);
+    }
+
     fn look_up(&self, destination: &Destination, address: &str, traffic: Traffic) -> Result<Found> {
         let key = (destination.clone(), traffic);
         let mut slots = self.slots();
@@ -130,7 +136,7 @@ impl Pool {
         address: Arc<str>,
         done: watch::Sender<Option<Result<Connection>>>,
     ) {
-        let outcome = self.establish(&key.0, &address).await;
+        let outcome = self.establish(&address).await;
         let mut slots = self.slots();
         if let Some(slot) = slots.get_mut(&key).filter(|slot| slot.address == address) {
             match &outcome {
@@ -150,18 +156,10 @@ impl Pool {
         let _ = done.send(Some(outcome));
     }
 
-    async fn establish(&self, destination: &Destination, address: &Arc<str>) -> Result<Connection> {
+    async fn establish(&self, address: &Arc<str>) -> Result<Connection> {
         let ready = handshake::connect(address, &self.0.config, &self.0.client_id).await?;
-        let broker = match destination {
-            Destination::Broker(broker) => Some(*broker),
-            Destination::Bootstrap(_) => None,
-        };
-        let peer = Peer {
-            broker,
-            address: address.clone(),
-            versions: Arc::new(ready.versions),
-            client_id: self.0.client_id.clone(),
-        };
+        let peer =
+            Peer { address: address.clone(), versions: Arc::new(ready.versions), client_id: self.0.client_id.clone() };
         Ok(Connection::open(ready.stream, peer, self.0.buffers.clone(), self.0.config.max_frame))
     }
 

@@ -13,11 +13,12 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
     sync::{Notify, Semaphore, SemaphorePermit},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -34,6 +35,9 @@ pub(super) struct Accumulator {
     pub(super) batch_size: usize,
     pub(super) max_request_size: usize,
     memory: Semaphore,
+    /// With less memory free than this, callers that fill batches are slowed down.
+    comfort: usize,
+    relief: Notify,
     pool: ChunkPool,
     ready: Mutex<Vec<usize>>,
     pub(super) wake: Notify,
@@ -75,6 +79,7 @@ struct Open {
     builder: BatchBuilder,
     cell: Settler,
     created: Instant,
+    clock: WallClock,
     reserved: usize,
 }
 
@@ -123,7 +128,10 @@ impl Accumulator {
             batch_size,
             max_request_size,
             memory: Semaphore::new(memory.min(Semaphore::MAX_PERMITS)),
-            pool: ChunkPool::new(memory.min(MAX_IDLE)),
+            comfort: memory - (memory / 2).min(COMFORTABLE),
+            relief: Notify::new(),
+            // What the buffer may hold stays with the producer: fresh memory costs more than filling it.
+            pool: ChunkPool::new(memory),
             ready: Mutex::default(),
             wake: Notify::new(),
             blocked: AtomicUsize::new(0),
@@ -193,9 +201,9 @@ impl Accumulator {
         if self.closed.load(Ordering::Acquire) {
             return Err(closed());
         }
-        let timestamp = record.timestamp.unwrap_or_else(wall_clock);
         let mut sealed = false;
         if let Some(open) = &mut state.open {
+            let timestamp = record.timestamp.unwrap_or_else(|| open.clock.now());
             let fits = open.builder.batch_len() + record.len() <= self.batch_size;
             // What was reserved for records that then fitted into the chunk before is still there.
             let spare = || open.reserved.saturating_sub(open.builder.memory());
@@ -227,8 +235,9 @@ impl Accumulator {
             return Ok(Placed::NoMemory(bytes));
         }
         let cell = Settler(Cell::new(partition.topic.clone(), partition.index));
-        let builder = BatchBuilder::new(&self.pool);
-        let mut open = Open { builder, cell, created: Instant::now(), reserved };
+        let (builder, clock) = (BatchBuilder::new(&self.pool), WallClock::start());
+        let timestamp = record.timestamp.unwrap_or(clock.start);
+        let mut open = Open { builder, cell, created: Instant::now(), clock, reserved };
         if let Err(error) = open.builder.append(timestamp, record.key, record.value, record.headers) {
             // An empty batch left behind would be listed by nobody, and the records that join it never sent.
             drop(state);
@@ -280,6 +289,20 @@ impl Accumulator {
     /// The memory of a settled batch is free again.
     pub(super) fn release(&self, bytes: usize) {
         self.memory.add_permits(bytes);
+        if self.memory.available_permits() >= self.comfort {
+            self.relief.notify_waiters();
+        }
+    }
+
+    /// A caller has filled a batch. The sender gets its turn (on a runtime of one thread the buffer would otherwise fill
+    /// before the first request goes out); and while more waits than brokers take at a time, the caller is held back for
+    /// a moment: memory that is used again at once is still in the cache, and that is worth a third of a large record.
+    pub(super) async fn pace(&self) {
+        let relief = self.relief.notified();
+        if self.memory.available_permits() >= self.comfort {
+            return tokio::task::yield_now().await;
+        }
+        let _ = timeout(LONGEST_PACE, relief).await;
     }
 
     /// Memory that is not in use, in bytes.
@@ -406,7 +429,7 @@ impl Partition {
 
 impl PartitionState {
     fn seal(&mut self) {
-        if let Some(Open { builder, cell, created, reserved }) = self.open.take() {
+        if let Some(Open { builder, cell, created, reserved, .. }) = self.open.take() {
             self.sealed.push_back(Sealed { batch: builder.seal(), cell, created, reserved });
         }
     }
@@ -478,21 +501,38 @@ fn draw(available: &[usize], partitions: usize, but: Option<usize>) -> usize {
     available[drawn]
 }
 
-/// Milliseconds since 1970, to the tick of the kernel's coarse clock (4 ms or less).
-fn wall_clock() -> i64 {
-    coarsetime::Clock::now_since_epoch().as_millis() as i64
+/// The time of day for the records of one batch: read exactly when the batch is begun, and carried on from there by the
+/// kernel's coarse clock (a tick of 4 ms or less), which costs a third of reading it anew.
+#[derive(Debug, Clone, Copy)]
+struct WallClock {
+    /// Milliseconds since 1970.
+    start: i64,
+    since: coarsetime::Instant,
+}
+
+impl WallClock {
+    fn start() -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { start: now.as_millis() as i64, since: coarsetime::Instant::now() }
+    }
+
+    fn now(&self) -> i64 {
+        self.start + self.since.elapsed().as_millis() as i64
+    }
 }
 
 fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the producer is closed")
 }
 
+/// So much may wait before callers are slowed down: five requests of a full batch each are under way, three wait.
+const COMFORTABLE: usize = 8 << 20;
+/// And for so long at most per batch, so that a stalled broker's buffer still fills.
+const LONGEST_PACE: Duration = Duration::from_millis(5);
 /// Lengths, deltas and attributes of one record, at most.
 const RECORD_OVERHEAD: usize = 48;
 /// A batch's header.
 const BATCH_OVERHEAD: usize = 61;
-/// Chunks kept for reuse, however large the buffer may grow.
-const MAX_IDLE: usize = 8 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,8 @@ use crate::{
 
 use super::{Core, Producer};
 
-/// Makes a [`Producer`]. Every setter names its Java property, its default, and what gets worse when it is raised.
+/// Makes a [`Producer`]. Every setter names its Java property, its default, and what gets worse when it is raised. The
+/// defaults named here are replaced by the properties that the client was made with.
 #[derive(Debug, Clone)]
 #[must_use = "nothing happens until `build` is awaited"]
 pub struct ProducerBuilder<K = serdes::Bytes, V = serdes::Bytes> {
@@ -27,7 +28,7 @@ pub struct ProducerBuilder<K = serdes::Bytes, V = serdes::Bytes> {
 /// How many brokers must have a record before it counts as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acks {
-    /// Nobody answers; records may be lost without notice (`0`).
+    /// No answer is waited for; records may be lost without notice, and their offsets are not known (`0`).
     None,
     /// The leader alone; records are lost when it dies before the others have them (`1`).
     Leader,
@@ -84,7 +85,8 @@ impl<K, V> ProducerBuilder<K, V> {
     }
 
     /// How many brokers must have a record. Default: all in sync. Java: `acks`. Anything less than `All` also gives up
-    /// idempotence, and with it the promise that nothing is written twice or out of order.
+    /// idempotence, and with it the promise that nothing is written twice or out of order; asking for idempotence after
+    /// that makes `build` fail.
     pub fn acks(mut self, acks: Acks) -> Self {
         self.settings.acks = acks;
         if acks != Acks::All {
@@ -94,7 +96,7 @@ impl<K, V> ProducerBuilder<K, V> {
     }
 
     /// Whether records are written once and in order however often they have to be sent. Default: `true`. Java:
-    /// `enable.idempotence`.
+    /// `enable.idempotence`. It needs `Acks::All`, retries, and at most 5 requests in flight.
     pub fn idempotence(mut self, idempotence: bool) -> Self {
         self.idempotence = Some(idempotence);
         self
@@ -122,7 +124,8 @@ impl<K, V> ProducerBuilder<K, V> {
         self
     }
 
-    /// The codec's level, where it has levels. Default: the codec's own. Java: `compression.gzip.level` and the like.
+    /// The codec's level, where it has levels: gzip 1 to 9, zstd -131,072 to 22; LZ4 has one whatever is said. Default:
+    /// the codec's own, 6 and 3. Java: `compression.gzip.level`, `compression.zstd.level`. Raised: more CPU per byte.
     pub fn compression_level(mut self, level: i32) -> Self {
         self.settings.compression_level = Some(level);
         self
@@ -135,32 +138,40 @@ impl<K, V> ProducerBuilder<K, V> {
         self
     }
 
-    /// How often a batch may be sent again. Default: 2,147,483,647, so that `delivery_timeout` decides. Java: `retries`.
+    /// How often a batch may be sent again. Default: 2,147,483,647, so that `delivery_timeout` decides. Java:
+    /// `retries`. Raised: nothing, if `delivery_timeout` is what you want; lowered, a short outage loses records.
     pub fn retries(mut self, retries: u32) -> Self {
         self.settings.retries = retries;
         self
     }
 
     /// How long a record may take from `enqueue` to its acknowledgement. Default: 120 s. Java: `delivery.timeout.ms`.
-    /// Raised: a dead broker is reported later; what waits for it holds its memory longer.
+    /// Raised: a dead broker is reported later; what waits for it holds its memory longer. Below the sum of `linger`
+    /// and the client's `request.timeout.ms` a record may fail before its first answer could come; it is not refused
+    /// here.
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.settings.delivery_timeout = timeout;
         self
     }
 
-    /// Bytes that records may hold until they are acknowledged. Default: 32 MiB. Java: `buffer.memory`.
+    /// Bytes that records may hold until they are acknowledged, taken 32 KiB at a time. Default: 32 MiB. Java:
+    /// `buffer.memory`. Raised: more memory, and more records in doubt when a broker dies.
     pub fn buffer_memory(mut self, bytes: usize) -> Self {
         self.settings.buffer_memory = bytes;
         self
     }
 
-    /// How long `enqueue` may wait for memory, or for a topic to be known. Default: 60 s. Java: `max.block.ms`.
+    /// How long `enqueue` may wait for memory, and how long for a topic to be known. Default: 60 s. Java:
+    /// `max.block.ms`. Raised: callers hang longer while no broker answers.
     pub fn max_block(mut self, time: Duration) -> Self {
         self.settings.max_block = time;
         self
     }
 
-    /// Bytes of the largest record. Default: 1,048,576. Java: `max.request.size`.
+    /// Bytes of the largest record, before compression and with its batch's header. Default: 1,048,576. Java:
+    /// `max.request.size`; unlike there, it does not bound the request, which carries batches of several partitions up
+    /// to about 8 MiB. Raised above the topic's `max.message.bytes`: the broker refuses the record instead of
+    /// `enqueue`.
     pub fn max_request_size(mut self, bytes: usize) -> Self {
         self.settings.max_request_size = bytes;
         self
@@ -170,6 +181,9 @@ impl<K, V> ProducerBuilder<K, V> {
     ///
     /// # Errors
     /// `Config` when settings contradict each other.
+    ///
+    /// # Cancel safety
+    /// Nothing is awaited: the future is ready at its first poll.
     pub async fn build(self) -> Result<Producer<K, V>> {
         let mut settings = self.settings;
         settings.idempotent = self.idempotence.unwrap_or(settings.acks == Acks::All);
@@ -205,6 +219,9 @@ impl Settings {
     }
 
     fn check(&self) -> Result<()> {
+        if let Some(level) = self.compression_level {
+            self.compression.check_level(level)?;
+        }
         let refuse = |message: &str| Err(Error::new(ErrorKind::Config, message));
         match self {
             Self { idempotent: true, acks: Acks::None | Acks::Leader, .. } => {

@@ -20,17 +20,25 @@ use crate::{
 
 /// A record that was enqueued. Await it for the broker's answer, or drop it.
 ///
+/// # Errors
+/// `Timeout` if it was not acknowledged within `delivery.timeout.ms` or within so many `retries`, with the last trouble
+/// as its source; `Broker` if it was refused for good; `Fenced`; `Closed` if the runtime ended first.
+/// [`Error::maybe_written`] says whether it may stand in the log all the same. All records of a batch fail alike.
+///
 /// # Cancel safety
 /// Dropping it, before or while it is awaited, takes nothing back: the record is delivered all the same, and
 /// [`flush`](crate::Producer::flush) still reports its failure.
 #[derive(Debug)]
-#[must_use = "the record is on its way, but nobody will see whether it arrives; call `flush` at the end at least"]
+#[must_use = "await it to see whether the record arrives, or `detach` it and `flush` at the end"]
 pub struct Delivery {
     cell: Arc<Cell>,
     index: i32,
-    /// Where this handle's waker stands in the cell.
-    waker: Option<usize>,
+    /// Where this handle's waker stands in the cell; a handle is two words, because every record makes one.
+    waker: u32,
 }
+
+/// No waker stands in the cell yet.
+const NO_WAKER: u32 = u32::MAX;
 
 /// Where a record stands now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +50,13 @@ pub struct RecordAck {
     pub partition: i32,
     /// Its offset; `None` with acks=0, or when the broker had the record already and no longer knew where.
     pub offset: Option<Offset>,
-    /// The broker's time in milliseconds, if the topic keeps log-append time.
+    /// When the broker wrote it, in milliseconds since 1970, if the topic keeps log-append time.
     pub log_append_time: Option<i64>,
+}
+
+impl Delivery {
+    /// Gives up the answer, not the record: it is delivered all the same, and `flush` reports its failure.
+    pub fn detach(self) {}
 }
 
 impl Future for Delivery {
@@ -55,10 +68,10 @@ impl Future for Delivery {
         match &mut *state {
             State::Settled(outcome) => Poll::Ready(outcome.clone().map(|ack| this.cell.ack(ack, this.index))),
             State::Open(wakers) => {
-                match this.waker.and_then(|slot| wakers.get_mut(slot)) {
+                match wakers.get_mut(this.waker as usize) {
                     Some(waker) => waker.clone_from(cx.waker()),
                     None => {
-                        this.waker = Some(wakers.len());
+                        this.waker = u32::try_from(wakers.len()).unwrap_or(NO_WAKER);
                         wakers.push(cx.waker().clone());
                     }
                 }
@@ -95,7 +108,7 @@ impl Cell {
     }
 
     pub(super) fn delivery(self: &Arc<Self>, index: i32) -> Delivery {
-        Delivery { cell: self.clone(), index, waker: None }
+        Delivery { cell: self.clone(), index, waker: NO_WAKER }
     }
 
     /// The batch's fate is known: every waiter wakes.

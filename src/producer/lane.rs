@@ -161,11 +161,7 @@ impl Sender {
             });
             slot.topic_id = topics[place].topic_id;
             let records = slot.queue.batch(*id).and_then(Batch::records);
-            topics[place].partition_data.push(PartitionProduceData {
-                index: partition.index,
-                records,
-                ..Default::default()
-            });
+            topics[place].partition_data.push(PartitionProduceData { index: partition.index, records });
         }
         // Version 13 names topics by id alone, which brokers before 2.8 did not tell.
         let version = if named { newest } else { newest.min(12) };

@@ -16,7 +16,7 @@ pub struct ProducerMetrics {
     pub raw_bytes: u64,
     /// Bytes of the acknowledged batches as they went out.
     pub wire_bytes: u64,
-    /// Produce requests, repeated ones included.
+    /// Produce requests that were made, repeated ones included.
     pub requests: u64,
     /// Batches in those requests: more than `batches_acked` when some were sent again.
     pub batches_sent: u64,

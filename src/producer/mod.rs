@@ -23,7 +23,6 @@ use crate::{
     error::{Error, ErrorKind, Result},
     machine::metadata::{Metadata, Topic as TopicMetadata},
     serdes::{self, Part, Target},
-    wire::Str,
 };
 
 mod accumulator;
@@ -81,7 +80,7 @@ impl<K, V> Producer<K, V> {
     ///
     /// # Cancel safety
     /// If the future is dropped before the record was enqueued, it never will be; afterwards it is delivered all the
-    /// same.
+    /// same, and nobody can tell from outside which it was.
     pub async fn send<'r, RK, RV>(&self, record: Record<'r, RK, RV>) -> Result<RecordAck>
     where
         RK: Field<K>,
@@ -91,14 +90,19 @@ impl<K, V> Producer<K, V> {
     }
 
     /// Puts a record into its batch. Waits for memory (`buffer.memory`) and, the first time, for the topic's metadata
-    /// and the schema; never for the broker. When it returns, the record's place in its partition's order is fixed.
+    /// and the schema; never for the broker's answer. While more than 8 MiB (or half of a smaller buffer) waits to be
+    /// acknowledged, the call after one that filled a batch is held back by up to 5 ms. When it returns, the record's place in its
+    /// partition's order is fixed.
     ///
     /// # Errors
-    /// `RecordTooLarge` with both sizes; `UnknownTopic` and `BufferFull` after `max.block.ms`; `Serialization` and
-    /// `Registry` from the serializers; `Closed`.
+    /// `RecordTooLarge` with both sizes; `UnknownTopic` and `BufferFull` after `max.block.ms`, which bounds the
+    /// two waits together (`UnknownTopic` at once for a partition that the topic does not have); `Broker` where access to the
+    /// topic is denied; `Serialization` and those of the registry from the serializers, which `max.block.ms` does not
+    /// bound; `Closed`. After any of them the record was not enqueued.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the record is not enqueued, unless the future was ready.
+    /// If the future is dropped, the record is not enqueued, unless the future was ready: whatever a call waits for, it
+    /// waits for before it appends.
     pub async fn enqueue<'r, RK, RV>(&self, record: Record<'r, RK, RV>) -> Result<Delivery>
     where
         RK: Field<K>,
@@ -107,6 +111,10 @@ impl<K, V> Producer<K, V> {
         let target = |part| Target { topic: record.topic, part };
         record.key.prepare(&self.key, target(Part::Key)).await?;
         record.value.prepare(&self.value, target(Part::Value)).await?;
+        let core = &*self.handle.core;
+        if core.owes_turn.load(Ordering::Relaxed) {
+            Box::pin(core.take_turn()).await;
+        }
         let mut scratch = Scratch(Vec::new());
         let key = scratch.field(&record.key, &*self.key, target(Part::Key))?;
         let value = scratch.field(&record.value, &*self.value, target(Part::Value))?;
@@ -116,14 +124,18 @@ impl<K, V> Producer<K, V> {
             value: scratch.bytes(&record.value, &*self.value, &value),
             headers: &record.headers,
         };
-        self.handle.core.enqueue(record.topic, record.partition, bytes).await
+        match core.append(record.topic, record.partition, bytes, &mut None)? {
+            Some(Appended::Done { delivery, .. }) => Ok(delivery),
+            // Seldom. The box keeps this future small, which every record pays for.
+            first => Box::pin(core.enqueue(first, record.topic, record.partition, bytes)).await,
+        }
     }
 
     /// Sends everything now, whatever its linger, and waits until all that was enqueued before is settled.
     ///
     /// # Errors
     /// The first failure among the batches that were waited for, so that a failure is seen even when the deliveries
-    /// were dropped.
+    /// were dropped. It comes after about `delivery.timeout.ms` at the latest.
     ///
     /// # Cancel safety
     /// Dropping the future stops the waiting, not the sending.
@@ -143,12 +155,12 @@ impl<K, V> Producer<K, V> {
         self.handle.core.close().await
     }
 
-    /// What was done so far.
+    /// What was done so far, by all clones together.
     pub fn metrics(&self) -> ProducerMetrics {
         self.handle.core.metrics.snapshot()
     }
 
-    /// Bytes of the buffer that are free now.
+    /// Bytes of `buffer.memory` that are free now.
     pub fn available_memory(&self) -> usize {
         self.handle.core.accumulator.available()
     }
@@ -166,7 +178,7 @@ struct Core {
     cluster: Cluster,
     settings: Settings,
     accumulator: Accumulator,
-    topics: RwLock<HashMap<Str, Arc<Topic>, BuildHasherDefault<NameHasher>>>,
+    topics: RwLock<HashMap<Box<str>, Arc<Topic>, BuildHasherDefault<NameHasher>>>,
     partitions: RwLock<Vec<Arc<Partition>>>,
     events: mpsc::UnboundedSender<Event>,
     handles: AtomicUsize,
@@ -194,29 +206,31 @@ impl Core {
         Handle { core }
     }
 
-    async fn enqueue(&self, topic: &str, partition: Option<i32>, record: Bytes<'_>) -> Result<Delivery> {
-        if self.owes_turn.load(Ordering::Relaxed) {
-            // A batch was sealed. On a runtime of one thread the sender gets its turn now; otherwise the buffer would
-            // fill before the first request goes out. Here and not behind the append: a future that is dropped while it
-            // yields must not have enqueued anything.
-            self.owes_turn.store(false, Ordering::Relaxed);
-            tokio::task::yield_now().await;
-        }
-        let (mut permit, mut deadline) = (None, None);
+    /// A batch was sealed: the sender gets its turn before the next record. Here and not behind the append, because a
+    /// future that is dropped while it waits must not have enqueued anything.
+    async fn take_turn(&self) {
+        self.owes_turn.store(false, Ordering::Relaxed);
+        self.accumulator.pace().await;
+    }
+
+    /// Carries on where the first attempt to append ended.
+    async fn enqueue(
+        &self,
+        first: Option<Appended>,
+        topic: &str,
+        partition: Option<i32>,
+        record: Bytes<'_>,
+    ) -> Result<Delivery> {
+        // One bound for all that a record waits for (max.block.ms); no clock is read for those that do not wait.
+        let until = Instant::now() + self.settings.max_block;
+        let (mut permit, mut appended) = (None, first);
         loop {
-            let appended = self.append(topic, partition, record, &mut permit)?;
-            // One bound for all that a record waits for (max.block.ms); no clock is read for those that do not wait.
-            let mut until = || *deadline.get_or_insert_with(|| Instant::now() + self.settings.max_block);
             match appended {
-                None => self.learn(topic, until()).await?,
-                Some(Appended::Done { delivery, sealed }) => {
-                    if sealed {
-                        self.owes_turn.store(true, Ordering::Relaxed);
-                    }
-                    return Ok(delivery);
-                }
-                Some(Appended::NoMemory(bytes)) => permit = Some(self.wait_for_memory(topic, bytes, until()).await?),
+                None => self.learn(topic, until).await?,
+                Some(Appended::Done { delivery, .. }) => return Ok(delivery),
+                Some(Appended::NoMemory(bytes)) => permit = Some(self.wait_for_memory(topic, bytes, until).await?),
             }
+            appended = self.append(topic, partition, record, &mut permit)?;
         }
     }
 
@@ -230,7 +244,11 @@ impl Core {
     ) -> Result<Option<Appended>> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         let Some(topic) = topics.get(topic) else { return Ok(None) };
-        self.accumulator.append(topic, partition, record, permit).map(Some)
+        let appended = self.accumulator.append(topic, partition, record, permit)?;
+        if let Appended::Done { sealed: true, .. } = appended {
+            self.owes_turn.store(true, Ordering::Relaxed);
+        }
+        Ok(Some(appended))
     }
 
     async fn wait_for_memory(
@@ -277,7 +295,7 @@ impl Core {
 
     fn take_in(&self, described: &TopicMetadata) {
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        let mut partitions = topics.get(&described.name).map(|topic| topic.partitions.clone()).unwrap_or_default();
+        let mut partitions = topics.get(&*described.name).map(|topic| topic.partitions.clone()).unwrap_or_default();
         let mut all = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
         // A topic that was made again with fewer partitions leaves the others in `all`, where they wait to be empty. If
         // they come back they are the same ones: two that number the same log from zero would lose records as
@@ -293,7 +311,7 @@ impl Core {
         }
         partitions.truncate(described.partitions.len());
         let topic = Topic::new(described.name.clone(), partitions, available(described));
-        topics.insert(described.name.clone(), Arc::new(topic));
+        topics.insert((&*described.name).into(), Arc::new(topic));
     }
 
     /// The partitions with these numbers and higher.

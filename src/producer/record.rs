@@ -59,14 +59,15 @@ impl<'a, K, V> Record<'a, K, V> {
         Record { topic, partition, timestamp, headers, key, value: Given(value) }
     }
 
-    /// The partition, instead of the one that the key or the turn would choose.
+    /// The partition, counted from 0, instead of the one that the key or the turn would choose.
     #[must_use]
     pub fn partition(mut self, partition: i32) -> Self {
         self.partition = Some(partition);
         self
     }
 
-    /// When the event happened. Default: the time at which the record is enqueued, to the millisecond.
+    /// When the event happened, kept in milliseconds. Default: the time at which the record is enqueued, to the few
+    /// milliseconds of the system's coarse clock. A topic with log-append time replaces it.
     #[must_use]
     pub fn timestamp(mut self, timestamp: SystemTime) -> Self {
         let since = timestamp.duration_since(SystemTime::UNIX_EPOCH);

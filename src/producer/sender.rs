@@ -170,7 +170,7 @@ impl Sender {
                 self.list(number);
             }
             Event::Granted(outcome) => self.handle_granted(outcome),
-            Event::AskAgain => self.identity.handle_refused(None),
+            Event::AskAgain => self.identity.handle_refused(false),
             Event::Flush(reply) => {
                 let _ = reply.send(self.flush());
             }
@@ -316,7 +316,7 @@ impl Sender {
                 tracing::debug!(%error, "no producer id yet");
                 self.slots.iter_mut().for_each(|slot| slot.last_error = Some(error.clone()));
                 if let Some(code) = dead {
-                    self.identity.handle_refused(Some(code));
+                    self.identity.handle_refused(true);
                     return self.die(code);
                 }
                 // The state stays "asking" until it is time to ask again.

@@ -74,7 +74,7 @@ impl Sender {
         match slot.queue.handle_refused(Instant::now().into_std(), id, answer.error_code, wait) {
             Verdict::RetryElsewhere => self.core.cluster.request_refresh(),
             Verdict::Dead => {
-                self.identity.handle_fatal(answer.error_code);
+                self.identity.handle_fatal();
                 return self.die(answer.error_code);
             }
             _ => {}

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
+use crate::wire::Str;
 use crate::{
     Kafka,
     embedded::{Api, EmbeddedCluster, Fault, FaultAction},

@@ -21,10 +21,8 @@ pub struct ClientSettings {
     pub client_id: String,
     /// `request.timeout.ms`
     pub request_timeout: Duration,
-    /// `socket.connection.setup.timeout.ms`
+    /// `socket.connection.setup.timeout.ms`; at most `socket.connection.setup.timeout.max.ms`
     pub connection_setup_timeout: Duration,
-    /// `socket.connection.setup.timeout.max.ms`; at least `connection_setup_timeout`
-    pub connection_setup_timeout_max: Duration,
     /// `reconnect.backoff.ms`; at most `reconnect_backoff_max`
     pub reconnect_backoff: Duration,
     /// `reconnect.backoff.max.ms`
@@ -35,8 +33,6 @@ pub struct ClientSettings {
     pub retry_backoff_max: Duration,
     /// `metadata.max.age.ms`
     pub metadata_max_age: Duration,
-    /// `connections.max.idle.ms`; `None` is never
-    pub connections_max_idle: Option<Duration>,
     /// `default.api.timeout.ms`
     pub default_api_timeout: Duration,
 }
@@ -136,21 +132,19 @@ impl ClientSettings {
         for server in &bootstrap_servers {
             check_address(server)?;
         }
-        let setup = duration(values, "socket.connection.setup.timeout.ms");
+        let setup_max = duration(values, "socket.connection.setup.timeout.max.ms");
         let reconnect_max = duration(values, "reconnect.backoff.max.ms");
         let retry_max = duration(values, "retry.backoff.max.ms");
         Ok(Self {
             bootstrap_servers,
             client_id: values.text("client.id").to_owned(),
             request_timeout: duration(values, "request.timeout.ms"),
-            connection_setup_timeout: setup,
-            connection_setup_timeout_max: duration(values, "socket.connection.setup.timeout.max.ms").max(setup),
+            connection_setup_timeout: duration(values, "socket.connection.setup.timeout.ms").min(setup_max),
             reconnect_backoff: duration(values, "reconnect.backoff.ms").min(reconnect_max),
             reconnect_backoff_max: reconnect_max,
             retry_backoff: duration(values, "retry.backoff.ms").min(retry_max),
             retry_backoff_max: retry_max,
             metadata_max_age: duration(values, "metadata.max.age.ms"),
-            connections_max_idle: optional_duration(values, "connections.max.idle.ms"),
             default_api_timeout: duration(values, "default.api.timeout.ms"),
         })
     }
@@ -311,10 +305,6 @@ fn check_address(server: &str) -> Result<()> {
 
 fn duration(values: &Checked<'_>, name: &str) -> Duration {
     Duration::from_millis(u64::try_from(values.number(name)).unwrap_or_default()).min(LONGEST)
-}
-
-fn optional_duration(values: &Checked<'_>, name: &str) -> Option<Duration> {
-    (values.number(name) >= 0).then(|| duration(values, name))
 }
 
 fn size(values: &Checked<'_>, name: &str) -> usize {

@@ -76,8 +76,7 @@ fn what_cannot_be_fulfilled_is_refused_and_what_needs_nothing_is_noted() {
 fn defaults_are_those_of_the_design() {
     let client = Properties::new().client().unwrap();
     assert_eq!(client.request_timeout, Duration::from_secs(30));
-    assert_eq!(client.connection_setup_timeout_max, Duration::from_secs(30));
-    assert_eq!(client.connections_max_idle, Some(Duration::from_secs(540)));
+    assert_eq!(client.connection_setup_timeout, Duration::from_secs(10));
     let producer = Properties::new().producer().unwrap();
     assert_eq!((producer.acks, producer.enable_idempotence, producer.max_in_flight), (-1, true, 5));
     assert_eq!((producer.batch_size, producer.linger), (1_000_000, Duration::from_millis(5)));
@@ -134,8 +133,10 @@ fn values_are_trimmed_and_huge_durations_stay_addable_to_an_instant() {
     let producer = properties.set("compression.zstd.level", "7").producer().unwrap();
     assert_eq!((producer.batch_size, producer.compression_level), (10, Some(7)));
     assert!(std::time::Instant::now().checked_add(producer.max_block).is_some());
-    let client = of(&[("connections.max.idle.ms", "-1"), ("retry.backoff.ms", "5000")]).client().unwrap();
-    assert_eq!((client.connections_max_idle, client.retry_backoff), (None, Duration::from_secs(1)));
+    let setup_max = ("socket.connection.setup.timeout.max.ms", "700");
+    let client = of(&[setup_max, ("retry.backoff.ms", "5000")]).client().unwrap();
+    let expected = (Duration::from_millis(700), Duration::from_secs(1));
+    assert_eq!((client.connection_setup_timeout, client.retry_backoff), expected);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind};
 pub struct Header<'a> {
     /// The header's name; names may repeat.
     pub key: &'a str,
-    /// The header's value.
+    /// The header's value; `None` is null.
     pub value: Option<&'a [u8]>,
 }
 
@@ -213,9 +213,9 @@ pub struct SealedBatch {
     pub attributes: i16,
     /// The number of records.
     pub record_count: i32,
-    /// The first record's timestamp.
+    /// The first record's timestamp, in milliseconds since 1970.
     pub base_timestamp: i64,
-    /// The latest timestamp of all records.
+    /// The latest timestamp of all records, in milliseconds since 1970.
     pub max_timestamp: i64,
     pub(super) pool: ChunkPool,
 }

@@ -40,9 +40,9 @@ pub struct BatchHeader {
     pub attributes: i16,
     /// The last offset of the batch, counted from the base offset.
     pub last_offset_delta: i32,
-    /// What the records' timestamps count from.
+    /// What the records' timestamps count from, in milliseconds since 1970.
     pub base_timestamp: i64,
-    /// The latest timestamp; with [`LOG_APPEND_TIME`] that of every record.
+    /// The latest timestamp, in milliseconds since 1970; with [`LOG_APPEND_TIME`] that of every record.
     pub max_timestamp: i64,
     /// The producer's id; -1 without idempotence.
     pub producer_id: i64,

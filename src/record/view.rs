@@ -17,7 +17,7 @@ pub struct RecordView<'a> {
     pub offset: i64,
     /// Milliseconds since 1970, by the producer or, with `LogAppendTime`, by the broker.
     pub timestamp: i64,
-    /// The key's bytes.
+    /// The key's bytes; `None` if there is none.
     pub key: Option<&'a [u8]>,
     /// The value's bytes; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
@@ -38,7 +38,7 @@ impl<'a> RecordView<'a> {
 pub struct HeaderView<'a> {
     /// The name's bytes; UTF-8 if the producer kept to the protocol.
     pub key: &'a [u8],
-    /// The value's bytes.
+    /// The value's bytes; `None` is null.
     pub value: Option<&'a [u8]>,
 }
 

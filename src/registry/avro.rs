@@ -85,12 +85,13 @@ struct Written {
 }
 
 impl Registry {
-    /// Avro for a type that knows its schema.
+    /// Avro for a type that knows its schema. A schema that does not parse is an error of the first use.
     pub fn avro<T: AvroRecord>(&self) -> Avro<T> {
         self.avro_with_schema(T::SCHEMA)
     }
 
-    /// Avro for any serde type with the schema given as text.
+    /// Avro for any serde type with the schema given as text. A schema that does not parse is an error of the first
+    /// use.
     pub fn avro_with_schema<T>(&self, schema: &str) -> Avro<T> {
         Avro { core: Arc::new(Core::new(self, Some(schema))), of: PhantomData }
     }

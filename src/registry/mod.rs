@@ -76,7 +76,7 @@ impl Registry {
     /// Nothing is sent yet.
     ///
     /// # Errors
-    /// `Config` if a URL is malformed.
+    /// As [`RegistryBuilder::build`].
     pub fn new(urls: impl Into<String>) -> Result<Self> {
         Self::builder(urls).build()
     }
@@ -111,11 +111,12 @@ impl Registry {
     }
 
     /// Registers `schema` under `subject` and gives its id; a schema that is there already keeps its id.
-    /// The answer is kept for as long as the handle lives.
+    /// The answer is kept for as long as the handle lives (the last thousand of them).
     ///
     /// # Errors
     /// `Registry(409)` if the schema is not compatible with the subject's earlier ones, `Registry(422)` if it is not
-    /// valid, each with the registry's explanation; `Connect` or `Timeout` if no address answers.
+    /// valid, each with the registry's explanation; `Authentication` for 401; `Connect`, `Disconnected` or `Timeout` if
+    /// no address answers. The last four can come from every call here.
     ///
     /// # Cancel safety
     /// The request goes on when the future is dropped.
@@ -156,8 +157,8 @@ impl Registry {
         self.0.looked_up.get(&key, asked).await
     }
 
-    /// The schema with this id. It is kept for as long as the handle lives; that an id is not known is kept for five
-    /// seconds, so that one bad record does not turn into a request per attempt.
+    /// The schema with this id. It is kept for as long as the handle lives (the last thousand of them); that an id is
+    /// not known is kept for five seconds, so that one bad record does not turn into a request per attempt.
     ///
     /// # Errors
     /// `Registry(404)` if there is no such id.

@@ -38,7 +38,7 @@ pub struct Security {
 }
 
 impl Security {
-    /// No encryption and no authentication (`PLAINTEXT`).
+    /// No encryption and no authentication (`PLAINTEXT`). The default.
     pub fn plaintext() -> Self {
         Self::default()
     }
@@ -53,8 +53,9 @@ impl Security {
     ///
     /// Without TLS everyone on the path can read a PLAIN password, and records in any case.
     #[must_use]
-    pub fn with_sasl(self, sasl: Sasl) -> Self {
-        Self { sasl: Some(sasl), ..self }
+    pub fn with_sasl(mut self, sasl: Sasl) -> Self {
+        self.sasl = Some(sasl);
+        self
     }
 
     /// Kafka's name of this combination, as in `security.protocol`.

@@ -38,7 +38,10 @@ pub enum Part {
 /// Turns a `T` into the bytes of a key or a value.
 pub trait Serializer<T: ?Sized>: Send + Sync {
     /// Fetches what [`serialize`](Self::serialize) needs for `target`, for example registers the schema.
-    /// Called before every `serialize`; it must be cheap once all is at hand.
+    /// Called before every `serialize`; it must be cheap once all is at hand. Default: nothing is needed.
+    ///
+    /// # Errors
+    /// What was needed cannot be had; the record is not enqueued.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing but the work done so far.
@@ -52,6 +55,9 @@ pub trait Serializer<T: ?Sized>: Send + Sync {
     }
 
     /// Appends the bytes of `value` to `out`. After an error the caller cuts `out` back.
+    ///
+    /// # Errors
+    /// Of kind `Serialization`: the value cannot be written. The record is not enqueued.
     fn serialize(&self, target: Target<'_>, value: &T, out: &mut Vec<u8>) -> Result<()>;
 }
 
@@ -65,11 +71,23 @@ pub trait Deserializer: Send + Sync {
         true
     }
 
-    /// Fetches what `payload` needs, for example its writer's schema by the id in front.
+    /// Fetches what `payload` needs, for example its writer's schema by the id in front. Called for every payload that
+    /// is not ready, before its batch is handed out. Default: nothing is needed.
+    ///
+    /// # Errors
+    /// What was needed cannot be had: `poll` returns the error, keeps the batch, and asks again the next time. A
+    /// payload that can never be read should pass here and fail in [`deserialize`](Self::deserialize), or it holds up
+    /// its batch.
+    ///
+    /// # Cancel safety
+    /// Dropping the future must lose nothing but the work done so far.
     fn prepare(&self, _target: Target<'_>, _payload: &[u8]) -> impl Future<Output = Result<()>> + Send {
         ready(Ok(()))
     }
 
     /// Reads `payload`. `None` is Kafka's null: a tombstone, or no key.
+    ///
+    /// # Errors
+    /// Of kind `Serialization`: the bytes are not what this takes.
     fn deserialize<'a>(&self, target: Target<'_>, payload: Option<&'a [u8]>) -> Result<Self::Output<'a>>;
 }

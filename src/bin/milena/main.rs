@@ -59,7 +59,7 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
     done
 }
 
-/// `MILENA_LOG` takes the filters of `tracing-subscriber`, such as `debug` or `milena::net=trace`.
+/// `MILENA_LOG` takes the filters of `tracing-subscriber`, such as `debug` or `milena=trace`.
 fn log_to_stderr() {
     let Ok(filter) = std::env::var("MILENA_LOG") else { return };
     let filter = tracing_subscriber::EnvFilter::new(filter);

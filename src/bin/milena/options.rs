@@ -11,11 +11,11 @@ use crate::failure::{Failure, say};
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Options {
     /// Sets a property by its Java name; may be repeated, and wins over --properties.
-    #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = name_and_value, global = true)]
+    #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = name_and_value)]
     property: Vec<(String, String)>,
 
     /// Reads a Java properties file.
-    #[arg(long = "properties", value_name = "FILE", global = true)]
+    #[arg(long = "properties", value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
@@ -82,10 +82,10 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// The registry at `url`, or at `schema.registry.url`.
-pub(crate) fn registry(properties: &Properties, url: Option<&str>) -> Result<Registry, Failure> {
+/// The registry at `schema.registry.url`.
+pub(crate) fn registry(properties: &Properties) -> Result<Registry, Failure> {
     let settings = properties.registry()?;
-    let urls = url.map_or_else(|| settings.urls.join(","), str::to_owned);
+    let urls = settings.urls.join(",");
     if urls.is_empty() {
         return Err(Failure::Usage(
             "no registry is named: --registry URL, or the property schema.registry.url".to_owned(),

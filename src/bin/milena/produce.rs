@@ -11,11 +11,10 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use clap::Args;
 use milena::{
-    Kafka, Record,
+    ErrorCode, Kafka, Record,
     admin::NewTopic,
     producer::{Delivery, Producer},
     properties::Properties,
-    wire::ErrorCode,
 };
 use tokio::{
     sync::mpsc::{self, OwnedPermit},

@@ -96,6 +96,8 @@ async fn accept(listener: TcpListener, service: Arc<Service>, mut stopped: watch
 }
 
 async fn serve(stream: TcpStream, service: Arc<Service>) {
+    // Without it the answers still come, only later.
+    let _ = stream.set_nodelay(true);
     let answer = service_fn(|request| {
         let service = service.clone();
         async move { service.answer(request).await }

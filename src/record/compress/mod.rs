@@ -20,7 +20,7 @@ pub(super) use self::buffers::{Output, Sink};
 use super::{batch::SealedBatch, header};
 use crate::error::{Error, ErrorKind};
 
-/// How a batch's records are compressed (`compression.type`).
+/// How a batch's records are compressed. Java: `compression.type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Compression {
     /// As they are.

@@ -19,7 +19,8 @@ fn whole(frame: &Frame) -> Bytes {
 
 #[test]
 fn headers_have_the_version_of_their_api() {
-    let table: [(fn(i16) -> i16, fn(i16) -> i16, i16, i16, i16); 8] = [
+    type Header = fn(i16) -> i16;
+    let table: [(Header, Header, i16, i16, i16); 8] = [
         (ApiVersionsRequest::request_header_version, ApiVersionsRequest::response_header_version, 0, 1, 0),
         // N2: the answer to ApiVersions has a header of version 0 even where its body is flexible.
         (ApiVersionsRequest::request_header_version, ApiVersionsRequest::response_header_version, 3, 2, 0),

@@ -1,16 +1,25 @@
 //! The way of the records: made, serialized, produced; and at the same time consumed, deserialized, compared.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use milena::{
     Kafka, Record, TopicPartition,
     admin::OffsetSpec,
     consumer::{Batch, Consumer, Ends, StartFrom, Typed},
     producer::{Delivery, Producer},
-    registry::{Avro, Registry},
+    registry::Avro,
     serdes::{Bytes, Utf8},
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
 
 use super::{
     check::{Bits, Check},
@@ -36,11 +45,10 @@ impl Journey {
     /// The consumer begins where the partitions end now: what the topic held before is not looked at.
     pub(crate) async fn prepare(
         kafka: &Kafka,
-        registry: &Registry,
+        avro: Avro<VqeResult>,
         topic: String,
         plan: Plan,
     ) -> Result<Self, Failure> {
-        let avro = registry.avro::<VqeResult>();
         let ends = kafka.admin().offsets(&topic, OffsetSpec::Latest).await?;
         let partitions = ends.len();
         let start = |(index, end): (usize, Option<i64>)| {
@@ -58,19 +66,26 @@ impl Journey {
     }
 
     /// Produces and consumes everything, and counts.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends producing and consuming.
     pub(crate) async fn run(self, visible: bool) -> Result<Counts, Failure> {
         let Self { plan, topic, producer, consumer, .. } = self;
         let progress = Progress::new(plan.records, visible);
-        let (finished, ends_wanted) = tokio::sync::oneshot::channel();
-        let reading = tokio::spawn(consume(consumer, Check::new((*plan).clone()), ends_wanted, progress.clone()));
+        let (finished, ends_wanted) = oneshot::channel();
+        let mut reading = Task::spawn(consume(consumer, Check::new((*plan).clone()), ends_wanted, progress.clone()));
         let (deliveries, waiting) = mpsc::channel(WAITING_CHUNKS);
-        let tallying = tokio::spawn(tally(waiting, plan.records, progress.clone()));
+        let tallying = Task::spawn(tally(waiting, plan.records, progress.clone()));
         let metrics = producer.clone();
-        let producing = tokio::spawn(produce(producer, topic, plan.clone(), deliveries));
-        let produced = producing.await.map_err(ended)?;
-        let acknowledged = tallying.await.map_err(ended)?;
+        let producing = Task::spawn(produce(producer, topic, plan.clone(), deliveries));
+        // Who cannot read need not write to the end.
+        let produced = tokio::select! {
+            produced = producing => produced?,
+            read = &mut reading => return Err(read?.err().unwrap_or_else(|| Failure::error("reading ended too early"))),
+        };
+        let acknowledged = tallying.await?;
         let _ = finished.send(());
-        let check = reading.await.map_err(ended)??;
+        let check = reading.await??;
         progress.finish();
         produced?;
         let metrics = metrics.metrics();
@@ -85,6 +100,30 @@ impl Journey {
             wire_bytes: metrics.wire_bytes,
             raw_bytes: metrics.raw_bytes,
         })
+    }
+}
+
+/// A task that ends with its handle.
+struct Task<T>(JoinHandle<T>);
+
+impl<T: Send + 'static> Task<T> {
+    fn spawn(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(tokio::spawn(work))
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Result<T, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ended = |error| Failure::error(format!("a task of the demo ended early: {error}"));
+        Pin::new(&mut self.0).poll(cx).map(|done| done.map_err(ended))
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -142,10 +181,9 @@ async fn tally(mut waiting: mpsc::Receiver<Chunk>, records: u64, progress: Progr
 async fn consume(
     mut consumer: ResultConsumer,
     mut check: Check,
-    finished: tokio::sync::oneshot::Receiver<()>,
+    mut finished: oneshot::Receiver<()>,
     progress: Progress,
 ) -> Result<Check, Failure> {
-    tokio::pin!(finished);
     loop {
         let batch = tokio::select! {
             batch = consumer.poll() => batch?,
@@ -184,10 +222,6 @@ fn compare(batch: &Batch<Bytes, Typed<Avro<VqeResult>>>, check: &mut Check) {
             check.record(key, record.value().ok().as_ref());
         }
     }
-}
-
-fn ended(error: tokio::task::JoinError) -> Failure {
-    Failure::error(format!("a task of the demo ended early: {error}"))
 }
 
 /// How many deliveries go to the tally at once.

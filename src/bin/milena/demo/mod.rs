@@ -31,7 +31,7 @@ use crate::{
 use cpu::Cpu;
 use journey::Journey;
 use report::Outcome;
-use result::Plan;
+use result::{Plan, VqeResult};
 use servers::Servers;
 
 /// Produces quantum-experiment results as Avro, consumes them at the same time and checks each: once, in order, equal.
@@ -78,6 +78,10 @@ impl Demo {
         if !own_cluster && (self.registry.is_some() || properties.value("schema.registry.url").is_some()) {
             return Err(Failure::Usage("--registry needs --bootstrap: a cluster of your own has both".to_owned()));
         }
+        let properties = match &self.registry {
+            Some(url) => properties.set("schema.registry.url", url),
+            None => properties,
+        };
         let servers = if own_cluster { None } else { Some(Servers::start()?) };
         let properties = match &servers {
             Some(servers) => properties
@@ -99,7 +103,7 @@ impl Demo {
     async fn journey(&self, properties: Properties, embedded: bool) -> Result<Outcome, Failure> {
         let mut ending = Ending::listen()?;
         let properties = with_demo_defaults(properties);
-        let registry = registry(&properties, self.registry.as_deref())?;
+        let registry = registry(&properties)?;
         let run = format!("vqe{:06x}", fastrand::u32(..0x100_0000));
         let topic = self.topic.clone().unwrap_or_else(|| format!("milena-demo-{run}"));
         let plan = Plan { run, seed: self.seed, records: self.records };
@@ -123,7 +127,7 @@ impl Demo {
         let kafka = connect(properties).await?;
         match kafka.admin().create_topic(NewTopic::new(topic, self.partitions, -1)).await {
             Ok(()) => Ok((kafka, true)),
-            Err(error) if error.code() == Some(milena::wire::ErrorCode::TOPIC_ALREADY_EXISTS) => Ok((kafka, false)),
+            Err(error) if error.code() == Some(milena::ErrorCode::TOPIC_ALREADY_EXISTS) => Ok((kafka, false)),
             Err(error) => Err(error.into()),
         }
     }
@@ -137,15 +141,24 @@ impl Demo {
         plan: Plan,
         embedded: bool,
     ) -> Result<Outcome, Failure> {
+        let settings = properties.registry()?;
+        let avro = registry.avro::<VqeResult>();
+        let avro = if settings.use_latest_version {
+            avro.use_latest()
+        } else {
+            avro.auto_register(settings.auto_register_schemas)
+        };
         let keys = plan.experiments();
-        let journey = Journey::prepare(kafka, registry, topic.clone(), plan).await?;
+        let journey = Journey::prepare(kafka, avro, topic.clone(), plan).await?;
         let partitions = journey.partitions();
         let (before, start) = (Cpu::now(), Instant::now());
         let counts = journey.run(io::stderr().is_terminal()).await?;
         let wall = start.elapsed();
         let cpu = Cpu::now().zip(before).map(|(now, before)| now.since(before));
         let codec = properties.producer()?.compression_type;
-        Ok(Outcome { counts, wall, cpu, keys, partitions, codec, topic, embedded })
+        let bootstrap = properties.client()?.bootstrap_servers.join(",");
+        let registry = settings.urls.iter().map(|url| without_user(url)).collect::<Vec<_>>().join(",");
+        Ok(Outcome { counts, wall, cpu, keys, partitions, codec, topic, bootstrap, registry, embedded })
     }
 }
 
@@ -159,12 +172,21 @@ fn with_demo_defaults(mut properties: Properties) -> Properties {
     properties
 }
 
+/// The URL as it may be shown: user and password stay out of it.
+fn without_user(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
 async fn clean_up(kafka: &Kafka, registry: &Registry, topic: &str) {
     if let Err(error) = kafka.admin().delete_topic(topic).await {
         say(&format!("the topic {topic} could not be deleted: {}", chain(&error)));
     }
+    // A registry need not know the subject, nor how to delete one.
     match registry.delete_subject(&format!("{topic}-value"), false).await {
-        Err(error) if error.kind() != ErrorKind::Registry(404) => {
+        Err(error) if !matches!(error.kind(), ErrorKind::Registry(404 | 405)) => {
             say(&format!("the subject {topic}-value could not be deleted: {}", chain(&error)));
         }
         _ => {}
@@ -173,4 +195,21 @@ async fn clean_up(kafka: &Kafka, registry: &Registry, topic: &str) {
 
 fn interrupted() -> Failure {
     Failure::error("interrupted")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_user;
+
+    #[test]
+    fn no_password_is_shown() {
+        let table = [
+            ("http://h:1/a/b", "http://h:1/a/b"),
+            ("https://user:pass@h", "https://h"),
+            ("https://user:p@ss@h/x@y", "https://h/x@y"),
+        ];
+        for (url, shown) in table {
+            assert_eq!(without_user(url), shown);
+        }
+    }
 }

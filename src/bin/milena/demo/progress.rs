@@ -1,6 +1,8 @@
 //! The progress bar: on stderr, and only when somebody looks at it.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::fmt::Write;
+
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// How many records came back.
 #[derive(Debug, Clone)]
@@ -11,7 +13,7 @@ impl Progress {
         let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(records), target);
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-            bar.set_style(style);
+            bar.set_style(style.with_key("rate", rate));
         }
         Self(bar)
     }
@@ -32,4 +34,9 @@ impl Progress {
     }
 }
 
-const TEMPLATE: &str = "{bar:40} {percent:>3} %  {human_pos} of {human_len} back  {per_sec}  {msg}";
+fn rate(state: &ProgressState, out: &mut dyn Write) {
+    // A bar that cannot be drawn is no reason to stop.
+    let _ = write!(out, "{}", HumanCount(state.per_sec() as u64));
+}
+
+const TEMPLATE: &str = "{bar:40} {percent:>3} %  {human_pos} of {human_len} back  {rate}/s  {msg}";

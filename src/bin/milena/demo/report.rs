@@ -19,6 +19,8 @@ pub(crate) struct Outcome {
     pub partitions: usize,
     pub codec: &'static str,
     pub topic: String,
+    pub bootstrap: String,
+    pub registry: String,
     /// Whether the broker ran in this process.
     pub embedded: bool,
 }
@@ -83,7 +85,9 @@ impl Outcome {
         let seconds = self.wall.as_secs_f64();
         let rate = (consumed as f64 / seconds.max(1e-9)) as u64;
         let percent = wire_bytes as f64 * 100.0 / (raw_bytes as f64).max(1.0);
+        let kind = if self.embedded { "embedded in this process: " } else { "" };
         let mut rows = vec![
+            ("cluster", format!("{kind}broker {}, Schema Registry {}", self.bootstrap, self.registry)),
             (
                 "records",
                 format!(
@@ -171,8 +175,20 @@ mod tests {
     fn outcome() -> Outcome {
         let counts = Counts { records: 10, acked: 10, consumed: 10, wire_bytes: 5, raw_bytes: 9, ..Counts::default() };
         let cpu = Some(Cpu { client: Duration::from_millis(70), embedded: Duration::from_millis(10) });
-        let (wall, topic) = (Duration::from_micros(123_456), "t".to_owned());
-        Outcome { counts, wall, cpu, keys: 10, partitions: 6, codec: "snappy", topic, embedded: true }
+        let wall = Duration::from_micros(123_456);
+        let [topic, bootstrap, registry] = ["t", "b:1", "http://r:2"].map(str::to_owned);
+        Outcome {
+            counts,
+            wall,
+            cpu,
+            keys: 10,
+            partitions: 6,
+            codec: "snappy",
+            topic,
+            bootstrap,
+            registry,
+            embedded: true,
+        }
     }
 
     #[test]
