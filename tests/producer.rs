@@ -493,3 +493,89 @@ async fn a_topic_is_deleted_by_whoever_is_the_controller_by_then() {
     cluster.inject(Fault::on(Api::DeleteTopics, FaultAction::Error(41)).times(2)); // NOT_CONTROLLER
     in_time(kafka.admin().delete_topic(TOPIC)).await;
 }
+
+/// Requests behind the refused one succeed; acknowledged batches must not be sent again.
+#[tokio::test]
+async fn many_in_flight_without_idempotence_double_nothing_that_was_acknowledged() {
+    for code in [19, 6, 3] {
+        let cluster = cluster(1).await;
+        let kafka = client(&cluster).await;
+        in_time(async {
+            let builder = kafka.producer().acks(Acks::Leader).max_in_flight(20).batch_size(200);
+            let producer = builder.linger(Duration::ZERO).build().await?;
+            producer.send(Record::to(TOPIC).value("known")).await?;
+            cluster.inject(Fault::on(Api::Produce, FaultAction::Error(code)).skip(3));
+            for number in 1..200 {
+                drop(producer.enqueue(Record::to(TOPIC).value(format!("{number:020}"))).await?);
+            }
+            producer.close().await
+        })
+        .await;
+        assert_eq!(log_length(&kafka).await, 200, "error {code}");
+    }
+}
+
+#[tokio::test]
+async fn p12_a_fenced_producer_fails_everything_at_once_and_holds_nothing() {
+    let cluster = cluster(6).await;
+    cluster.create_topic("cold", 1).expect("made");
+    let kafka = client(&cluster).await;
+    let builder = kafka.producer().compression(Compression::Zstd).linger(Duration::ZERO).batch_size(20_000);
+    let producer = in_time(builder.build()).await;
+    in_time(producer.send(Record::to(TOPIC).value("known"))).await;
+    cluster.inject(Fault::on(Api::Produce, FaultAction::Error(90)).times(1_000)); // PRODUCER_FENCED
+    let mut deliveries = Vec::new();
+    for number in 0..2_000 {
+        let topic = if number % 50 == 49 { "cold" } else { TOPIC };
+        match producer.enqueue(Record::to(topic).key(format!("{number}")).value(vec![b'x'; 500])).await {
+            Ok(delivery) => deliveries.push(delivery),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Closed);
+                break;
+            }
+        }
+    }
+    for delivery in deliveries {
+        let outcome = tokio::time::timeout(Duration::from_secs(10), delivery).await.expect("at once");
+        assert_eq!(outcome.expect_err("fenced").kind(), ErrorKind::Fenced);
+    }
+    in_time(producer.flush()).await;
+    assert_eq!(producer.available_memory(), 32 << 20);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_made_again_is_written_on() {
+    let cluster = cluster(4).await;
+    let kafka = client(&cluster).await;
+    let producer = in_time(kafka.producer().linger(Duration::ZERO).batch_size(200).build()).await;
+    for partitions in [4, 6, 8] {
+        in_time(async {
+            kafka.admin().delete_topic(TOPIC).await?;
+            kafka.admin().create_topic(NewTopic::new(TOPIC, partitions, 1)).await?;
+            for number in 0..100 {
+                drop(producer.enqueue(Record::to(TOPIC).value(format!("{number:020}"))).await?);
+            }
+            producer.flush().await
+        })
+        .await;
+        assert_eq!(log_length(&kafka).await, 100, "{partitions} partitions");
+    }
+    in_time(producer.close()).await;
+}
+
+#[tokio::test]
+async fn a_record_for_a_partition_that_is_gone_fails_within_its_bound() {
+    let cluster = cluster(4).await;
+    let kafka = client(&cluster).await;
+    let builder = kafka.producer().linger(Duration::ZERO).delivery_timeout(Duration::from_millis(700));
+    let producer = in_time(builder.build()).await;
+    in_time(producer.send(Record::to(TOPIC).partition(3).value("a"))).await;
+    in_time(kafka.admin().delete_topic(TOPIC)).await;
+    in_time(kafka.admin().create_topic(NewTopic::new(TOPIC, 2, 1))).await;
+    let sending = producer.send(Record::to(TOPIC).partition(3).value("b"));
+    let outcome = tokio::time::timeout(Duration::from_secs(10), sending).await.expect("within its bound");
+    let kind = outcome.expect_err("there is no such partition any more").kind();
+    assert!(matches!(kind, ErrorKind::Timeout | ErrorKind::UnknownTopic), "{kind:?}");
+    in_time(producer.send(Record::to(TOPIC).partition(1).value("c"))).await;
+    assert_eq!(producer.available_memory(), 32 << 20);
+}
