@@ -20,9 +20,13 @@ impl Backoff {
     /// clients that failed together do not come back together.
     pub(crate) fn delay(self, failures: u32, random: f64) -> Duration {
         let doubled = self.base.saturating_mul(1 << failures.saturating_sub(1).min(20));
-        doubled.min(self.max).mul_f64(0.8 + 0.4 * random.clamp(0.0, 1.0))
+        let spread = doubled.min(self.max).mul_f64(0.8 + 0.4 * random.clamp(0.0, 1.0));
+        // Zero is allowed (retry.backoff.ms=0) and must not become a loop without rest.
+        spread.max(SHORTEST)
     }
 }
+
+const SHORTEST: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
@@ -39,5 +43,10 @@ mod tests {
     fn n7_jitter_spreads_by_a_fifth() {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         assert_eq!([0.0, 1.0].map(|random| backoff.delay(1, random).as_millis()), [80, 120]);
+    }
+
+    #[test]
+    fn no_wait_is_no_wait_at_all() {
+        assert_eq!(Backoff::new(Duration::ZERO, Duration::ZERO).delay(1, 0.0), Duration::from_millis(1));
     }
 }

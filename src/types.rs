@@ -1,6 +1,6 @@
 //! The nouns that every layer shares.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use crate::wire::Str;
 
@@ -16,6 +16,9 @@ impl fmt::Display for BrokerId {
 
 /// A record's place in its partition.
 pub type Offset = i64;
+
+/// The longest time that anything is given; `Duration::MAX` from now is no point in time.
+pub(crate) const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// One partition of one topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

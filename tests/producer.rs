@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use milena::{
     ErrorKind, Kafka, Record, Result,
-    admin::OffsetSpec,
+    admin::{NewTopic, OffsetSpec},
     embedded::{Api, EmbeddedCluster, Fault, FaultAction, When},
     producer::Acks,
     record::Compression,
@@ -396,4 +396,100 @@ async fn a_partition_that_moved_does_not_wait_for_its_silent_old_leader() {
         Ok(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn p18_a_throttle_longer_than_the_request_timeout_is_kept() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    let time = Duration::from_millis(1_500);
+    cluster.inject(Fault::on(Api::Produce, FaultAction::Throttle(time)));
+    in_time(async {
+        let producer = kafka.producer().linger(Duration::ZERO).build().await?;
+        producer.send(Record::to(TOPIC).value("a")).await?;
+        let throttled = tokio::time::Instant::now();
+        producer.send(Record::to(TOPIC).value("b")).await?;
+        assert!(throttled.elapsed() >= time - Duration::from_millis(100), "after {:?}", throttled.elapsed());
+        let metrics = producer.metrics();
+        assert_eq!((metrics.batches_sent, metrics.batches_acked), (2, 2), "nothing had to be sent again");
+        producer.close().await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn n10_a_silent_produce_connection_holds_up_nothing_else() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    let producer = in_time(kafka.producer().linger(Duration::ZERO).build()).await;
+    let silent = cluster.inject(Fault::on(Api::Produce, FaultAction::Silence(When::BeforeApplying)));
+    let delivery = in_time(producer.enqueue(Record::to(TOPIC).value("x"))).await;
+    silent.exhausted().await;
+    let asked = tokio::time::Instant::now();
+    assert_eq!(log_length(&kafka).await, 0);
+    assert!(asked.elapsed() < Duration::from_millis(900), "it waited for the produce request's timeout");
+    in_time(delivery).await;
+}
+
+/// Both calls share a connection; the first one's patience ends while the second one is under way.
+#[tokio::test]
+async fn n4_a_callers_own_deadline_ends_no_connection_that_others_share() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    let admin = kafka.admin();
+    in_time(async { admin.topic(TOPIC).await }).await;
+    let hasty = admin.clone().timeout(Duration::from_millis(50));
+    cluster.inject(Fault::on(Api::CreateTopics, FaultAction::Delay(Duration::from_millis(300))));
+    let making = tokio::spawn(async move { admin.create_topic(NewTopic::new("new", 1, 1)).await });
+    tokio::task::yield_now().await;
+    let error = hasty.offsets(TOPIC, OffsetSpec::Latest).await.expect_err("the broker is busy");
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    in_time(async { making.await.expect("no panic") }).await;
+}
+
+#[tokio::test]
+async fn n9_what_may_have_been_done_is_repeated_only_where_that_is_harmless() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    let admin = kafka.admin();
+    for (name, when) in [("before", When::BeforeApplying), ("after", When::AfterApplying)] {
+        cluster.inject(Fault::on(Api::ListOffsets, FaultAction::Disconnect(when)));
+        assert_eq!(log_length(&kafka).await, 0, "reading is repeated");
+        cluster.inject(Fault::on(Api::CreateTopics, FaultAction::Disconnect(when)));
+        let error = admin.create_topic(NewTopic::new(name, 1, 1)).await.expect_err("nobody knows");
+        assert!(error.maybe_written() && error.kind() == ErrorKind::Disconnected, "{error}");
+        cluster.clear_faults();
+    }
+}
+
+#[tokio::test]
+async fn n9_a_connection_that_was_closed_while_idle_is_opened_again() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    in_time(async { kafka.admin().topic(TOPIC).await }).await;
+    cluster.kill(0).await;
+    cluster.restart(0).await.expect("restarts");
+    in_time(kafka.admin().create_topic(NewTopic::new("new", 1, 1))).await;
+}
+
+#[tokio::test]
+async fn times_without_end_and_waits_of_nothing_are_taken_as_they_are_meant() {
+    let cluster = cluster(1).await;
+    let builder = Kafka::builder().bootstrap(&cluster.bootstrap()).property("retry.backoff.ms", "0");
+    let kafka = in_time(builder.property("reconnect.backoff.ms", "0").connect()).await;
+    let forever = Duration::MAX;
+    let builder = kafka.producer().linger(forever).delivery_timeout(forever).max_block(forever);
+    let producer = in_time(builder.build()).await;
+    drop(in_time(producer.enqueue(Record::to(TOPIC).value("x"))).await);
+    in_time(producer.close()).await;
+    in_time(async { kafka.admin().timeout(forever).topic(TOPIC).await }).await;
+    assert_eq!(log_length(&kafka).await, 1);
+}
+
+#[tokio::test]
+async fn a_topic_is_deleted_by_whoever_is_the_controller_by_then() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    cluster.inject(Fault::on(Api::DeleteTopics, FaultAction::Error(41)).times(2)); // NOT_CONTROLLER
+    in_time(kafka.admin().delete_topic(TOPIC)).await;
 }

@@ -78,7 +78,7 @@ impl Admin {
     /// properties yet. A call of several steps may take longer, as each step has this time.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(crate::types::FOREVER);
         self
     }
 
@@ -86,8 +86,8 @@ impl Admin {
     ///
     /// # Errors
     /// `Broker(TOPIC_ALREADY_EXISTS)` and the broker's other refusals, with its own words; `Timeout`, also when the
-    /// topic was made and some partition has no leader yet. When an answer is lost the request is repeated, which may
-    /// then meet its own topic as existing.
+    /// topic was made and some partition has no leader yet. If the connection was lost while the broker may have been
+    /// at it, [`Error::maybe_written`] says so, and nothing is repeated: the second request would meet its own topic.
     ///
     /// # Cancel safety
     /// Dropping the future gives the answer up; the topic may be made all the same.
@@ -102,17 +102,26 @@ impl Admin {
                 configs: topic.configs.into_iter().map(config).collect(),
                 ..CreatableTopic::default()
             }],
-            timeout_ms: i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX),
+            timeout_ms: self.broker_timeout(),
             ..CreateTopicsRequest::default()
         };
+        let mut under_way = false;
         loop {
-            let response = self.cluster.call(To::Controller, Traffic::Other, &request, self.timeout).await?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let response = self.cluster.call(To::Controller, Traffic::Other, &request, left).await?;
             let Some(result) = response.topics.into_iter().find(|result| result.name == name) else {
                 return Err(Error::new(ErrorKind::Protocol, format!("no answer about topic {name}")));
             };
             match refusal(result.error_code, &format!("topic {name}"), result.error_message.as_deref()) {
                 None => break,
-                Some(error) if error.is_retriable() && Instant::now() < deadline => self.pause().await,
+                // The broker had begun, and could only not say in time that it was done.
+                Some(_) if under_way && result.error_code == ErrorCode::TOPIC_ALREADY_EXISTS => break,
+                Some(error) if error.is_retriable() && Instant::now() < deadline => {
+                    under_way |= result.error_code == ErrorCode::REQUEST_TIMED_OUT;
+                    // The controller may be another one by now.
+                    self.cluster.request_refresh();
+                    self.pause().await;
+                }
                 Some(error) => return Err(error),
             }
         }
@@ -123,7 +132,7 @@ impl Admin {
     ///
     /// # Errors
     /// `Broker(UNKNOWN_TOPIC_OR_PARTITION)` and the broker's other refusals; `Timeout` and what keeps brokers from
-    /// being reached.
+    /// being reached; as with `create_topic`, a request that may have been acted on is not repeated.
     ///
     /// # Cancel safety
     /// Dropping the future gives the answer up; the topic may be deleted all the same.
@@ -131,13 +140,25 @@ impl Admin {
         let request = DeleteTopicsRequest {
             topics: vec![DeleteTopicState { name: Some(name.into()), ..DeleteTopicState::default() }],
             topic_names: vec![name.into()],
-            timeout_ms: i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX),
+            timeout_ms: self.broker_timeout(),
         };
-        let response = self.cluster.call(To::Controller, Traffic::Other, &request, self.timeout).await?;
-        let result = response.responses.into_iter().next();
-        let (code, message) =
-            result.map_or((ErrorCode::NONE, None), |result| (result.error_code, result.error_message));
-        refusal(code, &format!("topic {name}"), message.as_deref()).map_or(Ok(()), Err)
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let response = self.cluster.call(To::Controller, Traffic::Other, &request, left).await?;
+            let Some(result) = response.responses.into_iter().next() else {
+                return Err(Error::new(ErrorKind::Protocol, format!("no answer about topic {name}")));
+            };
+            match refusal(result.error_code, &format!("topic {name}"), result.error_message.as_deref()) {
+                None => return Ok(()),
+                // The controller is another one by now, and this broker did nothing.
+                Some(_) if result.error_code == ErrorCode::NOT_CONTROLLER && Instant::now() < deadline => {
+                    self.cluster.request_refresh();
+                    self.pause().await;
+                }
+                Some(error) => return Err(error),
+            }
+        }
     }
 
     /// Describes a topic. Waits until it is known, for as long as a call may take.
@@ -228,6 +249,12 @@ impl Admin {
             self.cluster.request_refresh();
             self.pause().await;
         }
+    }
+
+    /// The broker is given up on after the request timeout: it has to answer before.
+    fn broker_timeout(&self) -> i32 {
+        let timeout = self.timeout.min(self.cluster.config().request_timeout / 2);
+        i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)
     }
 
     async fn pause(&self) {

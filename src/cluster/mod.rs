@@ -3,7 +3,8 @@
 //! Rules this folder keeps:
 //! - what is known of the cluster is a snapshot; readers never wait for a refresh they did not ask for;
 //! - one task asks for metadata, so a thousand callers that miss a leader make one request;
-//! - a request that was not sent is sent again; one that may have been is left to the caller's deadline and retry rule;
+//! - a request that was not sent is sent again; one that may have been only if doing it twice does no harm;
+//! - a caller's deadline ends its waiting, never a connection that others share;
 //! - dropping the last handle ends the task and the connections.
 
 use std::{
@@ -20,14 +21,17 @@ use tokio::{
 use crate::{
     backoff::Backoff,
     error::{Error, ErrorKind, Result},
-    machine::metadata::{LeaderHint, Metadata},
+    machine::{
+        conn::Certainty,
+        metadata::{LeaderHint, Metadata},
+    },
     net::{
         NetConfig,
         conn::{Connection, Lost},
         pool::{Destination, Pool},
     },
     types::BrokerId,
-    wire::{ErrorCode, Request, Str},
+    wire::{ApiKey, ErrorCode, Request, Str},
 };
 
 pub(crate) use crate::net::pool::Traffic;
@@ -110,6 +114,16 @@ impl Cluster {
         Watch(self.0.view.subscribe())
     }
 
+    /// Asks for fresh metadata, soon, in which `topic` is described: it is in use, whoever gave it up meanwhile.
+    pub(crate) fn request_topic(&self, topic: &str) {
+        let mut topics = self.topics();
+        if !topics.contains(topic) {
+            topics.insert(topic.into());
+        }
+        drop(topics);
+        self.request_refresh();
+    }
+
     /// Asks for fresh metadata, soon.
     pub(crate) fn request_refresh(&self) {
         self.0.wanted.notify_one();
@@ -121,26 +135,25 @@ impl Cluster {
     /// `UnknownTopic` with what the brokers said last, or at once what no waiting can mend.
     pub(crate) async fn topic(&self, topic: &str, deadline: Instant) -> Result<Arc<Metadata>> {
         let mut view = self.0.view.subscribe();
-        let mut asked = 0;
+        let _asking = Asking { cluster: self, topic };
+        let (mut asked, begun) = (0, view.borrow().rounds);
         loop {
-            let (metadata, error) = {
+            let (metadata, rounds, error) = {
                 let view = view.borrow_and_update();
-                (view.metadata.clone(), view.error.clone())
+                (view.metadata.clone(), view.rounds, view.error.clone())
             };
             if metadata.topic(topic).is_some() {
                 return Ok(metadata);
             }
             let code = metadata.topic_error(topic);
-            if let Some(code) = code.filter(|code| !code.is_retriable() && asked > 0) {
-                self.topics().remove(topic);
+            // The round that was under way at the beginning may not have named the topic, and the code may be an old one.
+            if let Some(code) = code.filter(|code| !code.is_retriable() && rounds >= begun + 2) {
                 return Err(Error::broker(code, format_args!("topic {topic}")));
             }
             if Instant::now() >= deadline {
-                self.topics().remove(topic);
                 return Err(unknown_topic(topic, asked, code, error));
             }
-            self.topics().insert(topic.into());
-            self.request_refresh();
+            self.request_topic(topic);
             asked += 1;
             let pause = self.0.config.retry_backoff.delay(asked, fastrand::f64());
             let pause = deadline.min(Instant::now() + pause);
@@ -151,7 +164,9 @@ impl Cluster {
         }
     }
 
-    /// Sends a request and waits for its answer; tries again, with backoff, what may be tried again.
+    /// Sends a request and waits for its answer; tries again, with backoff, what may be tried again. What would change
+    /// something twice, or be refused the second time because the first one worked, is not repeated once it may have
+    /// been sent: the error says so (`Error::maybe_written`).
     pub(crate) async fn call<R: Request>(
         &self,
         to: To,
@@ -162,10 +177,13 @@ impl Cluster {
         let deadline = Instant::now() + timeout;
         let mut failures = 0;
         loop {
-            let error = match self.try_call(to, traffic, request, deadline).await {
+            let Lost { certainty, error } = match self.try_call(to, traffic, request, deadline).await {
                 Ok(response) => return Ok(response),
-                Err(lost) => lost.error,
+                Err(lost) => lost,
             };
+            if certainty == Certainty::MaybeSent && !may_repeat(R::API) {
+                return Err(error.with_maybe_written(true));
+            }
             failures += 1;
             let again = Instant::now() + self.0.config.retry_backoff.delay(failures, fastrand::f64());
             if !error.is_retriable() || again >= deadline {
@@ -183,7 +201,7 @@ impl Cluster {
         request: &R,
         deadline: Instant,
     ) -> Result<R::Response, Lost> {
-        let not_sent = |error| Lost { certainty: crate::machine::conn::Certainty::NotSent, error };
+        let not_sent = |error| Lost { certainty: Certainty::NotSent, error };
         let broker = match to {
             To::Broker(broker) => Some(broker),
             To::Controller => self.metadata().controller,
@@ -195,8 +213,12 @@ impl Cluster {
         };
         let connection = connection.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no connection in time")));
         let connection = connection.map_err(not_sent)?;
-        let left = deadline.saturating_duration_since(Instant::now()).min(self.0.config.request_timeout);
-        connection.start(request, left).map_err(not_sent)?.await
+        // The connection has its own time for the request; giving up earlier forgets the answer and harms nobody.
+        let answer = connection.start(request, self.0.config.request_timeout).map_err(not_sent)?;
+        timeout_at(deadline, answer).await.unwrap_or_else(|_| {
+            let message = format!("{} did not answer {} in time", connection.peer().address, R::NAME);
+            Err(Lost { certainty: Certainty::MaybeSent, error: Error::new(ErrorKind::Timeout, message) })
+        })
     }
 
     /// The connection to a broker for one class of traffic; dials if there is none.
@@ -274,6 +296,21 @@ impl Cluster {
     }
 }
 
+/// Somebody waits for a topic. If it goes away, in whichever way, and the topic is still unknown, metadata requests stop
+/// naming it; others that wait for the same topic, or use it, name it again.
+struct Asking<'a> {
+    cluster: &'a Cluster,
+    topic: &'a str,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if self.cluster.metadata().topic(self.topic).is_none() {
+            self.cluster.topics().remove(self.topic);
+        }
+    }
+}
+
 /// Wakes when metadata changes.
 #[derive(Debug)]
 pub(crate) struct Watch(watch::Receiver<View>);
@@ -288,6 +325,11 @@ impl Watch {
         }
         self.0.borrow_and_update().metadata.clone()
     }
+}
+
+/// Whether a request that may have been acted on can be sent again without harm.
+fn may_repeat(api: ApiKey) -> bool {
+    !matches!(api, ApiKey::CREATE_TOPICS | ApiKey::DELETE_TOPICS)
 }
 
 /// All addresses failed. Their kinds may differ; one that points at a wrong setting is worth more than a refusal.

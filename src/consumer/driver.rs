@@ -103,8 +103,8 @@ fn send(end: &End, terms: &Arc<Terms>, work: &mut JoinSet<Done>) -> Option<Insta
     let now = Instant::now().into_std();
     let mut fetcher = shared.fetcher();
     fetcher.handle_timeout(now);
-    while fetcher.poll_refresh(now).is_some() {
-        cluster.request_refresh();
+    while let Some(topic) = fetcher.poll_refresh(now) {
+        cluster.request_topic(&topic);
     }
     while let Some(plan) = fetcher.poll_lookup(now) {
         let (cluster, terms) = (cluster.clone(), terms.clone());

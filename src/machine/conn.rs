@@ -8,7 +8,9 @@
 //!   certainty only ever weakens;
 //! - a request that is not answered in time ends the connection, because the replies behind it are late as well (N4);
 //! - a frame's length is checked before memory is reserved for it (N13);
-//! - a throttled connection stays silent until the broker's time is over (KIP-219).
+//! - a throttled connection stays silent until the broker's time is over (KIP-219), and that time counts against no
+//!   request that waits for it;
+//! - a request without an answer is overdue, too, if the socket does not take it.
 
 use std::{
     collections::VecDeque,
@@ -40,6 +42,8 @@ pub(crate) enum Poison {
 #[derive(Debug)]
 pub(crate) struct Conn<T> {
     in_flight: VecDeque<InFlight<T>>,
+    /// When requests without an answer were queued, and when they are to be written.
+    telling: VecDeque<(Instant, Instant)>,
     muted_until: Option<Instant>,
     max_frame: usize,
 }
@@ -55,12 +59,12 @@ struct InFlight<T> {
 
 impl<T> Conn<T> {
     pub(crate) fn new(max_frame: usize) -> Self {
-        Self { in_flight: VecDeque::new(), muted_until: None, max_frame }
+        Self { in_flight: VecDeque::new(), telling: VecDeque::new(), muted_until: None, max_frame }
     }
 
     /// A request joined the queue of what is to be written.
     pub(crate) fn handle_request(&mut self, now: Instant, correlation_id: i32, timeout: Duration, waiter: T) {
-        let deadline = now + timeout;
+        let deadline = self.may_write_at(now) + timeout;
         self.in_flight.push_back(InFlight {
             correlation_id,
             asked: now,
@@ -68,6 +72,20 @@ impl<T> Conn<T> {
             certainty: Certainty::NotSent,
             waiter,
         });
+    }
+
+    /// A request without an answer joined the queue of what is to be written.
+    pub(crate) fn handle_tell(&mut self, now: Instant, timeout: Duration) {
+        self.telling.push_back((now, self.may_write_at(now) + timeout));
+    }
+
+    /// The oldest request without an answer is written.
+    pub(crate) fn handle_told(&mut self) {
+        self.telling.pop_front();
+    }
+
+    fn may_write_at(&self, now: Instant) -> Instant {
+        self.muted_until.map_or(now, |until| until.max(now))
     }
 
     /// The first bytes of the request were handed to the socket.
@@ -99,7 +117,14 @@ impl<T> Conn<T> {
     /// The broker asks to be left alone for a while.
     pub(crate) fn handle_throttle(&mut self, now: Instant, time: Duration) {
         let until = now + time.min(MAX_THROTTLE);
-        self.muted_until = Some(self.muted_until.map_or(until, |muted| muted.max(until)));
+        let before = self.may_write_at(now);
+        let until = before.max(until);
+        self.muted_until = Some(until);
+        // Killing the connection for a silence that the broker asked for would end the silence.
+        let longer = until - before;
+        let unwritten = self.in_flight.iter_mut().filter(|request| request.certainty == Certainty::NotSent);
+        unwritten.for_each(|request| request.deadline += longer);
+        self.telling.iter_mut().for_each(|(_, deadline)| *deadline += longer);
     }
 
     /// The connection is gone: every request in order, with what is known of it.
@@ -112,8 +137,9 @@ impl<T> Conn<T> {
         if self.muted_until.is_some_and(|until| until <= now) {
             self.muted_until = None;
         }
-        match self.in_flight.iter().find(|request| request.deadline <= now) {
-            Some(request) => Err(Poison::Overdue { waited: now.duration_since(request.asked) }),
+        let asked = self.in_flight.iter().map(|request| (request.asked, request.deadline));
+        match asked.chain(self.telling.iter().copied()).find(|(_, deadline)| *deadline <= now) {
+            Some((asked, _)) => Err(Poison::Overdue { waited: now.duration_since(asked) }),
             None => Ok(()),
         }
     }
@@ -126,7 +152,8 @@ impl<T> Conn<T> {
     /// When `handle_timeout` wants to be called at the latest.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         // Deadlines are not sorted: a metadata request waits shorter than a long poll. There are few of them.
-        self.in_flight.iter().map(|request| request.deadline).chain(self.muted_until).min()
+        let deadlines = self.in_flight.iter().map(|request| request.deadline);
+        deadlines.chain(self.telling.iter().map(|(_, deadline)| *deadline)).chain(self.muted_until).min()
     }
 
     /// Reads a reply's length prefix.
@@ -232,6 +259,29 @@ mod tests {
         assert_eq!(conn.poll_timeout(), Some(start + 3 * SECOND));
         assert_eq!(conn.handle_timeout(start + 3 * SECOND), Ok(()));
         assert!(conn.may_write(start + 3 * SECOND));
+    }
+
+    #[test]
+    fn p18_the_silence_that_a_broker_asked_for_makes_nobody_overdue() {
+        let (mut conn, start) = conn(&[(1, "written"), (2, "waiting")]);
+        conn.handle_writing(1);
+        assert_eq!(conn.handle_reply(1), Ok("written"));
+        conn.handle_throttle(start, 60 * SECOND);
+        conn.handle_request(start + SECOND, 3, 30 * SECOND, "late");
+        assert_eq!(conn.handle_timeout(start + 60 * SECOND), Ok(()));
+        assert_eq!(conn.poll_timeout(), Some(start + 90 * SECOND));
+        assert!(conn.handle_timeout(start + 90 * SECOND).is_err(), "afterwards it has its own time");
+    }
+
+    #[test]
+    fn a_request_without_an_answer_that_nobody_reads_ends_the_connection() {
+        let (mut conn, start) = conn(&[]);
+        conn.handle_tell(start, SECOND);
+        conn.handle_tell(start + SECOND / 2, SECOND);
+        conn.handle_told();
+        assert_eq!(conn.poll_timeout(), Some(start + SECOND * 3 / 2));
+        assert_eq!(conn.handle_timeout(start + SECOND), Ok(()));
+        assert_eq!(conn.handle_timeout(start + SECOND * 3 / 2), Err(Poison::Overdue { waited: SECOND }));
     }
 
     #[test]

@@ -116,6 +116,8 @@ impl Metadata {
         for name in asked.iter().filter(missing) {
             self.doubt(name, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         }
+        // Names that nobody asks for any more would otherwise pile up.
+        self.topics.retain(|name, view| matches!(view, TopicView::Known { .. }) || asked.contains(name));
     }
 
     /// Takes in a leader named in passing. Answers whether it was news.
@@ -232,6 +234,15 @@ mod tests {
             metadata.handle_response(&MetadataResponse::default(), &["t".into()]);
         }
         assert_eq!(leader(&metadata), None);
+    }
+
+    #[test]
+    fn a_name_that_nobody_asks_for_any_more_is_forgotten() {
+        let mut metadata = Metadata::default();
+        metadata.handle_response(&MetadataResponse::default(), &["a".into(), "b".into()]);
+        assert!(metadata.topic_error("a").is_some());
+        metadata.handle_response(&MetadataResponse::default(), &["b".into()]);
+        assert_eq!((metadata.topic_error("a"), metadata.topics.len()), (None, 1));
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub(crate) struct Lost {
 
 enum Command {
     Ask { correlation_id: i32, frame: Frame, timeout: Duration, waiter: oneshot::Sender<Answer> },
-    Tell { frame: Frame, written: oneshot::Sender<Answer> },
+    Tell { frame: Frame, timeout: Duration, written: oneshot::Sender<Answer> },
     Throttle(Duration),
 }
 
@@ -128,11 +128,11 @@ impl Connection {
     }
 
     /// Sends a request that the broker does not answer (Produce with acks=0). Resolves once it is written.
-    pub(crate) fn tell_at<R: Request>(&self, request: &R, version: i16) -> Result<Told, Error> {
+    pub(crate) fn tell_at<R: Request>(&self, request: &R, version: i16, timeout: Duration) -> Result<Told, Error> {
         let correlation_id = self.0.ids.fetch_add(1, Ordering::Relaxed);
         let frame = wire::encode_request(request, version, correlation_id, Some(&self.0.peer.client_id))?;
         let (written, reply) = oneshot::channel();
-        let _ = self.0.commands.send(Command::Tell { frame, written });
+        let _ = self.0.commands.send(Command::Tell { frame, timeout, written });
         Ok(Told { address: self.0.peer.address.clone(), reply })
     }
 
@@ -253,10 +253,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let unused = self.take_commands(cx);
-        if let Poll::Ready(Err(end)) = self.write(cx) {
+        // First, so that a close that has come already is seen before a byte is written: what was asked meanwhile is
+        // `NotSent` then, and may be asked elsewhere (N9).
+        if let Poll::Ready(end) = self.read(cx) {
             return Poll::Ready(end);
         }
-        if let Poll::Ready(end) = self.read(cx) {
+        if let Poll::Ready(Err(end)) = self.write(cx) {
             return Poll::Ready(end);
         }
         if unused && self.out.is_empty() && self.conn.poll_timeout().is_none() {
@@ -277,7 +279,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     self.conn.handle_request(now, correlation_id, timeout, waiter);
                     self.queue(Some(correlation_id), frame, None);
                 }
-                Poll::Ready(Some(Command::Tell { frame, written })) => self.queue(None, frame, Some(written)),
+                Poll::Ready(Some(Command::Tell { frame, timeout, written })) => {
+                    self.conn.handle_tell(now, timeout);
+                    self.queue(None, frame, Some(written));
+                }
             }
         }
     }
@@ -292,12 +297,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         while !self.out.is_empty() {
             let stands_open = self.out.front().is_some_and(|outgoing| outgoing.started);
-            if !stands_open && !self.conn.may_write(Instant::now().into_std()) {
+            let may_write = self.conn.may_write(Instant::now().into_std());
+            if !stands_open && !may_write {
                 return Poll::Pending;
             }
+            // What is begun is finished in any case; nothing behind it begins while the broker wants silence.
+            let requests = if may_write { self.out.len() } else { 1 };
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let mut count = 0;
-            for (slice, piece) in slices.iter_mut().zip(self.out.iter().flat_map(|outgoing| &outgoing.pieces)) {
+            let pieces = self.out.iter().take(requests).flat_map(|outgoing| &outgoing.pieces);
+            for (slice, piece) in slices.iter_mut().zip(pieces) {
                 *slice = IoSlice::new(piece);
                 count += 1;
             }
@@ -332,6 +341,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.open_pieces -= 1;
             }
             if let Some(waiter) = outgoing.written.take() {
+                self.conn.handle_told();
                 let _ = waiter.send(Ok(Bytes::new()));
             }
             self.out.pop_front();
@@ -451,3 +461,63 @@ impl End {
 const SMALL_READ: usize = 16 << 10;
 /// Pieces of one vectored write.
 const MAX_SLICES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::messages::ProduceRequest;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn open(stream: tokio::io::DuplexStream) -> Connection {
+        let (address, client_id) = ("peer:9092".into(), "test".into());
+        let peer = Peer { address, versions: Arc::default(), client_id };
+        Connection::open(stream, peer, Buffers::new(), 1000)
+    }
+
+    /// With acks=0 there is no reply whose absence could be noticed.
+    #[tokio::test(start_paused = true)]
+    async fn n4_a_request_without_an_answer_does_not_wait_for_ever_to_be_written() {
+        let (near, _far) = tokio::io::duplex(8);
+        let connection = open(near);
+        let told = connection.tell_at(&ProduceRequest::default(), 9, SECOND).expect("it can be written");
+        let lost = tokio::time::timeout(60 * SECOND, told).await.expect("within its time").expect_err("nobody reads");
+        assert_eq!((lost.certainty, lost.error.kind()), (Certainty::MaybeSent, ErrorKind::Timeout));
+    }
+
+    /// A piece that waits in a socket's queue and a piece that is sent again are the same bytes, and nobody writes to
+    /// them (P10): the first reader gets what was queued first, whatever happens to the other handles.
+    #[tokio::test]
+    async fn p10_the_bytes_of_a_request_are_its_own_until_they_are_written() {
+        use tokio::io::AsyncReadExt;
+        let pool = crate::record::ChunkPool::default();
+        let sealed = |value: &[u8]| {
+            let mut batch = crate::record::BatchBuilder::new(&pool);
+            batch.append(1, None, Some(value), &[]).expect("it fits");
+            batch.seal()
+        };
+        let (near, mut far) = tokio::io::duplex(16);
+        let connection = open(near);
+        let mut told = Vec::new();
+        for round in 0..20 {
+            let batch = sealed(&[b'a' + round; 500]);
+            let records = crate::wire::Records::from_pieces(batch.pieces(batch.stamp(1, 0, 0)));
+            told.push(connection.tell_at(&produce(records), 9, 60 * SECOND).expect("it can be written"));
+            // The producer lets go of the batch while the socket has read nothing of it, and takes the next chunk.
+            drop(batch);
+        }
+        for round in 0..20 {
+            let mut frame = vec![0; far.read_u32().await.expect("a length") as usize];
+            far.read_exact(&mut frame).await.expect("a request");
+            let own = frame.iter().filter(|byte| **byte == b'a' + round).count();
+            assert!(own >= 500, "request {round} carries other bytes than it was made of");
+        }
+    }
+
+    fn produce(records: crate::wire::Records) -> ProduceRequest {
+        use crate::wire::messages::{PartitionProduceData, TopicProduceData};
+        let part = PartitionProduceData { index: 0, records: Some(records) };
+        let topic = TopicProduceData { name: "t".into(), partition_data: vec![part], ..Default::default() };
+        ProduceRequest { topic_data: vec![topic], ..Default::default() }
+    }
+}

@@ -8,6 +8,7 @@ use crate::{
     properties::ProducerSettings,
     record::Compression,
     serdes,
+    types::FOREVER,
 };
 
 use super::{Core, Producer};
@@ -187,6 +188,9 @@ impl<K, V> ProducerBuilder<K, V> {
         let mut settings = self.settings;
         settings.idempotent = self.idempotence.unwrap_or(settings.acks == Acks::All);
         settings.check()?;
+        for time in [&mut settings.linger, &mut settings.delivery_timeout, &mut settings.max_block] {
+            *time = FOREVER.min(*time);
+        }
         let handle = Core::start(self.cluster, settings);
         Ok(Producer { handle, key: Arc::new(self.key), value: Arc::new(self.value) })
     }

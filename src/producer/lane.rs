@@ -83,7 +83,7 @@ impl Sender {
         let outcome = self.request(&connection, &batches).and_then(|(request, version)| {
             let timeout = self.core.cluster.config().request_timeout;
             Ok(match self.core.settings.acks {
-                Acks::None => Reply::Written(connection.tell_at(&request, version)?),
+                Acks::None => Reply::Written(connection.tell_at(&request, version, timeout)?),
                 _ => Reply::Answer(connection.start_at(&request, version, timeout)?),
             })
         });

@@ -93,18 +93,18 @@ impl<K, V> Producer<K, V> {
 
     /// Puts a record into its batch. Waits for memory (`buffer.memory`) and, the first time, for the topic's metadata
     /// and the schema; never for the broker's answer. While more than 8 MiB (or half of a smaller buffer) waits to be
-    /// acknowledged, a call that fills a batch is held back by up to 5 ms. When it returns, the record's place in its
+    /// acknowledged, the call after one that filled a batch is held back by up to 5 ms. When it returns, the record's place in its
     /// partition's order is fixed.
     ///
     /// # Errors
-    /// `RecordTooLarge` with both sizes; `UnknownTopic` and `BufferFull` after `max.block.ms`, which bounds each of the
-    /// two waits (`UnknownTopic` at once for a partition that the topic does not have); `Broker` where access to the
+    /// `RecordTooLarge` with both sizes; `UnknownTopic` and `BufferFull` after `max.block.ms`, which bounds the
+    /// two waits together (`UnknownTopic` at once for a partition that the topic does not have); `Broker` where access to the
     /// topic is denied; `Serialization` and those of the registry from the serializers, which `max.block.ms` does not
     /// bound; `Closed`. After any of them the record was not enqueued.
     ///
     /// # Cancel safety
-    /// Dropped while it waits for metadata, a schema or memory, the record is not enqueued. A call that filled a batch
-    /// lets the sender run, or is held back, before it returns; dropped there, the record is on its way all the same.
+    /// If the future is dropped, the record is not enqueued, unless the future was ready: whatever a call waits for, it
+    /// waits for before it appends.
     pub async fn enqueue<'r, RK, RV>(&self, record: Record<'r, RK, RV>) -> Result<Delivery>
     where
         RK: Field<K>,

@@ -228,7 +228,7 @@ impl Sender {
             return;
         }
         let Some(leader) = leader(&self.metadata, &slot.partition) else {
-            self.core.cluster.request_refresh();
+            self.core.cluster.request_topic(&slot.partition.topic);
             let again = Instant::now() + self.core.cluster.config().retry_backoff.delay(4, fastrand::f64());
             return self.arm(number, again);
         };
