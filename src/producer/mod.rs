@@ -27,6 +27,7 @@ use crate::{
 
 mod accumulator;
 mod builder;
+mod compressor;
 mod delivery;
 mod hash;
 mod init;
