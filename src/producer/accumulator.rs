@@ -10,8 +10,8 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -23,11 +23,14 @@ use tokio::{
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    record::{AppendError, BatchBuilder, CHUNK, ChunkPool, Header, SealedBatch, partitioner},
+    record::{AppendError, BatchBuilder, CHUNK, ChunkPool, Header, SealedBatch},
     wire::Str,
 };
 
-use super::delivery::{Cell, Delivery, Settler};
+use super::{
+    delivery::{Cell, Delivery, Settler},
+    topic::Topic,
+};
 
 /// What all partitions of a producer share.
 #[derive(Debug)]
@@ -44,16 +47,6 @@ pub(super) struct Accumulator {
     /// Callers that wait for memory: while there are any, no batch waits for its linger (P13).
     blocked: AtomicUsize,
     closed: AtomicBool,
-}
-
-/// A topic as producers see it.
-#[derive(Debug)]
-pub(super) struct Topic {
-    pub(super) name: Str,
-    pub(super) partitions: Vec<Arc<Partition>>,
-    /// The partitions that have a leader; records without a key go there.
-    pub(super) available: Vec<usize>,
-    sticky: Sticky,
 }
 
 /// One partition's open batch and the sealed ones that the sender has not yet fetched.
@@ -376,28 +369,6 @@ impl Drop for Blocked<'_> {
     }
 }
 
-impl Topic {
-    pub(super) fn new(name: Str, partitions: Vec<Arc<Partition>>, available: Vec<usize>) -> Self {
-        let sticky = Sticky::default();
-        sticky.start(&available, partitions.len());
-        Self { name, partitions, available, sticky }
-    }
-
-    fn of_key(&self, key: &[u8]) -> i32 {
-        partitioner::partition_for_key(key, self.partitions.len() as i32)
-    }
-
-    fn partition(&self, index: i32) -> Result<&Arc<Partition>> {
-        usize::try_from(index).ok().and_then(|index| self.partitions.get(index)).ok_or_else(|| {
-            let (name, count) = (&self.name, self.partitions.len());
-            Error::new(
-                ErrorKind::UnknownTopic,
-                format!("topic {name} has {count} partitions; there is no partition {index}"),
-            )
-        })
-    }
-}
-
 impl Partition {
     pub(super) fn new(topic: Str, index: i32, number: usize) -> Self {
         Self { topic, index, number, state: Mutex::default() }
@@ -452,55 +423,6 @@ impl Bytes<'_> {
     }
 }
 
-/// Whose turn it is among a topic's partitions, and how many bytes went there this turn. Uniform over partitions that
-/// have a leader; a turn lasts for a batch's worth of bytes, however they are cut into batches (KIP-794).
-#[derive(Debug, Default)]
-struct Sticky {
-    partition: AtomicU64,
-    bytes: AtomicU64,
-}
-
-impl Sticky {
-    fn start(&self, available: &[usize], partitions: usize) {
-        self.partition.store(draw(available, partitions, None) as u64, Ordering::Relaxed);
-    }
-
-    fn current<'t>(&self, topic: &'t Topic, batch_size: usize) -> &'t Arc<Partition> {
-        if self.bytes.load(Ordering::Relaxed) >= batch_size as u64 {
-            self.move_on(topic);
-        }
-        let index = self.partition.load(Ordering::Relaxed) as usize;
-        // The index is always drawn below the number of partitions, of which there is at least one.
-        &topic.partitions[index.min(topic.partitions.len() - 1)]
-    }
-
-    fn count(&self, bytes: usize) {
-        // Two callers may lose a count to each other: the turn then lasts a record longer.
-        self.bytes.store(self.bytes.load(Ordering::Relaxed) + bytes as u64, Ordering::Relaxed);
-    }
-
-    fn move_on(&self, topic: &Topic) {
-        let before = self.partition.load(Ordering::Relaxed) as usize;
-        let next = draw(&topic.available, topic.partitions.len(), Some(before));
-        self.partition.store(next as u64, Ordering::Relaxed);
-        self.bytes.store(0, Ordering::Relaxed);
-    }
-}
-
-/// A random partition, another one than `but` if there is another.
-fn draw(available: &[usize], partitions: usize, but: Option<usize>) -> usize {
-    if available.is_empty() {
-        return fastrand::usize(..partitions.max(1));
-    }
-    let place = but.and_then(|but| available.iter().position(|index| *index == but));
-    let drawn = match place {
-        Some(place) if available.len() > 1 => (place + fastrand::usize(1..available.len())) % available.len(),
-        Some(place) => place,
-        None => fastrand::usize(..available.len()),
-    };
-    available[drawn]
-}
-
 /// The time of day for the records of one batch: read exactly when the batch is begun, and carried on from there by the
 /// kernel's coarse clock (a tick of 4 ms or less), which costs a third of reading it anew.
 #[derive(Debug, Clone, Copy)]
@@ -536,6 +458,8 @@ const BATCH_OVERHEAD: usize = 61;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     const MEMORY: usize = 8 << 20;

@@ -27,6 +27,7 @@ use crate::{
 
 mod accumulator;
 mod builder;
+mod compressor;
 mod delivery;
 mod hash;
 mod init;
@@ -35,17 +36,19 @@ mod metrics;
 mod record;
 mod sender;
 mod settle;
+mod topic;
 
 pub use builder::{Acks, ProducerBuilder};
 pub use delivery::{Delivery, RecordAck};
 pub use metrics::ProducerMetrics;
 pub use record::{Absent, AsBytes, Field, Given, Record};
 
-use accumulator::{Accumulator, Appended, Bytes, Partition, Topic};
+use accumulator::{Accumulator, Appended, Bytes, Partition};
 pub(crate) use builder::Settings;
 use hash::NameHasher;
 use metrics::Counters;
 use sender::{Event, Sender};
+use topic::Topic;
 
 /// Sends records. Cheap to clone; all clones share one buffer, one identity and one order per partition.
 ///

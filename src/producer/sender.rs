@@ -26,7 +26,7 @@ use crate::{
         queue::{BatchId, Failure, Queue, Rules},
     },
     net::conn::{Connection, Lost},
-    record::{Compression, SealedBatch},
+    record::SealedBatch,
     types::BrokerId,
     wire::{ErrorCode, Uuid, messages::ProduceResponse},
 };
@@ -34,6 +34,7 @@ use crate::{
 use super::{
     Core,
     accumulator::{Partition, Sealed},
+    compressor::Compressor,
     delivery::{Cell, Settler},
     lane::Lane,
 };
@@ -47,6 +48,7 @@ pub(super) struct Sender {
     pub(super) lanes: HashMap<BrokerId, Lane>,
     pub(super) outbox: mpsc::UnboundedSender<Event>,
     events: mpsc::UnboundedReceiver<Event>,
+    compressor: Compressor,
     /// When to look at which partition: one entry for each at most.
     timers: BTreeSet<(Instant, usize)>,
     watch: Watch,
@@ -109,12 +111,14 @@ impl Sender {
         // Watched first: what changes between the two is seen twice, not never.
         let watch = core.cluster.watch();
         let metadata = core.cluster.metadata();
+        let (codec, level) = (core.settings.compression, core.settings.compression_level);
         Self {
             core,
             metadata,
             identity: Identity::new(),
             slots: Vec::new(),
             lanes: HashMap::new(),
+            compressor: Compressor::new(codec, level, outbox.clone()),
             outbox,
             events,
             timers: BTreeSet::new(),
@@ -163,6 +167,7 @@ impl Sender {
             Event::Retry(broker) => self.handle_retry(broker),
             Event::Answered { broker, flight, outcome } => self.handle_answered(broker, flight, outcome),
             Event::Compressed { number, id, batch } => {
+                self.compressor.handle_done();
                 let Some(slot) = self.slots.get_mut(number) else { return };
                 if let Some(waiting) = slot.queue.handle_sealed(id) {
                     waiting.sealed = batch;
@@ -200,20 +205,15 @@ impl Sender {
 
     /// Sealed batches join the queue; those to be compressed go to a worker first.
     pub(super) fn push(&mut self, number: usize, sealed: VecDeque<Sealed>) {
-        let codec = self.core.settings.compression;
         for Sealed { batch, cell, created, reserved } in sealed {
-            let ready = codec == Compression::None;
+            let ready = self.compressor.is_none();
             let (records, raw_len) = (batch.record_count, batch.wire_len());
             let work = (!ready).then(|| batch.clone());
             let batch = Batch { sealed: batch, cell, reserved, raw_len, header: None };
             let slot = &mut self.slots[number];
             let id = slot.queue.push(created.into_std(), records, batch, ready);
             if let Some(batch) = work {
-                let (outbox, level) = (self.outbox.clone(), self.core.settings.compression_level);
-                tokio::task::spawn_blocking(move || {
-                    let batch = batch.compress(codec, level);
-                    let _ = outbox.send(Event::Compressed { number, id, batch });
-                });
+                self.compressor.push(number, id, batch);
             }
         }
         if let Some(at) = self.slots[number].queue.poll_timeout() {
