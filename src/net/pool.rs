@@ -117,7 +117,8 @@ impl Pool {
         let failures = match slots.get(&key) {
             Some(slot) if *slot.address == *address => match &slot.state {
                 State::Open(connection) if !connection.is_closed() => return Ok(Found::Open(connection.clone())),
-                State::Dialing(dialed) => return Ok(Found::Dialing(dialed.clone())),
+                // A dial whose runtime has ended will never say how it went.
+                State::Dialing(dialed) if dialed.has_changed().is_ok() => return Ok(Found::Dialing(dialed.clone())),
                 State::BackingOff { until, error } if Instant::now() < *until => return Err(error.clone()),
                 _ => slot.failures,
             },
@@ -171,4 +172,31 @@ impl Pool {
 enum Found {
     Open(Connection),
     Dialing(watch::Receiver<Option<Result<Connection>>>),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::security::Security;
+
+    /// A client may outlive the runtime in which it began to dial.
+    #[test]
+    fn a_dial_that_was_abandoned_is_begun_again() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = silent.local_addr().expect("its number").to_string();
+        let connect_timeout = Duration::from_millis(200);
+        let config = NetConfig { connect_timeout, max_frame: 1000, security: Security::default() };
+        let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
+        let pool = Pool::new(config, "test", backoff);
+        let destination = Destination::Broker(BrokerId(1));
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime().block_on(async {
+            let dialing = pool.connect(&destination, &address, Traffic::Other);
+            assert!(tokio::time::timeout(Duration::from_millis(10), dialing).await.is_err(), "nobody answers");
+        });
+        let error = runtime().block_on(pool.connect(&destination, &address, Traffic::Other)).expect_err("nor now");
+        assert_ne!(error.kind(), ErrorKind::Closed, "the old dial was waited for: {error}");
+    }
 }

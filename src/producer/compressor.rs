@@ -5,7 +5,11 @@
 //!   than that only costs memory;
 //! - first sealed, first compressed; `machine::queue` keeps the order within a partition whatever finishes first.
 
-use std::{collections::VecDeque, thread::available_parallelism};
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread::available_parallelism,
+};
 
 use tokio::sync::mpsc;
 
@@ -57,7 +61,9 @@ impl Compressor {
             self.busy += 1;
             let (codec, level, outbox) = (self.codec, self.level, self.outbox.clone());
             tokio::task::spawn_blocking(move || {
-                let batch = batch.compress(codec, level);
+                // A codec that panics must not take a worker with it: the batch goes out as it is.
+                let plain = batch.clone();
+                let batch = catch_unwind(AssertUnwindSafe(|| batch.compress(codec, level))).unwrap_or(plain);
                 let _ = outbox.send(Event::Compressed { number, id, batch });
             });
         }
