@@ -579,3 +579,17 @@ async fn a_record_for_a_partition_that_is_gone_fails_within_its_bound() {
     in_time(producer.send(Record::to(TOPIC).partition(1).value("c"))).await;
     assert_eq!(producer.available_memory(), 32 << 20);
 }
+
+#[tokio::test]
+async fn p18_a_throttled_record_has_its_deadline_and_is_known_not_to_be_written() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    let builder = kafka.producer().linger(Duration::ZERO).delivery_timeout(Duration::from_millis(700));
+    let producer = in_time(builder.build()).await;
+    cluster.inject(Fault::on(Api::Produce, FaultAction::Throttle(PATIENCE)));
+    in_time(producer.send(Record::to(TOPIC).value("a"))).await;
+    let sending = producer.send(Record::to(TOPIC).value("b"));
+    let outcome = tokio::time::timeout(Duration::from_secs(10), sending).await.expect("within its bound");
+    let error = outcome.expect_err("the broker wants silence");
+    assert!(error.kind() == ErrorKind::Timeout && !error.maybe_written(), "{error}");
+}

@@ -168,7 +168,7 @@ impl<T> Conn<T> {
 }
 
 /// A misconfigured quota must not silence a client for ever.
-const MAX_THROTTLE: Duration = Duration::from_secs(300);
+pub(crate) const MAX_THROTTLE: Duration = Duration::from_secs(300);
 
 impl fmt::Display for Poison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

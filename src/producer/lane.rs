@@ -2,16 +2,20 @@
 //!
 //! Rules this file keeps:
 //! - a request carries every ready partition of its broker, written as header pieces and the batches' own bytes;
-//! - so many requests are in flight as allowed, and their answers are awaited in order by one task.
+//! - so many requests are in flight as allowed, and their answers are awaited in order by one task;
+//! - while a broker wants silence (KIP-219) its batches wait here, where their deadlines count.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     error::{Error, Result},
     machine::{
-        conn::Certainty,
+        conn::{Certainty, MAX_THROTTLE},
         identity::Standing,
         queue::{BatchId, Stamp},
     },
@@ -35,6 +39,9 @@ pub(super) struct Lane {
     /// Partitions to look at when a request may be sent.
     pub(super) ready: VecDeque<usize>,
     pub(super) in_flight: usize,
+    /// The broker asked for silence until then (KIP-219). The connection would keep it, too; but what waits there is on
+    /// its way and has no deadline, what waits here has.
+    quiet_until: Option<Instant>,
     link: Link,
 }
 
@@ -73,7 +80,10 @@ impl Sender {
     fn send_one(&mut self, broker: BrokerId) -> bool {
         let Some(connection) = self.connection(broker) else { return false };
         let max_in_flight = self.core.settings.max_in_flight;
-        if self.lanes.get(&broker).is_none_or(|lane| lane.in_flight >= max_in_flight) {
+        let may_send = |lane: &Lane| {
+            lane.in_flight < max_in_flight && lane.quiet_until.is_none_or(|until| until <= Instant::now())
+        };
+        if !self.lanes.get(&broker).is_some_and(may_send) {
             return false;
         }
         let batches = self.gather(broker);
@@ -228,6 +238,19 @@ impl Sender {
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             let _ = outbox.send(Event::Retry(broker));
+        });
+    }
+
+    /// A broker asks to be left alone for a while.
+    pub(super) fn handle_throttle(&mut self, broker: BrokerId, time: Duration) {
+        let Some(lane) = self.lanes.get_mut(&broker).filter(|_| !time.is_zero()) else { return };
+        let until = Instant::now() + time.min(MAX_THROTTLE);
+        lane.quiet_until = Some(lane.quiet_until.map_or(until, |quiet| quiet.max(until)));
+        let outbox = self.outbox.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep_until(until).await;
+            // The turn that follows sends what has waited.
+            let _ = outbox.send(Event::Unthrottled);
         });
     }
 

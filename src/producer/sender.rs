@@ -91,6 +91,7 @@ pub(super) enum Event {
     Compressed { number: usize, id: BatchId, batch: SealedBatch },
     Granted(Result<ProducerId, (Error, Option<ErrorCode>)>),
     Retry(BrokerId),
+    Unthrottled,
     AskAgain,
     Flush(oneshot::Sender<Vec<Arc<Cell>>>),
 }
@@ -164,6 +165,7 @@ impl Sender {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Connected { broker, outcome } => self.handle_connected(broker, outcome),
+            Event::Unthrottled => {}
             Event::Retry(broker) => self.handle_retry(broker),
             Event::Answered { broker, flight, outcome } => self.handle_answered(broker, flight, outcome),
             Event::Compressed { number, id, batch } => {

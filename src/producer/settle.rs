@@ -12,8 +12,8 @@ use crate::{
     net::conn::Lost,
     types::BrokerId,
     wire::{
-        ErrorCode, Str, Uuid,
-        messages::{NodeEndpoint, PartitionProduceResponse, ProduceResponse, TopicProduceResponse},
+        ErrorCode, Request, Str, Uuid,
+        messages::{NodeEndpoint, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse},
     },
 };
 
@@ -35,7 +35,10 @@ impl Sender {
             lane.in_flight = lane.in_flight.saturating_sub(1);
         }
         match outcome {
-            Ok(Answer::Produced(response)) => self.handle_response(flight, response),
+            Ok(Answer::Produced(response)) => {
+                self.handle_throttle(broker, ProduceRequest::throttle_time(&response));
+                self.handle_response(flight, response);
+            }
             Ok(Answer::Written) => {
                 for (number, id) in flight {
                     self.slots[number].queue.handle_acked(id, -1, -1);
