@@ -234,6 +234,8 @@ fn the_demo_checks_every_record_and_ends_in_json() {
     assert!(output.stderr.is_empty(), "no progress bar where nobody looks: {}", text(&output.stderr));
     assert_demo_json(&output, 20_000);
     assert!(text(&output.stdout).contains("--bootstrap HOST:PORT --registry URL"));
+    // As `cargo demo -- --records 2000` passes it on.
+    assert_demo_json(&run(&["demo", "--", "--records", "2000"], b""), 2_000);
 }
 
 #[test]

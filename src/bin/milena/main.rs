@@ -5,7 +5,7 @@
 //! - exit codes: 0 done, 1 an error or a failed record, 2 wrong usage; a closed stdout is not an error;
 //! - names and flags stay: scripts are written on them.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -37,7 +37,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(without_cargos_dashes(std::env::args_os()));
     log_to_stderr();
     let done = match cli.command {
         Command::Demo(command) => command.run(),
@@ -49,6 +49,18 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// `cargo demo -- FLAGS`: what an alias ends with is an argument already, so cargo hands the dashes on, and they would
+/// turn every flag behind them into a plain word. The demo takes no plain words.
+fn without_cargos_dashes(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.collect();
+    if arguments.get(1).is_some_and(|command| command == "demo")
+        && arguments.get(2).is_some_and(|dashes| dashes == "--")
+    {
+        arguments.remove(2);
+    }
+    arguments
 }
 
 fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
