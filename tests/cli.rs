@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -251,6 +251,33 @@ fn the_demo_runs_against_a_cluster_of_ones_own_and_again_in_the_same_topic() {
     assert!(kept.status.success());
 }
 
+#[test]
+fn the_demo_deletes_only_the_topic_with_its_own_random_name() {
+    let broker = Broker::start(&[]);
+    let demo = ["demo", "--bootstrap", &broker.bootstrap, "--registry", &broker.registry, "--records", "100"];
+    // One of its own is gone, one that it was given stays although the demo made it.
+    let table: &[(&[&str], bool)] = &[(&[], false), (&["-t", "given"], true), (&["--keep"], true)];
+    for (more, kept) in table {
+        let output = run(&[&demo[..], more].concat(), b"");
+        assert_demo_json(&output, 100);
+        let stdout = text(&output.stdout);
+        let row = stdout.lines().find_map(|line| line.strip_prefix("topic ")).unwrap();
+        let (topic, _) = row.trim_start().split_once(':').unwrap();
+        let read = broker.consume(topic, &["-c", "100", "-X", "default.api.timeout.ms=500"]);
+        assert_eq!(read.status.success(), *kept, "{more:?} {topic}: {}", text(&read.stderr));
+        assert!(!kept || subjects(&broker.registry).contains(&format!("\"{topic}-value\"")), "{more:?}");
+    }
+}
+
+#[test]
+fn a_registry_that_is_not_there_is_one_line_of_the_demo() {
+    let broker = Broker::start(&[]);
+    let closed = free_port();
+    let registry = format!("http://{closed}");
+    let output = run(&["demo", "--bootstrap", &broker.bootstrap, "--registry", &registry, "-n", "10"], b"");
+    assert_one_line_error(&output, &closed);
+}
+
 /// On a real broker and registry, whose address has a path: the whole demo, and again with the broker killed half-way.
 #[test]
 fn live_demo_finishes_although_the_broker_is_killed() {
@@ -383,6 +410,15 @@ fn next_line(lines: &mut BufReader<impl Read>) -> String {
 /// SIGTERM, by the shell's own command: the standard library can only kill.
 fn terminate(child: &Child) {
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+}
+
+/// What the registry answers about its subjects: JSON.
+fn subjects(registry: &str) -> String {
+    let address = registry.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET /subjects HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let answer = text(&read_all(Some(stream)));
+    answer.split_once("\r\n\r\n").unwrap().1.trim().to_owned()
 }
 
 fn free_port() -> String {

@@ -4,15 +4,23 @@
 //! - producing and consuming run at the same time, over the public API alone;
 //! - nothing is kept of what was sent: a record that comes back is compared with one made anew from the seed;
 //! - the embedded servers have threads of their own, so that their processor time is not taken for the client's;
+//! - nothing is deleted but the topic with the demo's own random name, and the subject registered for it;
 //! - the last line of stdout is one JSON object, and the exit code is 0 only if every check held.
 
 use std::{
+    cell::Cell,
     io::{self, IsTerminal},
     time::{Duration, Instant},
 };
 
 use clap::Args;
-use milena::{ErrorKind, Kafka, admin::NewTopic, properties::Properties, registry::Registry};
+use milena::{
+    ErrorKind, Kafka,
+    admin::NewTopic,
+    properties::Properties,
+    registry::{Avro, Registry},
+    serdes::{Part, Serializer, Target},
+};
 use tokio::runtime::Builder;
 
 mod check;
@@ -47,7 +55,8 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "URL")]
     registry: Option<String>,
 
-    /// The topic, made if it does not exist. Default: one of its own, deleted at the end.
+    /// The topic, made if it does not exist; neither it nor its subject is ever deleted. Default: a topic with a random
+    /// name, deleted at the end together with its subject.
     #[arg(short, long)]
     topic: Option<String>,
 
@@ -63,7 +72,7 @@ pub(crate) struct Demo {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// Keeps the topic and the schema that the demo made.
+    /// Keeps the topic and the subject with the random name. Those of --topic are always kept.
     #[arg(long)]
     keep: bool,
 
@@ -112,12 +121,21 @@ impl Demo {
             () = ending.asked() => Err(interrupted()),
         };
         let (kafka, made) = started?;
+        let avro = avro(&registry, &properties)?;
+        let registered = Cell::new(false);
+        let work = async {
+            // Here, so that a registry that refuses is one error, and nothing of it is left to delete.
+            Serializer::<VqeResult>::prepare(&avro, Target { topic: &topic, part: Part::Value }).await?;
+            registered.set(true);
+            self.measure(&kafka, avro.clone(), &properties, topic.clone(), plan, embedded).await
+        };
         let outcome = tokio::select! {
-            outcome = self.measure(&kafka, &registry, &properties, topic.clone(), plan, embedded) => outcome,
+            outcome = work => outcome,
             () = ending.asked() => Err(interrupted()),
         };
-        if made && !embedded && !self.keep {
-            clean_up(&kafka, &registry, &topic).await;
+        // A name that somebody gave may be somebody's: its subject may be older than the demo, even if the topic is not.
+        if made && self.topic.is_none() && !embedded && !self.keep {
+            clean_up(&kafka, registered.get().then_some(&registry), &topic).await;
         }
         outcome
     }
@@ -135,19 +153,12 @@ impl Demo {
     async fn measure(
         &self,
         kafka: &Kafka,
-        registry: &Registry,
+        avro: Avro<VqeResult>,
         properties: &Properties,
         topic: String,
         plan: Plan,
         embedded: bool,
     ) -> Result<Outcome, Failure> {
-        let settings = properties.registry()?;
-        let avro = registry.avro::<VqeResult>();
-        let avro = if settings.use_latest_version {
-            avro.use_latest()
-        } else {
-            avro.auto_register(settings.auto_register_schemas)
-        };
         let keys = plan.experiments();
         let journey = Journey::prepare(kafka, avro, topic.clone(), plan).await?;
         let partitions = journey.partitions();
@@ -157,9 +168,15 @@ impl Demo {
         let cpu = Cpu::now().zip(before).map(|(now, before)| now.since(before));
         let codec = properties.producer()?.compression_type;
         let bootstrap = properties.client()?.bootstrap_servers.join(",");
-        let registry = settings.urls.iter().map(|url| without_user(url)).collect::<Vec<_>>().join(",");
+        let registry = properties.registry()?.urls.iter().map(|url| without_user(url)).collect::<Vec<_>>().join(",");
         Ok(Outcome { counts, wall, cpu, keys, partitions, codec, topic, bootstrap, registry, embedded })
     }
+}
+
+fn avro(registry: &Registry, properties: &Properties) -> Result<Avro<VqeResult>, Failure> {
+    let settings = properties.registry()?;
+    let avro = registry.avro::<VqeResult>();
+    Ok(if settings.use_latest_version { avro.use_latest() } else { avro.auto_register(settings.auto_register_schemas) })
 }
 
 /// The demo shows the idempotent producer with snappy and acks=all, unless the properties ask for something else.
@@ -180,10 +197,12 @@ fn without_user(url: &str) -> String {
     format!("{scheme}://{host}{path}")
 }
 
-async fn clean_up(kafka: &Kafka, registry: &Registry, topic: &str) {
+/// Deletes the topic, and its subject from the registry if there is one.
+async fn clean_up(kafka: &Kafka, registry: Option<&Registry>, topic: &str) {
     if let Err(error) = kafka.admin().delete_topic(topic).await {
         say(&format!("the topic {topic} could not be deleted: {}", chain(&error)));
     }
+    let Some(registry) = registry else { return };
     // A registry need not know the subject, nor how to delete one.
     match registry.delete_subject(&format!("{topic}-value"), false).await {
         Err(error) if !matches!(error.kind(), ErrorKind::Registry(404 | 405)) => {
