@@ -59,6 +59,36 @@ fn offset_count_and_exit_say_what_is_read() {
 }
 
 #[test]
+fn an_offset_that_a_partition_does_not_have_is_what_auto_offset_reset_says() {
+    let broker = Broker::start(&[]);
+    assert!(broker.produce("short", &[], b"0\n1\n2\n").status.success());
+    let none = broker.consume("short", &["-o", "4", "-e", "-X", "auto.offset.reset=none"]);
+    assert_one_line_error(&none, "partition short-0 has offsets 0 to before 3, not 4");
+    for (reset, expected) in [("earliest", "0\n1\n2\n"), ("latest", "")] {
+        let output = broker.consume("short", &["-o", "4", "-e", "-X", &format!("auto.offset.reset={reset}")]);
+        assert_eq!(text(&output.stdout), expected, "{reset}");
+        assert!(output.status.success() && text(&output.stderr).contains("short-0 has offsets 0 to before 3"));
+    }
+    // Not set: nothing before the asked offset is ever written.
+    let mut reader = spawn(&["consume", "-b", &broker.bootstrap, "-t", "short", "-o", "4", "-c", "1"], Stdio::null());
+    let note = next_line(&mut BufReader::new(reader.stderr.as_mut().unwrap()));
+    assert!(note.ends_with("short-0 has offsets 0 to before 3, not 4: waiting for that offset"), "{note}");
+    assert!(broker.produce("short", &[], b"3\n4\n").status.success());
+    assert_eq!(text(&finish(reader).stdout), "4\n");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_stdout_that_is_full_is_named() {
+    let broker = Broker::start(&[]);
+    assert!(broker.produce("full", &[], b"x\n").status.success());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_milena"));
+    command.args(["consume", "-b", &broker.bootstrap, "-t", "full", "-e"]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    assert_one_line_error(&command.stdout(full).output().unwrap(), "cannot write to stdout: ");
+}
+
+#[test]
 fn all_partitions_are_read_and_keys_keep_their_order() {
     let broker = Broker::start(&["--partitions", "5"]);
     let input: String = (0..2000).map(|n| format!("key{}={n}\n", n % 17)).collect();
@@ -137,6 +167,9 @@ fn wrong_usage_is_exit_code_2() {
         &["consume", "-b", "127.0.0.1:1", "-t", "x", "-c", "some"],
         &["produce", "-b", "127.0.0.1:1", "-t", "x", "-K", ""],
         &["produce", "-b", "127.0.0.1:1", "-t", "x", "-X", "linger.ms"],
+        &["produce", "-b", "127.0.0.1:1", "-t", ""],
+        &["consume", "-b", "127.0.0.1:1", "-t", ""],
+        &["demo", "-t", ""],
         &["demo", "--records", "0"],
         &["demo", "--registry", "http://127.0.0.1:1"],
         &["demo", "--bootstrap", "127.0.0.1:1"],
@@ -145,6 +178,10 @@ fn wrong_usage_is_exit_code_2() {
         let output = run(arguments, b"");
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+    for (arguments, expected) in [(["-c", "-1"], "a number of records from 0"), (["-o", "-1"], "an offset from 0")] {
+        let output = run(&[&["consume", "-b", "127.0.0.1:1", "-t", "x"], &arguments[..]].concat(), b"");
+        assert!(output.status.code() == Some(2) && text(&output.stderr).contains(expected), "{}", text(&output.stderr));
     }
     for arguments in [&["--help"][..], &["--version"], &["demo", "--help"]] {
         assert!(run(arguments, b"").status.success());

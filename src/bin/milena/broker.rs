@@ -9,10 +9,13 @@ use crate::{failure::Failure, options::Options, signal::Ending};
 
 /// Runs the embedded broker and Schema Registry, with everything in memory, until SIGINT or SIGTERM.
 ///
+/// There are no consumer groups yet: clients read partitions that they assign to themselves.
+///
 /// Prints one line on stdout once it serves: ready bootstrap=HOST:PORT registry=URL
 #[derive(Debug, Args)]
 pub(crate) struct Broker {
-    /// Where the broker listens; port 0 picks a free one.
+    /// Where the broker listens; port 0 picks a free one. Clients are told this address; for 0.0.0.0 or [::] they are
+    /// told localhost, so that clients on other machines need the address that they can reach here.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
     listen: String,
 
@@ -36,8 +39,9 @@ impl Broker {
         let cluster = builder.auto_create_topics(self.partitions).start().await?;
         {
             let mut stdout = io::stdout().lock();
-            writeln!(stdout, "ready bootstrap={} registry={}", cluster.bootstrap(), cluster.registry_url())?;
-            stdout.flush()?;
+            writeln!(stdout, "ready bootstrap={} registry={}", cluster.bootstrap(), cluster.registry_url())
+                .and_then(|()| stdout.flush())
+                .map_err(Failure::stdout)?;
         }
         ending.asked().await;
         cluster.shutdown().await;

@@ -16,12 +16,12 @@ use milena::{
     Kafka, Offset, TopicPartition,
     admin::OffsetSpec,
     consumer::{Batch, Consumer, Ends, StartFrom},
-    properties::Properties,
+    properties::{OffsetReset, Properties},
 };
 
 use crate::{
-    failure::Failure,
-    options::{Options, connect, partitions, separator, with_bootstrap},
+    failure::{Failure, say},
+    options::{Options, connect, partitions, separator, topic_name, with_bootstrap},
     signal::Ending,
 };
 
@@ -33,15 +33,25 @@ pub(crate) struct Consume {
     bootstrap: Option<String>,
 
     /// The topic.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = topic_name)]
     topic: String,
 
     /// Where to start in every partition: beginning, end, or an offset.
-    #[arg(short, long, default_value = "beginning", value_name = "beginning|end|OFFSET")]
+    ///
+    /// Where a partition does not have the OFFSET, auto.offset.reset (-X) decides: none is an error, earliest and latest
+    /// are that end of the partition. If it is not set, an OFFSET that the partition has no more means its beginning,
+    /// and one that it has not yet is waited for. Every such partition is noted on stderr.
+    #[arg(
+        short,
+        long,
+        default_value = "beginning",
+        value_name = "beginning|end|OFFSET",
+        allow_negative_numbers = true
+    )]
     offset: From,
 
     /// Ends after so many records.
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "N", value_parser = record_count, allow_negative_numbers = true)]
     count: Option<u64>,
 
     /// Ends where the partitions ended when it began.
@@ -79,14 +89,59 @@ impl FromStr for From {
     }
 }
 
+fn record_count(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "it is a number of records from 0".to_owned())
+}
+
+/// What `auto.offset.reset` says about an offset that a partition does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OutOfRange {
+    /// Not set: the partition's beginning, or waiting for the offset.
+    Unset,
+    Fail,
+    Beginning,
+    End,
+}
+
+impl OutOfRange {
+    fn of(properties: &Properties) -> Result<Self, Failure> {
+        if properties.value("auto.offset.reset").is_none() {
+            return Ok(Self::Unset);
+        }
+        Ok(match properties.consumer()?.auto_offset_reset {
+            OffsetReset::None => Self::Fail,
+            OffsetReset::Earliest => Self::Beginning,
+            OffsetReset::Latest => Self::End,
+        })
+    }
+
+    /// Where to start in a partition that has `begin` up to before `end`, and what a person should know about it.
+    fn start(self, asked: Offset, begin: Offset, end: Offset) -> Result<(StartFrom, Option<&'static str>), ()> {
+        // The end is the offset of the next record: a place to wait at.
+        if (begin..=end).contains(&asked) {
+            return Ok((StartFrom::Offset(asked), None));
+        }
+        match self {
+            Self::Fail => Err(()),
+            Self::Beginning => Ok((StartFrom::Beginning, Some("auto.offset.reset starts at its beginning"))),
+            Self::End => Ok((StartFrom::End, Some("auto.offset.reset starts at its end"))),
+            Self::Unset if asked < begin => Ok((StartFrom::Offset(begin), Some("starting at its beginning"))),
+            // The broker would refuse a fetch beyond the end; what lies before `asked` is not written.
+            Self::Unset => Ok((StartFrom::Offset(end), Some("waiting for that offset"))),
+        }
+    }
+}
+
 impl Consume {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let properties = with_bootstrap(self.options.properties()?, self.bootstrap.as_deref())?;
         let mut ending = Ending::listen()?;
-        let mut lines = Lines::new(self.key_separator.as_deref(), self.count);
+        let out_of_range = OutOfRange::of(&properties)?;
+        let mut lines = Lines::new(self.key_separator.as_deref(), self.count, self.floor(out_of_range));
         let read = async {
             let kafka = connect(&properties).await?;
-            let mut consumer = kafka.consumer().assign(self.partitions(&kafka, &properties).await?).await?;
+            let partitions = self.partitions(&kafka, &properties, out_of_range).await?;
+            let mut consumer = kafka.consumer().assign(partitions).await?;
             let ends = if self.exit { Some(consumer.ends().await?) } else { None };
             copy(&mut consumer, ends.as_ref(), &mut lines).await
         };
@@ -103,27 +158,43 @@ impl Consume {
         &self,
         kafka: &Kafka,
         properties: &Properties,
+        out_of_range: OutOfRange,
     ) -> Result<Vec<(TopicPartition, StartFrom)>, Failure> {
         let count = partitions(kafka, properties, &self.topic).await?;
         let starts = match self.offset {
             From::Beginning => vec![StartFrom::Beginning; count],
             From::End => vec![StartFrom::End; count],
-            From::At(offset) => self.within_the_logs(kafka, offset).await?,
+            From::At(offset) => self.offsets(kafka, offset, out_of_range).await?,
         };
         let partition = |(index, start)| (TopicPartition::new(self.topic.as_str(), index as i32), start);
         Ok(starts.into_iter().enumerate().map(partition).collect())
     }
 
-    /// One offset for all partitions is often out of the range of some: there it means their nearest end.
-    async fn within_the_logs(&self, kafka: &Kafka, offset: Offset) -> Result<Vec<StartFrom>, Failure> {
+    /// What lies before this offset is not written: none of the partitions whose offset is waited for has it.
+    fn floor(&self, out_of_range: OutOfRange) -> Offset {
+        match self.offset {
+            From::At(offset) if out_of_range == OutOfRange::Unset => offset,
+            _ => 0,
+        }
+    }
+
+    async fn offsets(&self, kafka: &Kafka, asked: Offset, out_of_range: OutOfRange) -> Result<Vec<StartFrom>, Failure> {
         let admin = kafka.admin();
         let begins = admin.offsets(&self.topic, OffsetSpec::Earliest).await?;
         let ends = admin.offsets(&self.topic, OffsetSpec::Latest).await?;
-        let nearest = |(begin, end): (Option<Offset>, Option<Offset>)| {
-            let offset = offset.max(begin.unwrap_or(0)).min(end.unwrap_or(Offset::MAX));
-            StartFrom::Offset(offset)
-        };
-        Ok(begins.into_iter().zip(ends).map(nearest).collect())
+        let mut starts = Vec::with_capacity(ends.len());
+        for (index, (begin, end)) in begins.into_iter().zip(ends).enumerate() {
+            let (begin, end) = (begin.unwrap_or(0), end.unwrap_or(Offset::MAX));
+            let text = format!("partition {}-{index} has offsets {begin} to before {end}, not {asked}", self.topic);
+            let Ok((start, note)) = out_of_range.start(asked, begin, end) else {
+                return Err(Failure::error(format!("{text}, and auto.offset.reset is none")));
+            };
+            if let Some(note) = note {
+                say(&format!("note: {text}: {note}"));
+            }
+            starts.push(start);
+        }
+        Ok(starts)
     }
 }
 
@@ -156,11 +227,13 @@ struct Lines<'a> {
     separator: Option<&'a str>,
     /// How many may still be written; `None` is any number.
     left: Option<u64>,
+    /// Records before this offset are passed over.
+    floor: Offset,
 }
 
 impl<'a> Lines<'a> {
-    fn new(separator: Option<&'a str>, left: Option<u64>) -> Self {
-        Self { out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()), separator, left }
+    fn new(separator: Option<&'a str>, left: Option<u64>, floor: Offset) -> Self {
+        Self { out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()), separator, left, floor }
     }
 
     fn is_complete(&self) -> bool {
@@ -176,19 +249,25 @@ impl<'a> Lines<'a> {
             if self.is_complete() {
                 break;
             }
-            if let Some(separator) = self.separator {
-                self.out.write_all(record.key().unwrap_or_default())?;
-                self.out.write_all(separator.as_bytes())?;
+            if record.offset() >= self.floor {
+                self.line(record.key(), record.value()).map_err(Failure::stdout)?;
+                self.left = self.left.map(|left| left - 1);
             }
-            self.out.write_all(record.value().unwrap_or_default())?;
-            self.out.write_all(b"\n")?;
-            self.left = self.left.map(|left| left - 1);
         }
         Ok(())
     }
 
+    fn line(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> io::Result<()> {
+        if let Some(separator) = self.separator {
+            self.out.write_all(key.unwrap_or_default())?;
+            self.out.write_all(separator.as_bytes())?;
+        }
+        self.out.write_all(value.unwrap_or_default())?;
+        self.out.write_all(b"\n")
+    }
+
     fn flush(&mut self) -> Result<(), Failure> {
-        Ok(self.out.flush()?)
+        self.out.flush().map_err(Failure::stdout)
     }
 }
 
@@ -197,7 +276,31 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {
-    use super::From;
+    use super::{From, OutOfRange, StartFrom};
+
+    #[test]
+    fn an_offset_out_of_range_starts_where_the_property_says() {
+        use OutOfRange::{Beginning, End, Fail, Unset};
+        // The partition has offsets 10 to 19.
+        let at = |offset| Ok(StartFrom::Offset(offset));
+        let table = [
+            (Unset, 9, at(10)),
+            (Unset, 10, at(10)),
+            (Unset, 20, at(20)),
+            (Unset, 21, at(20)),
+            (Fail, 9, Err(())),
+            (Fail, 20, at(20)),
+            (Fail, 21, Err(())),
+            (Beginning, 21, Ok(StartFrom::Beginning)),
+            (End, 9, Ok(StartFrom::End)),
+            (End, 15, at(15)),
+        ];
+        for (out_of_range, asked, expected) in table {
+            let found = out_of_range.start(asked, 10, 20);
+            assert_eq!(found.map(|(_, note)| note.is_some()), expected.map(|_| !(10..=20).contains(&asked)));
+            assert_eq!(found.map(|(start, _)| start), expected, "{out_of_range:?} {asked}");
+        }
+    }
 
     #[test]
     fn the_start_is_a_word_or_an_offset() {

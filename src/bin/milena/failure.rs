@@ -24,6 +24,14 @@ impl Failure {
         Self::Error(message.into())
     }
 
+    /// Why stdout could not be written.
+    pub(crate) fn stdout(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::StdoutClosed,
+            _ => Self::Error(format!("cannot write to stdout: {}", chain(&error))),
+        }
+    }
+
     /// Says it on stderr and gives the exit code.
     pub(crate) fn report(self) -> ExitCode {
         match self {
@@ -45,6 +53,11 @@ impl Failure {
 pub(crate) fn say(message: &str) {
     use io::Write;
     let _ = writeln!(io::stderr(), "milena: {}", one_line(message));
+}
+
+/// The number with its noun, in the plural unless there is one.
+pub(crate) fn plural(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// The error and its causes in one line.
@@ -74,10 +87,7 @@ impl From<milena::Error> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::StdoutClosed,
-            _ => Self::Error(chain(&error)),
-        }
+        Self::Error(chain(&error))
     }
 }
 

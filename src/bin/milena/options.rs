@@ -22,10 +22,16 @@ pub(crate) struct Options {
 impl Options {
     /// The file, then what `-X` says on top; checked, and every property without effect noted on stderr.
     pub(crate) fn properties(&self) -> Result<Properties, Failure> {
+        self.properties_with(&[])
+    }
+
+    /// As [`properties`](Self::properties), for a command that obeys these properties although the library does not.
+    pub(crate) fn properties_with(&self, obeyed: &[&str]) -> Result<Properties, Failure> {
         let mut properties = self.file.as_ref().map(Properties::load).transpose()?.unwrap_or_default();
         properties.extend(self.property.iter().cloned());
         properties.check()?;
-        for note in properties.notes() {
+        let is_obeyed = |note: &String| obeyed.iter().any(|name| note.split_whitespace().next() == Some(name));
+        for note in properties.notes().into_iter().filter(|note| !is_obeyed(note)) {
             say(&format!("note: {note}"));
         }
         Ok(properties)
@@ -54,6 +60,11 @@ pub(crate) async fn connect(properties: &Properties) -> Result<Kafka, Failure> {
 pub(crate) async fn partitions(kafka: &Kafka, properties: &Properties, topic: &str) -> Result<usize, Failure> {
     let patience = properties.client()?.default_api_timeout.min(TOPIC_TIMEOUT);
     Ok(kafka.admin().timeout(patience).topic(topic).await?.leaders.len())
+}
+
+/// The name of a topic; the broker judges the rest of it.
+pub(crate) fn topic_name(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("the name of a topic is not empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 /// A separator of keys and values as typed: `\t`, `\n`, `\0` and `\\` stand for what they stand for elsewhere.

@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     failure::{Failure, chain, say},
     lines::{self, Line, Lines},
-    options::{Options, connect, partitions, separator, with_bootstrap},
+    options::{Options, connect, partitions, separator, topic_name, with_bootstrap},
     signal::Ending,
 };
 
@@ -38,7 +38,7 @@ pub(crate) struct Produce {
     bootstrap: Option<String>,
 
     /// The topic.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = topic_name)]
     topic: String,
 
     /// Splits each line into key and value at the first SEP; a line without it has no key. \t is a tab.

@@ -33,7 +33,7 @@ mod servers;
 
 use crate::{
     failure::{Failure, chain, say},
-    options::{Options, connect, registry, with_bootstrap},
+    options::{Options, connect, registry, topic_name, with_bootstrap},
     signal::Ending,
 };
 use cpu::Cpu;
@@ -57,7 +57,7 @@ pub(crate) struct Demo {
 
     /// The topic, made if it does not exist; neither it nor its subject is ever deleted. Default: a topic with a random
     /// name, deleted at the end together with its subject.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = topic_name)]
     topic: Option<String>,
 
     /// How many records.
@@ -105,7 +105,7 @@ impl Demo {
             servers.stop();
         }
         let outcome = done?;
-        outcome.write(&mut io::stdout().lock())?;
+        outcome.write(&mut io::stdout().lock()).map_err(Failure::stdout)?;
         if outcome.is_good() { Ok(()) } else { Err(Failure::error("the demo's checks failed")) }
     }
 
