@@ -156,6 +156,76 @@ fn a_record_that_is_too_large_fails_alone() {
 }
 
 #[test]
+fn failures_beyond_the_fifth_are_counted_in_one_line() {
+    let broker = Broker::start(&[]);
+    let input = format!("{}\n", "x".repeat(2000)).repeat(8);
+    let produced = broker.produce("large", &["-X", "max.request.size=1000"], input.as_bytes());
+    assert_eq!(last_line(&produced.stderr), "0 acknowledged, 8 failed");
+    let stderr = text(&produced.stderr);
+    assert_eq!(stderr.matches(": line ").count(), 5, "{stderr}");
+    assert!(stderr.contains("\nmilena: 3 records more failed\n"), "{stderr}");
+}
+
+#[test]
+fn without_acknowledgements_records_are_sent() {
+    let broker = Broker::start(&[]);
+    let produced = broker.produce("acks0", &["-X", "acks=0"], b"x\n");
+    assert_eq!(last_line(&produced.stderr), "1 sent, 0 failed");
+}
+
+#[test]
+fn a_missing_topic_is_made_unless_a_property_forbids_it() {
+    let broker = Broker::start(&[]);
+    let never = ["-X", "allow.auto.create.topics=false", "-X", "default.api.timeout.ms=500"];
+    assert_one_line_error(&broker.produce("made", &never, b"x\n"), "made");
+    let wrong = broker.produce("made", &["-X", "allow.auto.create.topics=perhaps"], b"x\n");
+    assert_one_line_error(&wrong, "has to be true or false");
+    assert!(broker.produce("made", &[], b"x\n").status.success());
+    let produced = broker.produce("made", &never, b"y\n");
+    assert_eq!(text(&produced.stderr), "1 acknowledged, 0 failed\n");
+}
+
+#[test]
+#[cfg(unix)]
+fn the_first_signal_waits_for_records_and_the_second_gives_them_up() {
+    let broker = Broker::start(&[]);
+    let arguments = ["consume", "-b", &broker.bootstrap, "-t", "stuck"];
+    let mut writer = spawn(&["produce", "-b", &broker.bootstrap, "-t", "stuck"], Stdio::piped());
+    let mut keyboard = writer.stdin.take().unwrap();
+    keyboard.write_all(b"first\n").unwrap();
+    assert_eq!(text(&run(&[&arguments[..], &["-c", "1"]].concat(), b"").stdout), "first\n");
+    let mut errors = BufReader::new(writer.stderr.take().unwrap());
+    assert!(next_line(&mut errors).contains("it has been made"));
+    signal(&broker.child, "STOP");
+    // More than a pipe holds: once it is written, much of it was read.
+    keyboard.write_all(&b"a line that nobody acknowledges\n".repeat(8 * 1024)).unwrap();
+    terminate(&writer);
+    let waiting = next_line(&mut errors);
+    assert!(waiting.starts_with("milena: waiting for ") && waiting.ends_with("; again to give up"), "{waiting}");
+    terminate(&writer);
+    let last = last_line(&read_all(Some(errors)));
+    assert!(last.starts_with("1 acknowledged, ") && last.ends_with(" unknown"), "{last}");
+    // Every line that was taken is in one of the counts; those that were never enqueued are failed.
+    let unknown: u64 = last.rsplit(' ').nth(1).unwrap().parse().unwrap();
+    assert!(unknown > 0, "{last}");
+    assert_eq!(finish(writer).status.code(), Some(1));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_line_without_its_end_is_sent_at_a_signal() {
+    let broker = Broker::start(&[]);
+    let mut writer = spawn(&["produce", "-b", &broker.bootstrap, "-t", "open"], Stdio::piped());
+    // Once it is written, all but a pipe's worth was read.
+    writer.stdin.as_mut().unwrap().write_all(&[b'x'; 256 * 1024]).unwrap();
+    terminate(&writer);
+    let keyboard = writer.stdin.take();
+    let written = finish(writer);
+    assert_eq!(last_line(&written.stderr), "1 acknowledged, 0 failed", "{}", text(&written.stderr));
+    drop(keyboard);
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2() {
     let table: &[&[&str]] = &[
         &[],
@@ -446,7 +516,11 @@ fn next_line(lines: &mut BufReader<impl Read>) -> String {
 
 /// SIGTERM, by the shell's own command: the standard library can only kill.
 fn terminate(child: &Child) {
-    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    signal(child, "TERM");
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap().success());
 }
 
 /// What the registry answers about its subjects: JSON.

@@ -4,9 +4,13 @@
 //! - memory is bounded, however long the input or a line is: chunks, the producer's buffer and the deliveries that wait
 //!   each have a limit, behind which reading waits;
 //! - a record that failed does not stop the others; the last line on stderr counts both, and the exit code tells;
-//! - SIGINT and SIGTERM end the input; what was read is still delivered.
+//! - SIGINT and SIGTERM end the input; what was taken from it is still delivered, a last line without its end too; the
+//!   second signal gives up what is not settled by then, and the last line counts it as unknown.
 
-use std::ops::ControlFlow;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
 use clap::Args;
@@ -16,13 +20,10 @@ use milena::{
     producer::{Delivery, Producer},
     properties::Properties,
 };
-use tokio::{
-    sync::mpsc::{self, OwnedPermit},
-    task::JoinHandle,
-};
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
-    failure::{Failure, chain, say},
+    failure::{Failure, chain, plural, say},
     lines::{self, Line, Lines},
     options::{Options, connect, partitions, separator, topic_name, with_bootstrap},
     signal::Ending,
@@ -30,7 +31,11 @@ use crate::{
 
 /// Produces a record per line of stdin.
 ///
-/// Ends with a line on stderr that says how many records were acknowledged and how many failed.
+/// A topic that does not exist is made, with the broker's defaults; with -X allow.auto.create.topics=false it is an error.
+///
+/// Ends with a line on stderr that says how many records were acknowledged (with acks=0: sent) and how many failed.
+/// SIGINT or SIGTERM ends the input, and what was read is delivered; a second one gives up the rest, which the last line
+/// then counts as unknown.
 #[derive(Debug, Args)]
 pub(crate) struct Produce {
     /// The first brokers to ask, separated by commas.
@@ -51,29 +56,38 @@ pub(crate) struct Produce {
 
 impl Produce {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let properties = with_bootstrap(self.options.properties()?, self.bootstrap.as_deref())?;
+        let properties = self.options.properties_with(&[CREATE])?;
+        let properties = with_bootstrap(properties, self.bootstrap.as_deref())?;
+        let makes_topic = makes_topic(&properties)?;
         let mut ending = Ending::listen()?;
-        let limit = properties.producer()?.max_request_size;
+        let settings = properties.producer()?;
         let tally = tokio::select! {
-            tally = self.start(&properties) => tally?,
+            tally = self.start(&properties, makes_topic) => tally?,
             () = ending.asked() => return Err(Failure::error("interrupted before the first record")),
         };
-        let mut input = Input { topic: self.topic, separator: self.key_separator, number: 0, tally };
-        let read = input.read(limit, &mut ending).await;
-        let counts = tokio::select! {
-            counts = input.tally.finish() => counts,
-            () = ending.asked() => return Err(Failure::error("interrupted while records were still on their way")),
-        };
+        let stop = Stop { ending, tally: tally.counts.clone(), asked: false, said: false };
+        let mut input = Input { topic: self.topic, separator: self.key_separator, number: 0, tally, stop };
+        let read = input.read(settings.max_request_size).await;
+        let Input { tally, mut stop, .. } = input;
+        let counts = tally.counts.clone();
+        if stop.asked {
+            stop.say();
+        }
+        let settled = stop.unless_given_up(tally.finish()).await.is_some();
         if let Err(error) = &read {
             say(&format!("cannot read stdin: {}", chain(error)));
         }
-        say_counts(counts);
-        if read.is_err() || counts.failed > 0 { Err(Failure::Reported) } else { Ok(()) }
+        counts.say(if settings.acks == 0 { "sent" } else { "acknowledged" }, settled);
+        if read.is_err() || !settled || counts.failed() > 0 { Err(Failure::Reported) } else { Ok(()) }
     }
 
-    async fn start(&self, properties: &Properties) -> Result<Tally, Failure> {
+    async fn start(&self, properties: &Properties, makes_topic: bool) -> Result<Tally, Failure> {
         let kafka = connect(properties).await?;
-        self.make_topic(&kafka, properties).await?;
+        if makes_topic {
+            self.make_topic(&kafka, properties).await?;
+        } else {
+            partitions(&kafka, properties, &self.topic).await?;
+        }
         Ok(Tally::start(kafka.producer().build().await?))
     }
 
@@ -95,10 +109,49 @@ impl Produce {
     }
 }
 
-/// Without "milena:" in front: scripts read this line.
-fn say_counts(counts: Counts) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{} acknowledged, {} failed", counts.acknowledged, counts.failed);
+/// Whether a missing topic is made: Java's name for it, although there it is the consumer's.
+fn makes_topic(properties: &Properties) -> Result<bool, Failure> {
+    match properties.value(CREATE).map(|value| value.trim().to_ascii_lowercase()).as_deref() {
+        None | Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        Some(value) => Err(Failure::error(format!("{CREATE} is {value:?}, but has to be true or false"))),
+    }
+}
+
+/// The signals: the first ends the input, the second the waiting.
+struct Stop {
+    ending: Ending,
+    tally: Arc<Counts>,
+    asked: bool,
+    said: bool,
+}
+
+impl Stop {
+    /// What `work` gives, or `None` if a second signal came before.
+    async fn unless_given_up<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Some(done),
+                () = self.ending.asked() => {
+                    if self.asked {
+                        return None;
+                    }
+                    self.asked = true;
+                    self.say();
+                }
+            }
+        }
+    }
+
+    /// Says once what is waited for, if there is anything.
+    fn say(&mut self) {
+        let open = self.tally.open();
+        if open > 0 && !self.said {
+            self.said = true;
+            say(&format!("waiting for {}; again to give up", plural(open, "record")));
+        }
+    }
 }
 
 struct Input {
@@ -107,27 +160,38 @@ struct Input {
     /// Of the line that is being sent, from 1.
     number: u64,
     tally: Tally,
+    stop: Stop,
 }
 
 impl Input {
-    /// Until the input ends or a signal asks to end.
-    async fn read(&mut self, limit: usize, ending: &mut Ending) -> std::io::Result<()> {
+    /// Until the input ends, or a signal ends it and what was taken from it is enqueued.
+    async fn read(&mut self, limit: usize) -> std::io::Result<()> {
         let mut chunks = lines::stdin();
         let mut lines = Lines::new(limit);
         let mut more = true;
         while more {
+            if self.stop.asked {
+                // What is in the channel still comes.
+                chunks.close();
+            }
             let chunk = tokio::select! {
                 chunk = chunks.recv() => chunk,
-                () = ending.asked() => return Ok(()),
+                () = self.stop.ending.asked(), if !self.stop.asked => {
+                    self.stop.asked = true;
+                    self.stop.say();
+                    continue;
+                }
             };
             more = chunk.is_some();
-            let found = match chunk {
+            let mut found = match chunk {
                 Some(chunk) => lines.split(chunk?),
                 None => lines.rest().into_iter().collect(),
-            };
-            for line in found {
-                let Some(room) = self.room(ending).await else { return Ok(()) };
-                if self.send(line, limit, room, ending).await.is_break() {
+            }
+            .into_iter();
+            while let Some(line) = found.next() {
+                if self.send(line, limit).await.is_none() {
+                    let left = 1 + found.len() as u64;
+                    self.tally.counts.fail(left, &format!("given up: {} not sent", plural(left, "line")));
                     return Ok(());
                 }
             }
@@ -135,42 +199,31 @@ impl Input {
         Ok(())
     }
 
-    /// Room for one more delivery to wait, or `None` when a signal asks to end. Taken before the record is enqueued, so
-    /// that nothing can come between enqueueing it and counting it.
-    async fn room(&self, ending: &mut Ending) -> Option<OwnedPermit<Delivery>> {
-        tokio::select! {
-            room = self.tally.deliveries.clone().reserve_owned() => room.ok(),
-            () = ending.asked() => None,
-        }
-    }
-
-    async fn send(
-        &mut self,
-        line: Line,
-        limit: usize,
-        room: OwnedPermit<Delivery>,
-        ending: &mut Ending,
-    ) -> ControlFlow<()> {
+    /// `None`: given up, and the line is not sent.
+    async fn send(&mut self, line: Line, limit: usize) -> Option<()> {
         self.number += 1;
         let line = match line {
             Line::Whole(line) => line,
             Line::TooLong(length) => {
                 let reason = format!("{length} bytes are more than the {limit} of max.request.size");
-                self.tally.failed(&format!("line {}: {reason}", self.number));
-                return ControlFlow::Continue(());
+                self.tally.counts.fail(1, &format!("line {}: {reason}", self.number));
+                return Some(());
             }
         };
         let (key, value) = split(line, self.separator.as_deref());
         let record = Record::to(&self.topic).key_or_null(key).value(value);
-        let enqueued = tokio::select! {
-            enqueued = self.tally.producer.enqueue(record) => enqueued,
-            () = ending.asked() => return ControlFlow::Break(()),
-        };
-        match enqueued {
-            Ok(delivery) => drop(room.send(delivery)),
-            Err(error) => self.tally.failed(&format!("line {}: {}", self.number, chain(&error))),
+        // Room for one more delivery to wait is taken before the record is enqueued, so that nothing can come between
+        // enqueueing it and counting it.
+        let Tally { producer, deliveries, counts, .. } = &self.tally;
+        let room = self.stop.unless_given_up(deliveries.clone().reserve_owned()).await?.ok()?;
+        match self.stop.unless_given_up(producer.enqueue(record)).await? {
+            Ok(delivery) => {
+                counts.enqueued.fetch_add(1, Ordering::Relaxed);
+                drop(room.send(delivery));
+            }
+            Err(error) => counts.fail(1, &format!("line {}: {}", self.number, chain(&error))),
         }
-        ControlFlow::Continue(())
+        Some(())
     }
 }
 
@@ -182,61 +235,93 @@ fn split(line: Bytes, separator: Option<&str>) -> (Option<Bytes>, Bytes) {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What became of the lines, counted where it becomes known.
+#[derive(Debug, Default)]
 struct Counts {
-    acknowledged: u64,
-    failed: u64,
+    enqueued: AtomicU64,
+    acknowledged: AtomicU64,
+    /// Of the enqueued records.
+    undelivered: AtomicU64,
+    /// Lines that never became a delivery.
+    refused: AtomicU64,
+    /// Failures that a line on stderr describes.
+    described: AtomicU64,
+}
+
+impl Counts {
+    fn failed(&self) -> u64 {
+        self.undelivered.load(Ordering::Relaxed) + self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Records on their way.
+    fn open(&self) -> u64 {
+        let settled = self.acknowledged.load(Ordering::Relaxed) + self.undelivered.load(Ordering::Relaxed);
+        self.enqueued.load(Ordering::Relaxed).saturating_sub(settled)
+    }
+
+    /// Lines that are not sent.
+    fn fail(&self, lines: u64, reason: &str) {
+        self.describe(lines, reason);
+        self.refused.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    fn undelivered(&self, reason: &str) {
+        self.describe(1, reason);
+        self.undelivered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn describe(&self, failures: u64, reason: &str) {
+        if self.failed() < MAX_SAID {
+            self.described.fetch_add(failures, Ordering::Relaxed);
+            say(reason);
+        }
+    }
+
+    /// The last line, without "milena:" in front: scripts read it.
+    fn say(&self, delivered: &str, settled: bool) {
+        use std::io::Write;
+        let (acknowledged, failed) = (self.acknowledged.load(Ordering::Relaxed), self.failed());
+        let more = failed.saturating_sub(self.described.load(Ordering::Relaxed));
+        if more > 0 {
+            say(&format!("{} more failed", plural(more, "record")));
+        }
+        let unknown = if settled { String::new() } else { format!(", {} unknown", self.open()) };
+        let _ = writeln!(std::io::stderr(), "{acknowledged} {delivered}, {failed} failed{unknown}");
+    }
 }
 
 /// The producer, and a task that waits for its deliveries in their order.
 struct Tally {
     producer: Producer,
     deliveries: mpsc::Sender<Delivery>,
-    counting: JoinHandle<Counts>,
-    /// Records that never became a delivery.
-    refused: u64,
-    said: u64,
+    counting: JoinHandle<()>,
+    counts: Arc<Counts>,
 }
 
 impl Tally {
     fn start(producer: Producer) -> Self {
         let (deliveries, waiting) = mpsc::channel(MAX_WAITING);
-        Self { producer, deliveries, counting: tokio::spawn(count(waiting)), refused: 0, said: 0 }
-    }
-
-    fn failed(&mut self, reason: &str) {
-        self.refused += 1;
-        self.said += 1;
-        if self.said <= MAX_SAID {
-            say(reason);
-        }
+        let counts = Arc::new(Counts::default());
+        Self { producer, deliveries, counting: tokio::spawn(count(waiting, counts.clone())), counts }
     }
 
     /// Waits until everything is settled.
-    async fn finish(self) -> Counts {
-        let Self { producer, deliveries, counting, refused, .. } = self;
+    async fn finish(self) {
+        let Self { producer, deliveries, counting, .. } = self;
         drop(deliveries);
         // Its error is that of a delivery, and counted there.
         let _ = producer.close().await;
-        let counts = counting.await.unwrap_or_default();
-        Counts { failed: counts.failed + refused, ..counts }
+        let _ = counting.await;
     }
 }
 
-async fn count(mut waiting: mpsc::Receiver<Delivery>) -> Counts {
-    let mut counts = Counts::default();
+async fn count(mut waiting: mpsc::Receiver<Delivery>, counts: Arc<Counts>) {
     while let Some(delivery) = waiting.recv().await {
         match delivery.await {
-            Ok(_) => counts.acknowledged += 1,
-            Err(error) => {
-                counts.failed += 1;
-                if counts.failed <= MAX_SAID {
-                    say(&chain(&error));
-                }
-            }
+            Ok(_) => drop(counts.acknowledged.fetch_add(1, Ordering::Relaxed)),
+            Err(error) => counts.undelivered(&chain(&error)),
         }
     }
-    counts
 }
 
 /// Deliveries that may wait to be counted: a handle each, while the records' bytes are bounded by `buffer.memory`.
@@ -244,6 +329,8 @@ const MAX_WAITING: usize = 64 * 1024;
 
 /// How many failures are described; the rest is only counted.
 const MAX_SAID: u64 = 5;
+
+const CREATE: &str = "allow.auto.create.topics";
 
 #[cfg(test)]
 mod tests {

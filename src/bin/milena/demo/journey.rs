@@ -27,7 +27,7 @@ use super::{
     report::Counts,
     result::{Plan, VqeResult},
 };
-use crate::failure::{Failure, chain, say};
+use crate::failure::{Failure, chain, plural, say};
 
 type ResultProducer = Producer<Utf8, Avro<VqeResult>>;
 type ResultConsumer = Consumer<Bytes, Typed<Avro<VqeResult>>>;
@@ -173,6 +173,9 @@ async fn tally(mut waiting: mpsc::Receiver<Chunk>, records: u64, progress: Progr
             }
         }
         progress.acknowledged(count);
+    }
+    if failed > MAX_SAID {
+        say(&format!("{} more failed", plural(failed - MAX_SAID, "record")));
     }
     acknowledged
 }

@@ -166,10 +166,11 @@ impl Demo {
         let counts = journey.run(io::stderr().is_terminal()).await?;
         let wall = start.elapsed();
         let cpu = Cpu::now().zip(before).map(|(now, before)| now.since(before));
-        let codec = properties.producer()?.compression_type;
+        let settings = properties.producer()?;
+        let (codec, acknowledges) = (settings.compression_type, settings.acks != 0);
         let bootstrap = properties.client()?.bootstrap_servers.join(",");
         let registry = properties.registry()?.urls.iter().map(|url| without_user(url)).collect::<Vec<_>>().join(",");
-        Ok(Outcome { counts, wall, cpu, keys, partitions, codec, topic, bootstrap, registry, embedded })
+        Ok(Outcome { counts, wall, cpu, keys, partitions, codec, topic, bootstrap, registry, embedded, acknowledges })
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Outcome {
     pub registry: String,
     /// Whether the broker ran in this process.
     pub embedded: bool,
+    /// Whether the broker answered for the records: not with acks=0.
+    pub acknowledges: bool,
 }
 
 /// The fields of the last line that count something.
@@ -96,7 +98,15 @@ impl Outcome {
                     grouped(rate)
                 ),
             ),
-            ("topic", format!("{}: {} partitions, {} keys", self.topic, self.partitions, grouped(self.keys))),
+            (
+                "topic",
+                format!(
+                    "{}: {}, {}",
+                    self.topic,
+                    plural(self.partitions as u64, "partition"),
+                    plural(self.keys, "key")
+                ),
+            ),
             (
                 "bytes",
                 format!(
@@ -109,12 +119,11 @@ impl Outcome {
         ];
         rows.extend(self.cpu.map(|cpu| {
             let per_record = cpu.client.as_secs_f64() * 1e6 / (records as f64).max(1.0);
-            (
-                "client CPU",
-                format!(
-                    "{per_record:.2} \u{b5}s per record: generate, serialize, produce, consume, deserialize, compare"
-                ),
-            )
+            let cost = match cpu.client < MEASURABLE {
+                true => "too short to measure".to_owned(),
+                false => format!("{per_record:.2} \u{b5}s per record"),
+            };
+            ("client CPU", format!("{cost}: generate, serialize, produce, consume, deserialize, compare"))
         }));
         if let Some(cpu) = self.cpu.filter(|_| self.embedded) {
             let used = cpu.embedded.as_secs_f64();
@@ -129,8 +138,9 @@ impl Outcome {
         rows.push((
             "checked",
             format!(
-                "{verdict}: {} acknowledged, {} consumed; {lost} lost, {duplicated} duplicated,",
+                "{verdict}: {} {}, {} consumed; {lost} lost, {duplicated} duplicated,",
                 grouped(acked),
+                if self.acknowledges { "acknowledged" } else { "sent" },
                 grouped(consumed)
             ),
         ));
@@ -153,6 +163,14 @@ fn rounded(time: Duration) -> f64 {
 
 fn mega(bytes: u64) -> f64 {
     bytes as f64 / 1e6
+}
+
+/// Below this the kernel's ticks of a hundredth of a second say nothing about a record.
+const MEASURABLE: Duration = Duration::from_millis(50);
+
+/// The number with its noun, grouped.
+fn plural(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// 1234567 as 1,234,567.
@@ -188,6 +206,7 @@ mod tests {
             bootstrap,
             registry,
             embedded: true,
+            acknowledges: true,
         }
     }
 
@@ -198,6 +217,18 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         let expected = r#"{"records":10,"acked":10,"consumed":10,"lost":0,"duplicated":0,"reordered":0,"unequal":0,"wall_s":0.123,"cpu_s":0.07,"wire_bytes":5,"raw_bytes":9}"#;
         assert_eq!(text.lines().last(), Some(expected));
+    }
+
+    #[test]
+    fn the_table_says_no_more_than_is_known() {
+        let text = |outcome: Outcome| outcome.rows().into_iter().map(|(_, text)| text + "\n").collect::<String>();
+        let whole = text(outcome());
+        assert!(whole.contains("7000.00 \u{b5}s per record") && whole.contains("10 acknowledged"), "{whole}");
+        let mut short = Outcome { acknowledges: false, partitions: 1, keys: 1, ..outcome() };
+        short.cpu = Some(Cpu { client: Duration::from_millis(40), embedded: Duration::ZERO });
+        let short = text(short);
+        assert!(short.contains("too short to measure") && short.contains("10 sent"), "{short}");
+        assert!(short.contains("t: 1 partition, 1 key\n"), "{short}");
     }
 
     #[test]
