@@ -211,7 +211,7 @@ pub(super) const TABLE: &[Entry] = &[
     row("auto.offset.reset", "C", OneOf(&["latest", "earliest", "none"]), "latest", "Where to go when a position is not there any more; none is an error."),
     row("client.rack", "C", Text, "", "The rack of this client, to read from a near replica (KIP-392)."),
     ignored("max.poll.records", "C", "poll hands out whole batches, whose records are read lazily"),
-    ignored("allow.auto.create.topics", "C", "asking for metadata never makes a topic here"),
+    ignored("allow.auto.create.topics", "C", "asking for metadata never makes a topic here; `milena produce` makes a missing one unless this is false"),
     ignored("exclude.internal.topics", "C", "subscriptions by pattern come with a later release"),
     refused("group.id", "C", GROUP),
     refused("group.instance.id", "C", GROUP),
