@@ -320,6 +320,16 @@ async fn an_unknown_topic_is_an_error_within_its_bound() {
 }
 
 #[tokio::test]
+async fn a_name_that_no_topic_can_have_is_refused_at_once() {
+    let cluster = cluster(1).await;
+    let kafka = client(&cluster).await;
+    let producer = in_time(kafka.producer().max_block(PATIENCE * 2).build()).await;
+    let outcome = tokio::time::timeout(PATIENCE, producer.enqueue(Record::to("no such name!").value("x"))).await;
+    let error = outcome.expect("not after max.block.ms").expect_err("refused");
+    assert!(error.to_string().contains("INVALID_TOPIC"), "{error}");
+}
+
+#[tokio::test]
 async fn no_broker_at_any_address_is_an_error_that_names_them_all() {
     let error = Kafka::connect("127.0.0.1:1,127.0.0.1:2").await.expect_err("nobody listens there");
     assert_eq!(error.kind(), ErrorKind::Connect);

@@ -190,5 +190,6 @@ fn a_listener_that_wants_sasl_does_not_hang_a_client_without() {
         let outcome = tokio::time::timeout(Duration::from_secs(60), connect(&properties)).await.expect("an end");
         let error = outcome.map(|_| ()).expect_err("refused");
         assert!(error.to_string().contains(&properties[0].1), "{error}");
+        assert!(error.to_string().contains("may want SASL"), "{error}");
     });
 }

@@ -52,6 +52,8 @@ pub(crate) struct Peer {
     pub(crate) address: Arc<str>,
     pub(crate) versions: Arc<Versions>,
     pub(crate) client_id: Arc<str>,
+    /// Whether the handshake showed credentials: a broker that hangs up on a client without may want some.
+    pub(crate) is_authenticated: bool,
 }
 
 /// Why a request has no answer, and whether the broker may have acted on it.
@@ -81,13 +83,13 @@ impl Connection {
             inbox,
             conn: Conn::new(max_frame),
             out: VecDeque::new(),
-            open_pieces: 0,
             input: BytesMut::new(),
             body: None,
             timer: Box::pin(sleep_until(Instant::now())),
             armed: None,
             buffers,
             address: peer.address.clone(),
+            may_want_sasl: !peer.is_authenticated,
         };
         tokio::spawn(driver);
         // The handshake used the first numbers; where counting starts does not matter.
@@ -202,8 +204,6 @@ struct Driver<S> {
     inbox: mpsc::UnboundedReceiver<Command>,
     conn: Conn<oneshot::Sender<Answer>>,
     out: VecDeque<Outgoing>,
-    /// How many pieces wait in `out`, for the size of a vectored write.
-    open_pieces: usize,
     input: BytesMut,
     /// A reply that is larger than what one small read brings.
     body: Option<Body>,
@@ -211,6 +211,8 @@ struct Driver<S> {
     armed: Option<Instant>,
     buffers: Buffers,
     address: Arc<str>,
+    /// No request was answered yet, and no credentials were shown.
+    may_want_sasl: bool,
 }
 
 struct Outgoing {
@@ -289,7 +291,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     fn queue(&mut self, correlation_id: Option<i32>, frame: Frame, written: Option<oneshot::Sender<Answer>>) {
         let pieces: VecDeque<Bytes> = frame.into_pieces().into();
-        self.open_pieces += pieces.len();
         self.out.push_back(Outgoing { correlation_id, pieces, started: false, written });
     }
 
@@ -338,7 +339,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 }
                 written -= piece.len();
                 outgoing.pieces.pop_front();
-                self.open_pieces -= 1;
             }
             if let Some(waiter) = outgoing.written.take() {
                 self.conn.handle_told();
@@ -402,6 +402,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn deliver(&mut self, frame: Bytes) -> Result<(), End> {
         let correlation_id = wire::response_correlation_id(&frame).map_err(End::Wire)?;
         let waiter = self.conn.handle_reply(correlation_id).map_err(End::Poisoned)?;
+        self.may_want_sasl = false;
         // The caller may be gone; its reply is consumed all the same.
         let _ = waiter.send(Ok(frame));
         Ok(())
@@ -429,7 +430,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Tells every waiter why there is no answer.
     fn fail_all(&mut self, end: &End) {
         self.inbox.close();
-        let error = end.error(&self.address);
+        let error = end.error(&self.address, self.may_want_sasl);
         tracing::debug!(address = %self.address, %error, "connection ended");
         for (waiter, certainty) in self.conn.handle_lost() {
             let _ = waiter.send(Err(Lost { certainty, error: error.clone() }));
@@ -444,9 +445,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 }
 
 impl End {
-    fn error(&self, address: &str) -> Error {
+    fn error(&self, address: &str, may_want_sasl: bool) -> Error {
         let new = Error::new;
         match self {
+            // Brokers let anybody ask for versions, and hang up at the first request that needs a name.
+            Self::PeerClosed if may_want_sasl => new(
+                ErrorKind::Disconnected,
+                format!(
+                    "{address} closed the connection at the first request: it may want SASL (security.protocol=SASL_PLAINTEXT or SASL_SSL)"
+                ),
+            ),
             Self::Unused => new(ErrorKind::Closed, format!("the connection to {address} was closed, unused")),
             Self::Io(error) => new(ErrorKind::Disconnected, format!("the connection to {address} broke: {error}")),
             Self::PeerClosed => new(ErrorKind::Disconnected, format!("{address} closed the connection")),
@@ -471,7 +479,7 @@ mod tests {
 
     fn open(stream: tokio::io::DuplexStream) -> Connection {
         let (address, client_id) = ("peer:9092".into(), "test".into());
-        let peer = Peer { address, versions: Arc::default(), client_id };
+        let peer = Peer { address, versions: Arc::default(), client_id, is_authenticated: false };
         Connection::open(stream, peer, Buffers::new(), 1000)
     }
 

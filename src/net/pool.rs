@@ -159,8 +159,12 @@ impl Pool {
 
     async fn establish(&self, address: &Arc<str>) -> Result<Connection> {
         let ready = handshake::connect(address, &self.0.config, &self.0.client_id).await?;
-        let peer =
-            Peer { address: address.clone(), versions: Arc::new(ready.versions), client_id: self.0.client_id.clone() };
+        let peer = Peer {
+            address: address.clone(),
+            versions: Arc::new(ready.versions),
+            client_id: self.0.client_id.clone(),
+            is_authenticated: self.0.config.security.protocol().starts_with("SASL"),
+        };
         Ok(Connection::open(ready.stream, peer, self.0.buffers.clone(), self.0.config.max_frame))
     }
 

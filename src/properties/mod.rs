@@ -64,14 +64,17 @@ impl Properties {
         Ok(Self { entries: parse::parse(text)?.into_iter().collect() })
     }
 
-    /// Reads a Java `.properties` file.
+    /// Reads a Java `.properties` file, in UTF-8 or, as Java does it, in ISO 8859-1.
     ///
     /// # Errors
     /// Kind `Io` if the file cannot be read, kind `Config` as in [`parse`](Self::parse); both name the file.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path)
+        let bytes = std::fs::read(path)
             .map_err(|error| Error::new(ErrorKind::Io, format!("cannot read {}", path.display())).with_source(error))?;
+        // Every byte of ISO 8859-1 is the character of that number.
+        let text =
+            String::from_utf8(bytes).unwrap_or_else(|not| not.into_bytes().into_iter().map(char::from).collect());
         Self::parse(&text).map_err(|error| Error::new(ErrorKind::Config, format!("{}: {error}", path.display())))
     }
 

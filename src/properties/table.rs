@@ -55,7 +55,10 @@ impl Kind {
             Text | Secret => "text".to_owned(),
             List => "a list separated by commas".to_owned(),
             Bool => "true or false".to_owned(),
-            OneOf(values) => format!("one of {}", values.join(", ")),
+            OneOf(values) => {
+                let named = values.iter().map(|value| if value.is_empty() { "empty" } else { value });
+                format!("one of {}", named.collect::<Vec<_>>().join(", "))
+            }
             Whole { min, max } => format!("a whole number from {min} to {max}"),
             Bytes { min, max } => format!("a number of bytes from {min} to {max}"),
             Millis { min, max } => format!("a number of milliseconds from {min} to {max}"),

@@ -239,3 +239,12 @@ fn documentation() -> String {
 fn shown(default: &str) -> String {
     if default.is_empty() { "(none)".to_owned() } else { format!("`{default}`") }
 }
+
+#[test]
+fn a_file_in_latin_1_is_read_as_java_reads_it() {
+    let path = std::env::temp_dir().join(format!("milena-latin-1-{}.properties", std::process::id()));
+    std::fs::write(&path, b"client.id=caf\xe9\n").expect("written");
+    let read = Properties::load(&path);
+    std::fs::remove_file(&path).expect("removed");
+    assert_eq!(read.expect("it can be read").value("client.id"), Some("café"));
+}

@@ -78,10 +78,11 @@ impl Call {
                 }
             };
         };
-        if create && self.shared.topics.by_name(&name).is_none() {
-            let new = self.new_topic(&name, -1, None);
-            // Lost races and bad names show in what follows.
-            if self.shared.topics.create(new, false) == Err(ResponseError::InvalidTopicException) {
+        if self.shared.topics.by_name(&name).is_none() {
+            // Tried even where nothing is to be made: a name that no topic can have is said to be one. Lost races show
+            // in what follows.
+            let tried = self.shared.topics.create(self.new_topic(&name, -1, None), !create);
+            if tried == Err(ResponseError::InvalidTopicException) {
                 return failed_topic(Some(name), Uuid::nil(), ResponseError::InvalidTopicException.code());
             }
         }
