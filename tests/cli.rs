@@ -202,11 +202,8 @@ fn the_first_signal_waits_for_records_and_the_second_gives_them_up() {
     terminate(&writer);
     let waiting = next_line(&mut errors);
     assert!(waiting.starts_with("milena: waiting for ") && waiting.ends_with("; again to give up"), "{waiting}");
-    // Again until it gives up: signals that come at once are one to the system.
-    while writer.try_wait().unwrap().is_none() {
-        terminate(&writer);
-        thread::sleep(Duration::from_millis(50));
-    }
+    terminate(&writer);
+    assert!(!wait(&mut writer).success());
     let last = last_line(&read_all(Some(errors)));
     assert!(last.starts_with("1 acknowledged, ") && last.ends_with(" unknown"), "{last}");
     // Every line that was taken is in one of the counts; those that were never enqueued are failed.

@@ -65,7 +65,7 @@ impl Produce {
             tally = self.start(&properties, makes_topic) => tally?,
             () = ending.asked() => return Err(Failure::error("interrupted before the first record")),
         };
-        let stop = Stop { ending, tally: tally.counts.clone(), asked: false, said: false };
+        let stop = Stop { ending, tally: tally.counts.clone(), asked: false, given_up: false, said: false };
         let mut input = Input { topic: self.topic, separator: self.key_separator, number: 0, tally, stop };
         let read = input.read(settings.max_request_size).await;
         let Input { tally, mut stop, .. } = input;
@@ -123,18 +123,24 @@ struct Stop {
     ending: Ending,
     tally: Arc<Counts>,
     asked: bool,
+    /// The second signal came: nothing is waited for any more, wherever it was noticed.
+    given_up: bool,
     said: bool,
 }
 
 impl Stop {
     /// What `work` gives, or `None` if a second signal came before.
     async fn unless_given_up<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        if self.given_up {
+            return None;
+        }
         tokio::pin!(work);
         loop {
             tokio::select! {
                 done = &mut work => return Some(done),
                 () = self.ending.asked() => {
                     if self.asked {
+                        self.given_up = true;
                         return None;
                     }
                     self.asked = true;
@@ -170,16 +176,21 @@ impl Input {
         let mut lines = Lines::new(limit);
         let mut more = true;
         while more {
-            if self.stop.asked {
+            let chunk = if self.stop.asked {
                 // What is in the channel still comes.
                 chunks.close();
-            }
-            let chunk = tokio::select! {
-                chunk = chunks.recv() => chunk,
-                () = self.stop.ending.asked(), if !self.stop.asked => {
-                    self.stop.asked = true;
-                    self.stop.say();
-                    continue;
+                match self.stop.unless_given_up(chunks.recv()).await {
+                    Some(chunk) => chunk,
+                    None => return Ok(()),
+                }
+            } else {
+                tokio::select! {
+                    chunk = chunks.recv() => chunk,
+                    () = self.stop.ending.asked() => {
+                        self.stop.asked = true;
+                        self.stop.say();
+                        continue;
+                    }
                 }
             };
             more = chunk.is_some();
