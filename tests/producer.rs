@@ -320,6 +320,23 @@ async fn an_unknown_topic_is_an_error_within_its_bound() {
 }
 
 #[tokio::test]
+async fn n8_when_every_known_broker_is_gone_the_configured_addresses_are_asked() {
+    let (first, second) = (cluster(1).await, cluster(1).await);
+    // Only the first can be reached at the start, so that its broker is the only one known.
+    second.kill(0).await;
+    let both = format!("{},{}", first.bootstrap(), second.bootstrap());
+    let impatient = [("request.timeout.ms", "1000"), ("retry.backoff.ms", "10"), ("reconnect.backoff.ms", "10")];
+    let builder = impatient.iter().fold(Kafka::builder(), |builder, (name, value)| builder.property(name, value));
+    let kafka = builder.bootstrap(&both).connect().await.expect("the first is there");
+    let producer = in_time(kafka.producer().build()).await;
+    in_time(producer.send(Record::to(TOPIC).value("to the first"))).await;
+    first.kill(0).await;
+    second.restart(0).await.expect("it comes back");
+    let ack = in_time(producer.send(Record::to(TOPIC).value("to the second"))).await;
+    assert_eq!(ack.offset, Some(0), "the second cluster's log was empty");
+}
+
+#[tokio::test]
 async fn a_name_that_no_topic_can_have_is_refused_at_once() {
     let cluster = cluster(1).await;
     let kafka = client(&cluster).await;
