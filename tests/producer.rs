@@ -303,8 +303,9 @@ async fn p16_a_topic_that_is_made_late_is_waited_for() {
     let cluster = cluster(1).await;
     let kafka = client(&cluster).await;
     let producer = in_time(kafka.producer().build()).await;
+    let asked = cluster.inject(Fault::on(Api::Metadata, FaultAction::Delay(Duration::ZERO)).topic("late"));
     let sending = tokio::spawn(async move { producer.send(Record::to("late").value("x")).await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    asked.exhausted().await;
     cluster.create_topic("late", 1).expect("made");
     assert_eq!(in_time(async { sending.await.expect("no panic") }).await.offset, Some(0));
 }

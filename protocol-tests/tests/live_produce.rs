@@ -86,11 +86,17 @@ fn a_killed_broker_costs_nothing() {
         let topic = unique("killed");
         kafka.admin().create_topic(NewTopic::new(&topic, 6, 1)).await?;
         let producer = kafka.producer().compression(Compression::Snappy).batch_size(20_000).build().await?;
+        let watched = producer.clone();
         let kill = tokio::task::spawn_blocking(move || {
-            // In the middle: the first records are acknowledged, the last ones not yet enqueued.
-            std::thread::sleep(Duration::from_millis(400));
+            // In the middle: some records are acknowledged, most are not.
+            let deadline = std::time::Instant::now() + PATIENCE;
+            while watched.metrics().records_acked < COUNT / 10 && std::time::Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             live.control(&["kill"]);
+            let acked = watched.metrics().records_acked;
             live.control(&["start"]);
+            acked
         });
         let mut last = None;
         for number in 0..COUNT {
@@ -102,7 +108,8 @@ fn a_killed_broker_costs_nothing() {
         }
         last.expect("one was sent").await?;
         producer.flush().await?;
-        kill.await.expect("the broker was restarted");
+        let acked_before = kill.await.expect("the broker was restarted");
+        assert!((COUNT / 10..COUNT).contains(&acked_before), "killed in the middle: {acked_before} were acknowledged");
         let metrics = producer.metrics();
         assert_eq!((metrics.records_acked, metrics.records_failed), (COUNT, 0));
         producer.close().await?;
