@@ -180,10 +180,57 @@ enum Found {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use tokio::net::TcpListener;
 
     use super::*;
     use crate::security::Security;
+
+    /// An address that hangs up on everybody, and how many came.
+    async fn rude() -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its number").to_string();
+        let came = Arc::new(AtomicUsize::new(0));
+        let counted = came.clone();
+        tokio::spawn(async move {
+            while listener.accept().await.is_ok() {
+                counted.fetch_add(1, Ordering::AcqRel);
+            }
+        });
+        (address, came)
+    }
+
+    #[tokio::test]
+    async fn n7_callers_share_a_dial_and_nobody_dials_before_its_backoff_is_over() {
+        let (address, came) = rude().await;
+        let config =
+            NetConfig { connect_timeout: Duration::from_secs(10), max_frame: 1 << 20, security: Security::plaintext() };
+        let hour = Duration::from_secs(3600);
+        let pool = Pool::new(config, "test", Backoff::new(hour, hour));
+        assert_eq!(came.load(Ordering::Acquire), 0, "nobody is dialled before somebody wants to talk");
+        let callers: Vec<_> = (0..50)
+            .map(|_| {
+                let (pool, address) = (pool.clone(), address.clone());
+                tokio::spawn(
+                    async move { pool.connect(&Destination::Broker(BrokerId(1)), &address, Traffic::Other).await },
+                )
+            })
+            .collect();
+        for caller in callers {
+            assert!(caller.await.expect("no panic").is_err());
+        }
+        // A broker that hangs up may be too old for ApiVersions of today, and is asked once more (N1).
+        let dials = came.load(Ordering::Acquire);
+        assert!((1..=2).contains(&dials), "{dials} dials for fifty callers");
+        for _ in 0..10 {
+            assert!(pool.connect(&Destination::Broker(BrokerId(1)), &address, Traffic::Other).await.is_err());
+        }
+        assert_eq!(came.load(Ordering::Acquire), dials, "the backoff is not over");
+    }
 
     /// A client may outlive the runtime in which it began to dial.
     #[test]
