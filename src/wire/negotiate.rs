@@ -64,23 +64,44 @@ impl Versions {
     /// # Errors
     /// As [`pick`](Self::pick).
     pub fn choose<R: Request>(&self, choice: Choice) -> Result<i16, Error> {
-        let (low, high) = (*R::STABLE.start(), *R::STABLE.end());
+        self.choose_from(R::API, R::VERSIONS, R::STABLE, choice)
+    }
+
+    fn choose_from(
+        &self,
+        api: ApiKey,
+        known: RangeInclusive<i16>,
+        stable: RangeInclusive<i16>,
+        choice: Choice,
+    ) -> Result<i16, Error> {
+        let stable = *stable.start()..=(*stable.end()).min(highest_for_clients(api));
         let ours = match choice {
-            Choice::Stable => low..=high,
-            Choice::AtMost(limit) => low..=high.min(limit),
-            Choice::Unstable => R::VERSIONS,
-            Choice::Exactly(version) if R::VERSIONS.contains(&version) => version..=version,
+            Choice::Stable => stable.clone(),
+            Choice::AtMost(limit) => *stable.start()..=(*stable.end()).min(limit),
+            Choice::Unstable => *known.start()..=(*known.end()).min(highest_for_clients(api)),
+            Choice::Exactly(version) if known.contains(&version) => version..=version,
             Choice::Exactly(version) => {
-                let known = span(&R::VERSIONS);
-                return Err(unsupported(format!("{} has no version {version} here, only {known}", R::API.name())));
+                let text = format!("{} has no version {version} here, only {}", api.name(), span(&known));
+                return Err(Error::new(ErrorKind::UnsupportedVersion, text));
             }
         };
-        let theirs = self.range(R::API);
-        let common = theirs.as_ref().map(|theirs| (*ours.end().min(theirs.end()), *ours.start().max(theirs.start())));
-        match common {
-            Some((highest, lowest)) if highest >= lowest => Ok(highest),
-            _ => Err(unsupported(no_common::<R>(theirs, choice))),
-        }
+        let theirs = self.range(api);
+        let highest = theirs.as_ref().map(|theirs| *ours.end().min(theirs.end()));
+        let common =
+            |version: &i16| ours.contains(version) && theirs.as_ref().is_some_and(|them| them.contains(version));
+        highest.filter(common).ok_or_else(|| {
+            let asked = match choice {
+                Choice::Stable => format!("this client in {}", span(&stable)),
+                Choice::AtMost(limit) => format!("this client in {}, at most {limit} was asked for", span(&stable)),
+                Choice::Exactly(version) => format!("version {version} was asked for"),
+                Choice::Unstable => format!("this client in {}", span(&ours)),
+            };
+            let text = match &theirs {
+                Some(theirs) => format!("the broker has {} in versions {}, {asked}", api.name(), span(theirs)),
+                None => format!("the broker does not know the request {} ({asked})", api.name()),
+            };
+            Error::new(ErrorKind::UnsupportedVersion, text)
+        })
     }
 
     /// The versions in which the broker takes an API; `None` where it does not know it.
@@ -114,26 +135,16 @@ impl Versions {
     }
 }
 
-fn no_common<R: Request>(theirs: Option<RangeInclusive<i16>>, choice: Choice) -> String {
-    let (name, stable) = (R::API.name(), span(&R::STABLE));
-    let ours = match choice {
-        Choice::Stable => format!("this client in {stable}"),
-        Choice::AtMost(limit) => format!("this client in {stable}, and at most {limit} was asked for"),
-        Choice::Exactly(version) => format!("version {version} was asked for"),
-        Choice::Unstable => format!("this client in {}", span(&R::VERSIONS)),
-    };
-    match theirs {
-        Some(theirs) => format!("the broker has {name} in versions {}, {ours}", span(&theirs)),
-        None => format!("the broker does not know the request {name} ({ours})"),
+/// Versions above this one are for brokers among themselves, and take the right to act on the cluster.
+fn highest_for_clients(api: ApiKey) -> i16 {
+    match api {
+        ApiKey::ADD_PARTITIONS_TO_TXN => 3, // KIP-890
+        _ => i16::MAX,
     }
 }
 
 fn span(range: &RangeInclusive<i16>) -> String {
     format!("{} to {}", range.start(), range.end())
-}
-
-fn unsupported(text: String) -> Error {
-    Error::new(ErrorKind::UnsupportedVersion, text)
 }
 
 #[cfg(test)]
