@@ -6,13 +6,13 @@ message! {
     /// Tells the transaction's coordinator that offsets of a group will be part of the transaction.
     request AddOffsetsToTxnRequest = ADD_OFFSETS_TO_TXN, versions 0..=4, flexible 3 => AddOffsetsToTxnResponse {
         /// The transactional id.
-        transactional_id: Str => since(0),
+        transactional_id: Str => since(0).entity(TransactionalId),
         /// The producer id.
-        producer_id: i64      => since(0),
+        producer_id: i64      => since(0).entity(ProducerId),
         /// The producer's epoch; an old one is fenced.
         producer_epoch: i16   => since(0),
         /// The group whose offsets are committed.
-        group_id: Str         => since(0),
+        group_id: Str         => since(0).entity(GroupId),
     }
 }
 

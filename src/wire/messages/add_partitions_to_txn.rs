@@ -10,9 +10,9 @@ message! {
         /// The transactions.
         transactions: Vec<AddPartitionsToTxnTransaction>  => since(4),
         /// The transactional id.
-        v3_and_below_transactional_id: Str                => versions(0, 3),
+        v3_and_below_transactional_id: Str                => versions(0, 3).entity(TransactionalId),
         /// The producer id.
-        v3_and_below_producer_id: i64                     => versions(0, 3),
+        v3_and_below_producer_id: i64                     => versions(0, 3).entity(ProducerId),
         /// The producer's epoch; an old one is fenced.
         v3_and_below_producer_epoch: i16                  => versions(0, 3),
         /// The partitions to add, by topic.
@@ -22,9 +22,9 @@ message! {
     /// A transaction and its partitions.
     struct AddPartitionsToTxnTransaction {
         /// The transactional id.
-        transactional_id: Str                => since(4),
+        transactional_id: Str                => since(4).entity(TransactionalId),
         /// The producer id.
-        producer_id: i64                     => since(4),
+        producer_id: i64                     => since(4).entity(ProducerId),
         /// The producer's epoch; an old one is fenced.
         producer_epoch: i16                  => since(4),
         /// Whether to ask only if the partitions are in the transaction, and add none (KIP-890).
@@ -36,7 +36,7 @@ message! {
     /// The partitions of one topic.
     struct AddPartitionsToTxnTopic {
         /// The topic's name.
-        name: Str            => since(0),
+        name: Str            => since(0).entity(TopicName),
         /// The partitions.
         partitions: Vec<i32> => since(0),
     }
@@ -58,7 +58,7 @@ message! {
     /// The outcome for one transaction.
     struct AddPartitionsToTxnResult {
         /// The transactional id.
-        transactional_id: Str                             => since(4),
+        transactional_id: Str                             => since(4).entity(TransactionalId),
         /// The outcome for each topic.
         topic_results: Vec<AddPartitionsToTxnTopicResult> => since(4),
     }
@@ -66,7 +66,7 @@ message! {
     /// The outcome for one topic.
     struct AddPartitionsToTxnTopicResult {
         /// The topic's name.
-        name: Str                                                    => since(0),
+        name: Str                                                    => since(0).entity(TopicName),
         /// The outcome for each partition.
         results_by_partition: Vec<AddPartitionsToTxnPartitionResult> => since(0),
     }

@@ -7,7 +7,7 @@ message! {
     request AllocateProducerIdsRequest = ALLOCATE_PRODUCER_IDS, versions 0..=0, flexible 0
         => AllocateProducerIdsResponse {
         /// The broker that asks.
-        broker_id: i32         => since(0),
+        broker_id: i32         => since(0).entity(BrokerId),
         /// Its epoch as a registered broker.
         broker_epoch: i64 = -1 => since(0),
     }
@@ -21,7 +21,7 @@ message! {
         /// The error, or none.
         error_code: ErrorCode  => since(0),
         /// The first producer id.
-        producer_id_start: i64 => since(0),
+        producer_id_start: i64 => since(0).entity(ProducerId),
         /// How many there are.
         producer_id_len: i32   => since(0),
     }

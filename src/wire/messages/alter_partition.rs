@@ -6,7 +6,7 @@ message! {
     /// Asks the controller for new in-sync replicas.
     request AlterPartitionRequest = ALTER_PARTITION, versions 2..=3, flexible 0 => AlterPartitionResponse {
         /// The leader that asks.
-        broker_id: i32                              => since(0),
+        broker_id: i32                              => since(0).entity(BrokerId),
         /// Its epoch as a registered broker.
         broker_epoch: i64 = -1                      => since(0),
         /// The topics.
@@ -28,7 +28,7 @@ message! {
         /// The leader epoch.
         leader_epoch: i32                     => since(0),
         /// The brokers in sync, without their epochs.
-        new_isr: Vec<i32>                     => versions(0, 2),
+        new_isr: Vec<i32>                     => versions(0, 2).entity(BrokerId),
         /// The brokers in sync (KIP-903).
         new_isr_with_epochs: Vec<BrokerState> => since(3),
         /// Whether the leader still recovers from an unclean election: 0 no, 1 yes (KIP-704).
@@ -40,7 +40,7 @@ message! {
     /// A broker in sync.
     struct BrokerState {
         /// The broker.
-        broker_id: i32         => since(3),
+        broker_id: i32         => since(3).entity(BrokerId),
         /// Its epoch as a registered broker, or −1 not to check it.
         broker_epoch: i64 = -1 => since(3),
     }
@@ -72,11 +72,11 @@ message! {
         /// The error, or none.
         error_code: ErrorCode     => since(0),
         /// The leader, or −1 if there is none.
-        leader_id: i32            => since(0),
+        leader_id: i32            => since(0).entity(BrokerId),
         /// The leader epoch.
         leader_epoch: i32         => since(0),
         /// The brokers in sync.
-        isr: Vec<i32>             => since(0),
+        isr: Vec<i32>             => since(0).entity(BrokerId),
         /// Whether the leader still recovers from an unclean election: 0 no, 1 yes (KIP-704).
         leader_recovery_state: i8 => since(1).ignorable(),
         /// The partition's epoch, which grows with every change.

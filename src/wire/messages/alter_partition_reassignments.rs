@@ -17,7 +17,7 @@ message! {
     /// The moves of one topic.
     struct ReassignableTopic {
         /// The topic's name.
-        name: Str                              => since(0),
+        name: Str                              => since(0).entity(TopicName),
         /// The move of each partition.
         partitions: Vec<ReassignablePartition> => since(0),
     }
@@ -27,7 +27,7 @@ message! {
         /// The partition.
         partition_index: i32       => since(0),
         /// The brokers that it shall be on, the preferred leader first; null cancels the move under way.
-        replicas: Option<Vec<i32>> => since(0).nullable(0),
+        replicas: Option<Vec<i32>> => since(0).nullable(0).entity(BrokerId),
     }
 }
 
@@ -49,7 +49,7 @@ message! {
     /// The outcome for one topic.
     struct ReassignableTopicResponse {
         /// The topic's name.
-        name: Str                                      => since(0),
+        name: Str                                      => since(0).entity(TopicName),
         /// The outcome for each partition.
         partitions: Vec<ReassignablePartitionResponse> => since(0),
     }

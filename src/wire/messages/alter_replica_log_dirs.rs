@@ -21,7 +21,7 @@ message! {
     /// The partitions of one topic.
     struct AlterReplicaLogDirTopic {
         /// The topic's name.
-        name: Str            => since(0),
+        name: Str            => since(0).entity(TopicName),
         /// The partitions.
         partitions: Vec<i32> => since(0),
     }
@@ -39,7 +39,7 @@ message! {
     /// The outcome for one topic.
     struct AlterReplicaLogDirTopicResult {
         /// The topic's name.
-        topic_name: Str                                    => since(0),
+        topic_name: Str                                    => since(0).entity(TopicName),
         /// The outcome for each partition.
         partitions: Vec<AlterReplicaLogDirPartitionResult> => since(0),
     }

@@ -12,7 +12,7 @@ message! {
     /// The partitions of one topic.
     struct DescribableLogDirTopic {
         /// The topic's name.
-        topic: Str           => since(0),
+        topic: Str           => since(0).entity(TopicName),
         /// The partitions.
         partitions: Vec<i32> => since(0),
     }
@@ -48,7 +48,7 @@ message! {
     /// The partitions of one topic.
     struct DescribeLogDirsTopic {
         /// The topic's name.
-        name: Str                                 => since(0),
+        name: Str                                 => since(0).entity(TopicName),
         /// The partitions.
         partitions: Vec<DescribeLogDirsPartition> => since(0),
     }

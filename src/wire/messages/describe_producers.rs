@@ -12,7 +12,7 @@ message! {
     /// The partitions of one topic.
     struct DescribeProducersTopicRequest {
         /// The topic's name.
-        name: Str                   => since(0),
+        name: Str                   => since(0).entity(TopicName),
         /// The partitions.
         partition_indexes: Vec<i32> => since(0),
     }
@@ -30,7 +30,7 @@ message! {
     /// The partitions of one topic.
     struct TopicResponse {
         /// The topic's name.
-        name: Str                          => since(0),
+        name: Str                          => since(0).entity(TopicName),
         /// The partitions.
         partitions: Vec<PartitionResponse> => since(0),
     }
@@ -50,7 +50,7 @@ message! {
     /// A producer.
     struct ProducerState {
         /// The producer id.
-        producer_id: i64                   => since(0),
+        producer_id: i64                   => since(0).entity(ProducerId),
         /// The producer's epoch.
         producer_epoch: i32                => since(0),
         /// The sequence number of its last record, or −1.

@@ -12,7 +12,7 @@ message! {
     /// The partitions of one topic.
     struct DescribeQuorumRequestTopicData {
         /// The topic's name, `__cluster_metadata`.
-        topic_name: Str                                     => since(0),
+        topic_name: Str                                     => since(0).entity(TopicName),
         /// The partitions.
         partitions: Vec<DescribeQuorumRequestPartitionData> => since(0),
     }
@@ -40,7 +40,7 @@ message! {
     /// The state of one topic.
     struct DescribeQuorumResponseTopicData {
         /// The topic's name.
-        topic_name: Str                                      => since(0),
+        topic_name: Str                                      => since(0).entity(TopicName),
         /// The state of each partition.
         partitions: Vec<DescribeQuorumResponsePartitionData> => since(0),
     }
@@ -48,7 +48,7 @@ message! {
     /// A voter.
     struct Node {
         /// The voter.
-        node_id: i32                           => since(2),
+        node_id: i32                           => since(2).entity(BrokerId),
         /// Where it listens.
         listeners: Vec<DescribeQuorumListener> => since(2),
     }
@@ -62,7 +62,7 @@ message! {
         /// What the broker says about the error.
         error_message: Option<Str> = empty()            => since(2).nullable(2).ignorable(),
         /// The leader, or −1 if it is not known.
-        leader_id: i32                                  => since(0),
+        leader_id: i32                                  => since(0).entity(BrokerId),
         /// The leader epoch.
         leader_epoch: i32                               => since(0),
         /// The offset up to which a majority of the voters has the records.
@@ -86,7 +86,7 @@ message! {
     /// How far a replica is.
     struct DescribeQuorumReplicaState {
         /// The replica.
-        replica_id: i32                    => since(0),
+        replica_id: i32                    => since(0).entity(BrokerId),
         /// The replica's directory, which names it across reformatted disks (KIP-853).
         replica_directory_id: Uuid         => since(2),
         /// The offset after its last record, or −1 if it is not known.

@@ -7,7 +7,7 @@ message! {
     request DescribeTransactionsRequest = DESCRIBE_TRANSACTIONS, versions 0..=0, flexible 0
         => DescribeTransactionsResponse {
         /// The transactional ids; none asks about none.
-        transactional_ids: Vec<Str> => since(0),
+        transactional_ids: Vec<Str> => since(0).entity(TransactionalId),
     }
 }
 
@@ -25,7 +25,7 @@ message! {
         /// The error, or none.
         error_code: ErrorCode                      => since(0),
         /// The transactional id.
-        transactional_id: Str                      => since(0),
+        transactional_id: Str                      => since(0).entity(TransactionalId),
         /// Its state, such as `Ongoing`.
         transaction_state: Str                     => since(0),
         /// After how many milliseconds the coordinator aborts it.
@@ -33,7 +33,7 @@ message! {
         /// When it began, in milliseconds since 1970; negative if none is open.
         transaction_start_time_ms: i64             => since(0),
         /// The producer id.
-        producer_id: i64                           => since(0),
+        producer_id: i64                           => since(0).entity(ProducerId),
         /// The producer's epoch.
         producer_epoch: i16                        => since(0),
         /// The partitions it wrote; while it ends, those that still lack their marker.
@@ -43,7 +43,7 @@ message! {
     /// The partitions of one topic.
     struct DescribeTransactionsTopicData {
         /// The topic's name.
-        topic: Str           => since(0),
+        topic: Str           => since(0).entity(TopicName),
         /// The partitions.
         partitions: Vec<i32> => since(0),
     }

@@ -17,7 +17,7 @@ message! {
     /// The partitions of one topic.
     struct ElectLeadersTopicPartitions {
         /// The topic's name.
-        topic: Str           => since(0),
+        topic: Str           => since(0).entity(TopicName),
         /// The partitions.
         partitions: Vec<i32> => since(0),
     }
@@ -37,7 +37,7 @@ message! {
     /// The outcome for one topic.
     struct ReplicaElectionResult {
         /// The topic's name.
-        topic: Str                                         => since(0),
+        topic: Str                                         => since(0).entity(TopicName),
         /// The outcome for each partition.
         partition_result: Vec<ElectLeadersPartitionResult> => since(0),
     }

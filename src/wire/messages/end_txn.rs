@@ -6,9 +6,9 @@ message! {
     /// Commits or aborts the transaction. Version 5 gives every transaction an epoch of its own (KIP-890).
     request EndTxnRequest = END_TXN, versions 0..=5, flexible 3 => EndTxnResponse {
         /// The transactional id.
-        transactional_id: Str => since(0),
+        transactional_id: Str => since(0).entity(TransactionalId),
         /// The producer id.
-        producer_id: i64      => since(0),
+        producer_id: i64      => since(0).entity(ProducerId),
         /// The producer's epoch; an old one is fenced.
         producer_epoch: i16   => since(0),
         /// Whether to commit; otherwise to abort.
@@ -24,7 +24,7 @@ message! {
         /// The error, or none.
         error_code: ErrorCode    => since(0),
         /// The producer id for the next transaction, or −1.
-        producer_id: i64 = -1    => since(5).ignorable(),
+        producer_id: i64 = -1    => since(5).ignorable().entity(ProducerId),
         /// The epoch for the next transaction, or −1.
         producer_epoch: i16 = -1 => since(5).ignorable(),
     }

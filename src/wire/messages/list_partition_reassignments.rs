@@ -15,7 +15,7 @@ message! {
     /// The partitions of one topic.
     struct ListPartitionReassignmentsTopics {
         /// The topic's name.
-        name: Str                   => since(0),
+        name: Str                   => since(0).entity(TopicName),
         /// The partitions.
         partition_indexes: Vec<i32> => since(0),
     }
@@ -37,7 +37,7 @@ message! {
     /// The moves of one topic.
     struct OngoingTopicReassignment {
         /// The topic's name.
-        name: Str                                     => since(0),
+        name: Str                                     => since(0).entity(TopicName),
         /// The partitions that move.
         partitions: Vec<OngoingPartitionReassignment> => since(0),
     }
@@ -47,10 +47,10 @@ message! {
         /// The partition.
         partition_index: i32        => since(0),
         /// All brokers that hold it now, comers and goers among them.
-        replicas: Vec<i32>          => since(0),
+        replicas: Vec<i32>          => since(0).entity(BrokerId),
         /// The brokers that are to hold it and did not.
-        adding_replicas: Vec<i32>   => since(0),
+        adding_replicas: Vec<i32>   => since(0).entity(BrokerId),
         /// The brokers that are to give it up.
-        removing_replicas: Vec<i32> => since(0),
+        removing_replicas: Vec<i32> => since(0).entity(BrokerId),
     }
 }

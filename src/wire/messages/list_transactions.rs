@@ -8,7 +8,7 @@ message! {
         /// The states wanted, such as `Ongoing`; empty is all.
         state_filters: Vec<Str>               => since(0),
         /// The producer ids wanted; empty is all.
-        producer_id_filters: Vec<i64>         => since(0),
+        producer_id_filters: Vec<i64>         => since(0).entity(ProducerId),
         /// Only those that have run longer than so many milliseconds; negative is all (KIP-994).
         duration_filter: i64 = -1             => since(1),
         /// A regular expression (RE2) for the transactional id; null or empty is all (KIP-1152).
@@ -32,9 +32,9 @@ message! {
     /// A transaction.
     struct ListTransactionsTransactionState {
         /// The transactional id.
-        transactional_id: Str  => since(0),
+        transactional_id: Str  => since(0).entity(TransactionalId),
         /// The producer id.
-        producer_id: i64       => since(0),
+        producer_id: i64       => since(0).entity(ProducerId),
         /// Its state, such as `Ongoing`.
         transaction_state: Str => since(0),
     }

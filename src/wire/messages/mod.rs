@@ -37,6 +37,7 @@ mod end_txn;
 mod expire_delegation_token;
 mod fetch;
 mod find_coordinator;
+mod header;
 mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
@@ -69,7 +70,7 @@ pub use {
     describe_client_quotas::*, describe_cluster::*, describe_configs::*, describe_delegation_token::*,
     describe_groups::*, describe_log_dirs::*, describe_producers::*, describe_quorum::*, describe_transactions::*,
     describe_user_scram_credentials::*, elect_leaders::*, end_txn::*, expire_delegation_token::*, fetch::*,
-    find_coordinator::*, heartbeat::*, incremental_alter_configs::*, init_producer_id::*, join_group::*,
+    find_coordinator::*, header::*, heartbeat::*, incremental_alter_configs::*, init_producer_id::*, join_group::*,
     leave_group::*, list_groups::*, list_offsets::*, list_partition_reassignments::*, list_transactions::*,
     metadata::*, offset_commit::*, offset_delete::*, offset_fetch::*, offset_for_leader_epoch::*, produce::*,
     renew_delegation_token::*, sasl_authenticate::*, sasl_handshake::*, sync_group::*, txn_offset_commit::*,
@@ -83,8 +84,9 @@ mod prelude {
     pub(super) use bytes::Bytes;
 
     pub(super) use crate::wire::{
-        ApiKey, At, DecodeError, EncodeError, ErrorCode, Field, FieldSpec, Kind, Message, Nullable, Place, Reader,
-        Records, Request, Size, Str, Uuid, Writer,
+        ApiKey, At, DecodeError, EncodeError,
+        Entity::{BrokerId, GroupId, ProducerId, TopicName, TransactionalId},
+        ErrorCode, Field, FieldSpec, Kind, Message, Nullable, Place, Reader, Records, Request, Size, Str, Uuid, Writer,
         message::{body, default_of, empty, last_stable, message, since, structure, throttle_of, versions},
         varint,
     };

@@ -6,7 +6,7 @@ message! {
     /// Asks the coordinator to forget offsets of topics that the group no longer reads. Never flexible.
     request OffsetDeleteRequest = OFFSET_DELETE, versions 0..=0, flexible NEVER => OffsetDeleteResponse {
         /// The group.
-        group_id: Str                         => since(0),
+        group_id: Str                         => since(0).entity(GroupId),
         /// The topics.
         topics: Vec<OffsetDeleteRequestTopic> => since(0),
     }
@@ -14,7 +14,7 @@ message! {
     /// The partitions of one topic.
     struct OffsetDeleteRequestTopic {
         /// The topic's name.
-        name: Str                                     => since(0),
+        name: Str                                     => since(0).entity(TopicName),
         /// The partitions.
         partitions: Vec<OffsetDeleteRequestPartition> => since(0),
     }
@@ -40,7 +40,7 @@ message! {
     /// The outcome for one topic.
     struct OffsetDeleteResponseTopic {
         /// The topic's name.
-        name: Str                                      => since(0),
+        name: Str                                      => since(0).entity(TopicName),
         /// The outcome for each partition.
         partitions: Vec<OffsetDeleteResponsePartition> => since(0),
     }

@@ -7,11 +7,11 @@ message! {
     /// adds the group to the transaction too (KIP-890).
     request TxnOffsetCommitRequest = TXN_OFFSET_COMMIT, versions 0..=5, flexible 3 => TxnOffsetCommitResponse {
         /// The transactional id.
-        transactional_id: Str                    => since(0),
+        transactional_id: Str                    => since(0).entity(TransactionalId),
         /// The group.
-        group_id: Str                            => since(0),
+        group_id: Str                            => since(0).entity(GroupId),
         /// The producer id.
-        producer_id: i64                         => since(0),
+        producer_id: i64                         => since(0).entity(ProducerId),
         /// The producer's epoch; an old one is fenced.
         producer_epoch: i16                      => since(0),
         /// The generation of the group, or −1 outside one; an old one is fenced (KIP-447).
@@ -27,7 +27,7 @@ message! {
     /// The offsets of one topic.
     struct TxnOffsetCommitRequestTopic {
         /// The topic's name.
-        name: Str                                        => since(0),
+        name: Str                                        => since(0).entity(TopicName),
         /// The offset of each partition.
         partitions: Vec<TxnOffsetCommitRequestPartition> => since(0),
     }
@@ -57,7 +57,7 @@ message! {
     /// The outcome for one topic.
     struct TxnOffsetCommitResponseTopic {
         /// The topic's name.
-        name: Str                                         => since(0),
+        name: Str                                         => since(0).entity(TopicName),
         /// The outcome for each partition.
         partitions: Vec<TxnOffsetCommitResponsePartition> => since(0),
     }

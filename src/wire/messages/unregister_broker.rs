@@ -6,7 +6,7 @@ message! {
     /// Asks the controller to forget a broker.
     request UnregisterBrokerRequest = UNREGISTER_BROKER, versions 0..=0, flexible 0 => UnregisterBrokerResponse {
         /// The broker.
-        broker_id: i32 => since(0),
+        broker_id: i32 => since(0).entity(BrokerId),
     }
 }
 

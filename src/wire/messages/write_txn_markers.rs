@@ -13,7 +13,7 @@ message! {
     /// The end of one producer's transaction.
     struct WritableTxnMarker {
         /// The producer id.
-        producer_id: i64                    => since(0),
+        producer_id: i64                    => since(0).entity(ProducerId),
         /// The producer's epoch.
         producer_epoch: i16                 => since(0),
         /// Whether the transaction is committed; otherwise it is aborted.
@@ -31,7 +31,7 @@ message! {
     /// The partitions of one topic.
     struct WritableTxnMarkerTopic {
         /// The topic's name.
-        name: Str                   => since(0),
+        name: Str                   => since(0).entity(TopicName),
         /// The partitions.
         partition_indexes: Vec<i32> => since(0),
     }
@@ -47,7 +47,7 @@ message! {
     /// The outcome for one producer.
     struct WritableTxnMarkerResult {
         /// The producer id.
-        producer_id: i64                          => since(0),
+        producer_id: i64                          => since(0).entity(ProducerId),
         /// The outcome for each topic.
         topics: Vec<WritableTxnMarkerTopicResult> => since(0),
     }
@@ -55,7 +55,7 @@ message! {
     /// The outcome for one topic.
     struct WritableTxnMarkerTopicResult {
         /// The topic's name.
-        name: Str                                         => since(0),
+        name: Str                                         => since(0).entity(TopicName),
         /// The outcome for each partition.
         partitions: Vec<WritableTxnMarkerPartitionResult> => since(0),
     }
