@@ -66,7 +66,7 @@ impl Check<'_> {
     fn fields(&mut self, place: &str, ours: &[FieldSpec], theirs: &Value) {
         let theirs = theirs.as_array().map(Vec::as_slice).unwrap_or_default();
         let names = |names: Vec<String>| names.join(", ");
-        let our_names = ours.iter().map(|field| field.name.trim_start_matches("r#").to_string()).collect();
+        let our_names = ours.iter().map(|field| field.name.to_string()).collect();
         let their_names = theirs.iter().map(|field| snake(field["name"].as_str().unwrap_or_default())).collect();
         self.same(place, "the list of fields", names(our_names), names(their_names));
         for (ours, theirs) in ours.iter().zip(theirs) {

@@ -87,10 +87,13 @@ mod prelude {
         ApiKey, At, DecodeError, EncodeError,
         Entity::{BrokerId, GroupId, ProducerId, TopicName, TransactionalId},
         ErrorCode, Field, FieldSpec, Kind, Message, Nullable, Place, Reader, Records, Request, Size, Str, Uuid, Writer,
-        message::{body, default_of, empty, last_stable, message, since, structure, throttle_of, versions},
+        message::{body, default_of, empty, last_stable, message, plain_name, since, structure, throttle_of, versions},
         varint,
     };
 
     /// In place of a version: no version of the message is flexible.
     pub(super) const NEVER: i16 = i16::MAX;
 }
+
+#[cfg(test)]
+mod tests;
