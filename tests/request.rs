@@ -149,6 +149,16 @@ async fn what_the_broker_says_is_handed_out_as_it_is_and_fresh_looks_again() {
     cluster.move_leader(TOPIC, 0, (old + 1) % 3).expect("it exists");
     assert_eq!(code(in_time(end()).await.expect("an answer")), ErrorCode::NOT_LEADER_OR_FOLLOWER);
     assert_eq!(code(in_time(end().fresh()).await.expect("an answer")), ErrorCode::NONE);
+    cluster.move_leader(TOPIC, 0, old).expect("it exists");
+    let found = end().elsewhere(|answer| answer.topics[0].partitions[0].error_code);
+    assert_eq!(code(in_time(found.clone()).await.expect("an answer")), ErrorCode::NONE, "it looked by itself");
+    // A code that says something else is handed out at once, and one that does not pass when the time is over.
+    for (lasting, once) in [(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, true), (ErrorCode::NOT_LEADER_OR_FOLLOWER, false)] {
+        let fault = cluster.inject(Fault::on(Api::ListOffsets, FaultAction::Error(lasting.0)).times(1000));
+        let answer = in_time(found.clone().timeout(Duration::from_millis(500))).await.expect("an answer");
+        assert_eq!((code(answer), fault.left() == 999), (lasting, once), "{}", fault.left());
+        cluster.clear_faults();
+    }
 }
 
 #[tokio::test]

@@ -8,10 +8,12 @@
 
 use std::{any::Any, fmt, future::IntoFuture, pin::Pin, time::Duration};
 
+use tokio::time::{Instant, sleep_until};
+
 use crate::{
     error::{Error, ErrorKind, Result},
     types::{BrokerId, FOREVER},
-    wire::{Choice, Request, Str, messages::ProduceRequest},
+    wire::{Choice, ErrorCode, Request, Str, Uuid, messages::ProduceRequest},
 };
 
 use super::{Cluster, KeyType, Route, To, Traffic};
@@ -36,8 +38,10 @@ use super::{Cluster, KeyType, Route, To, Traffic};
 /// # Which errors are whose
 ///
 /// Awaiting it fails where there is no answer. An answer that says no is an answer: look at its error codes. Codes that
-/// mean “not me” (`NOT_COORDINATOR`, `NOT_CONTROLLER`, `NOT_LEADER_OR_FOLLOWER`, `COORDINATOR_NOT_AVAILABLE` of a
-/// broker that just restarted) are answered by calling once more with [`fresh`](Self::fresh).
+/// mean “not me” or “not yet” (`NOT_COORDINATOR`, `NOT_CONTROLLER`, `NOT_LEADER_OR_FOLLOWER`,
+/// `COORDINATOR_LOAD_IN_PROGRESS`) are usual for a moment, on a new cluster and after a broker stopped. Where they stand
+/// depends on the message: show [`elsewhere`](Self::elsewhere) the place, or call once more with
+/// [`fresh`](Self::fresh).
 ///
 /// A connection that is lost is mended silently, with backoff, within the call's time: always while the broker cannot
 /// have seen the request, and afterwards for requests of which two do no more than one (reads, and writes that set a
@@ -56,13 +60,14 @@ use super::{Cluster, KeyType, Route, To, Traffic};
 /// Dropping the future gives the answer up. The request may be on its way, and what it does is done all the same.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is sent until the call is awaited"]
-pub struct Call<R> {
+pub struct Call<R: Request> {
     cluster: Cluster,
     request: R,
     to: Destination,
     timeout: Duration,
     choice: Choice,
     fresh: bool,
+    code: Option<fn(&R::Response) -> ErrorCode>,
 }
 
 #[derive(Debug, Clone)]
@@ -76,7 +81,7 @@ enum Destination {
 
 impl<R: Request> Call<R> {
     pub(crate) fn new(cluster: Cluster, request: R, timeout: Duration) -> Self {
-        Self { cluster, request, to: Destination::Any, timeout, choice: Choice::Stable, fresh: false }
+        Self { cluster, request, to: Destination::Any, timeout, choice: Choice::Stable, fresh: false, code: None }
     }
 
     /// To this broker, by its number in the cluster. A broker that is not there is waited for.
@@ -105,7 +110,7 @@ impl<R: Request> Call<R> {
 
     /// To the broker that keeps a share group's state of one partition (KIP-932). The group's members are coordinated
     /// by [`coordinator_of_group`](Self::coordinator_of_group).
-    pub fn coordinator_of_share(mut self, group: &str, topic_id: crate::wire::Uuid, partition: i32) -> Self {
+    pub fn coordinator_of_share(mut self, group: &str, topic_id: Uuid, partition: i32) -> Self {
         let key = format!("{group}:{topic_id}:{partition}");
         self.to = Destination::Coordinator(KeyType::Share, key.into());
         self
@@ -151,6 +156,40 @@ impl<R: Request> Call<R> {
         self.fresh = true;
         self
     }
+
+    /// Asks again, where it goes looked up anew, with backoff and within the call's time, while the error code that
+    /// `code` finds in the answer says that the broker is not the one, or not yet, and so did nothing. Then, or when the
+    /// time is over, the answer is handed out as it is. Default: every answer is.
+    ///
+    /// ```no_run
+    /// # use milena::wire::messages::InitProducerIdRequest;
+    /// # async fn run(kafka: milena::Kafka, request: InitProducerIdRequest) -> milena::Result<()> {
+    /// let answer = kafka.request(request).coordinator_of_transaction("t").elsewhere(|answer| answer.error_code).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn elsewhere(mut self, code: fn(&R::Response) -> ErrorCode) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    async fn run(self) -> Result<R::Response> {
+        let deadline = Instant::now() + self.timeout;
+        let mut route =
+            Route { to: self.to.borrowed(), traffic: Traffic::Request, choice: self.choice, fresh: self.fresh };
+        let mut failures = 0;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let answer = self.cluster.send(route, &self.request, left).await?;
+            failures += 1;
+            let again = Instant::now() + self.cluster.config().retry_backoff.delay(failures, fastrand::f64());
+            if !self.code.is_some_and(|code| is_elsewhere(code(&answer))) || again >= deadline {
+                return Ok(answer);
+            }
+            sleep_until(again).await;
+            route.fresh = true;
+        }
+    }
 }
 
 impl<R> IntoFuture for Call<R>
@@ -167,9 +206,7 @@ where
                 let text = "a Produce request with acks=0 is not answered: a producer can send it, `request` cannot";
                 return Err(Error::new(ErrorKind::Config, text));
             }
-            let route =
-                Route { to: self.to.borrowed(), traffic: Traffic::Request, choice: self.choice, fresh: self.fresh };
-            self.cluster.send(route, &self.request, self.timeout).await
+            self.run().await
         })
     }
 }
@@ -184,6 +221,19 @@ impl Destination {
             Self::Leader(topic, partition) => To::Leader(topic, *partition),
         }
     }
+}
+
+/// Whether the broker did nothing because another one must have the request, or this one cannot take it yet.
+fn is_elsewhere(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::NOT_COORDINATOR
+            | ErrorCode::COORDINATOR_NOT_AVAILABLE
+            | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
+            | ErrorCode::NOT_CONTROLLER
+            | ErrorCode::NOT_LEADER_OR_FOLLOWER
+            | ErrorCode::LEADER_NOT_AVAILABLE
+    )
 }
 
 fn is_unanswered(request: &(impl Any + fmt::Debug)) -> bool {
