@@ -66,8 +66,20 @@ fn what_the_other_codec_does_not_have_is_known() {
         ("OffsetCommitRequest", 10),
         ("OffsetFetchRequest", 10),
         ("InitProducerIdRequest", 6),
+        ("ShareFetchRequest", 2),
+        ("ShareFetchResponse", 2),
+        ("ShareAcknowledgeRequest", 2),
+        ("ShareAcknowledgeResponse", 2),
+        ("AddRaftVoterRequest", 1),
+        ("AddRaftVoterResponse", 1),
+        ("StreamsGroupHeartbeatRequest", 0),
+        ("StreamsGroupHeartbeatResponse", 0),
+        ("StreamsGroupDescribeRequest", 0),
+        ("StreamsGroupDescribeResponse", 0),
+        ("DescribeShareGroupOffsetsRequest", 1),
+        ("DescribeShareGroupOffsetsResponse", 1),
     ];
-    assert_eq!(unchecked, expected, "kafka-protocol ends at Kafka 4.1");
+    assert_eq!(unchecked, expected, "kafka-protocol ends at Kafka 4.1, and has no streams groups");
 }
 
 #[test]
