@@ -107,6 +107,18 @@ catalog! {
     {
         RequestHeader,
         ResponseHeader,
+        ConsumerProtocolSubscription,
+        ConsumerProtocolAssignment,
+        StickyAssignorUserData (alone),
+        CooperativeStickyAssignorUserData (alone),
+        DefaultPrincipalData,
+        ControlRecordTypeSchema (alone),
+        EndTxnMarker,
+        LeaderChangeMessage,
+        SnapshotHeaderRecord,
+        SnapshotFooterRecord,
+        KRaftVersionRecord,
+        VotersRecord,
     }
 }
 

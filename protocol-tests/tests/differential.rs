@@ -78,6 +78,10 @@ fn what_the_other_codec_does_not_have_is_known() {
         ("StreamsGroupDescribeResponse", 0),
         ("DescribeShareGroupOffsetsRequest", 1),
         ("DescribeShareGroupOffsetsResponse", 1),
+        ("StickyAssignorUserData", 0),
+        ("StickyAssignorUserData", 1),
+        ("CooperativeStickyAssignorUserData", 0),
+        ("ControlRecordTypeSchema", 0),
     ];
     assert_eq!(unchecked, expected, "kafka-protocol ends at Kafka 4.1, and has no streams groups");
 }

@@ -17,6 +17,9 @@ fn tables_are_kafkas_specifications() {
     let mut differences = Vec::new();
     for table in catalog() {
         let Some(spec) = specs.get(table.name) else {
+            if UNSPECIFIED.contains(&table.name) {
+                continue;
+            }
             differences.push(format!("{} is not among Kafka's messages", table.name));
             continue;
         };
@@ -152,6 +155,9 @@ fn type_name(kind: &Kind) -> String {
     }
 }
 
+/// What Kafka writes by hand: its sticky assignors describe their user data in Java, without a specification.
+const UNSPECIFIED: &[&str] = &["StickyAssignorUserData", "CooperativeStickyAssignorUserData"];
+
 /// Structures whose name in the specifications is used by another message too.
 const RENAMED: &[(&str, &str)] = &[
     ("ProduceLeaderIdAndEpoch", "LeaderIdAndEpoch"),
@@ -171,6 +177,12 @@ const RENAMED: &[(&str, &str)] = &[
     ("ShareGroupDescribeMember", "Member"),
     ("ShareGroupDescribeAssignment", "Assignment"),
     ("ShareGroupDescribeTopicPartitions", "TopicPartitions"),
+    ("ConsumerProtocolSubscriptionTopicPartition", "TopicPartition"),
+    ("ConsumerProtocolAssignmentTopicPartition", "TopicPartition"),
+    ("LeaderChangeMessageVoter", "Voter"),
+    ("VotersRecordVoter", "Voter"),
+    ("VotersRecordEndpoint", "Endpoint"),
+    ("VotersRecordKRaftVersionFeature", "KRaftVersionFeature"),
     ("ShareFetchTopic", "FetchTopic"),
     ("ShareFetchPartition", "FetchPartition"),
     ("ShareFetchForgottenTopic", "ForgottenTopic"),

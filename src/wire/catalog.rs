@@ -113,7 +113,22 @@ pub const APIS: &[Api] = &[
 ];
 
 /// All structures that travel outside of a body: the headers, and what other messages carry in bytes.
-pub const DATA: &[Table] = &[Table::of::<RequestHeader>(), Table::of::<ResponseHeader>()];
+pub const DATA: &[Table] = &[
+    Table::of::<RequestHeader>(),
+    Table::of::<ResponseHeader>(),
+    Table::of::<ConsumerProtocolSubscription>(),
+    Table::of::<ConsumerProtocolAssignment>(),
+    Table::of::<StickyAssignorUserData>(),
+    Table::of::<CooperativeStickyAssignorUserData>(),
+    Table::of::<DefaultPrincipalData>(),
+    Table::of::<ControlRecordTypeSchema>(),
+    Table::of::<EndTxnMarker>(),
+    Table::of::<LeaderChangeMessage>(),
+    Table::of::<SnapshotHeaderRecord>(),
+    Table::of::<SnapshotFooterRecord>(),
+    Table::of::<KRaftVersionRecord>(),
+    Table::of::<VotersRecord>(),
+];
 
 #[cfg(test)]
 mod tests {

@@ -8,8 +8,11 @@ mod alter_share_group_offsets;
 mod api_versions;
 mod consumer_group_describe;
 mod consumer_group_heartbeat;
+mod consumer_protocol;
+mod control_record;
 mod create_partitions;
 mod create_topics;
+mod default_principal;
 mod delete_groups;
 mod delete_records;
 mod delete_share_group_offsets;
@@ -50,14 +53,15 @@ mod update_raft_voter;
 
 pub use {
     add_raft_voter::*, alter_share_group_offsets::*, api_versions::*, consumer_group_describe::*,
-    consumer_group_heartbeat::*, create_partitions::*, create_topics::*, delete_groups::*, delete_records::*,
-    delete_share_group_offsets::*, delete_topics::*, describe_cluster::*, describe_configs::*, describe_groups::*,
-    describe_share_group_offsets::*, describe_topic_partitions::*, fetch::*, find_coordinator::*,
-    get_telemetry_subscriptions::*, header::*, heartbeat::*, init_producer_id::*, join_group::*, leave_group::*,
-    list_config_resources::*, list_groups::*, list_offsets::*, metadata::*, offset_commit::*, offset_fetch::*,
-    offset_for_leader_epoch::*, produce::*, push_telemetry::*, remove_raft_voter::*, sasl_authenticate::*,
-    sasl_handshake::*, share_acknowledge::*, share_fetch::*, share_group_describe::*, share_group_heartbeat::*,
-    streams_group_describe::*, streams_group_heartbeat::*, sync_group::*, update_raft_voter::*,
+    consumer_group_heartbeat::*, consumer_protocol::*, control_record::*, create_partitions::*, create_topics::*,
+    default_principal::*, delete_groups::*, delete_records::*, delete_share_group_offsets::*, delete_topics::*,
+    describe_cluster::*, describe_configs::*, describe_groups::*, describe_share_group_offsets::*,
+    describe_topic_partitions::*, fetch::*, find_coordinator::*, get_telemetry_subscriptions::*, header::*,
+    heartbeat::*, init_producer_id::*, join_group::*, leave_group::*, list_config_resources::*, list_groups::*,
+    list_offsets::*, metadata::*, offset_commit::*, offset_fetch::*, offset_for_leader_epoch::*, produce::*,
+    push_telemetry::*, remove_raft_voter::*, sasl_authenticate::*, sasl_handshake::*, share_acknowledge::*,
+    share_fetch::*, share_group_describe::*, share_group_heartbeat::*, streams_group_describe::*,
+    streams_group_heartbeat::*, sync_group::*, update_raft_voter::*,
 };
 
 /// What a table needs in scope.
