@@ -15,7 +15,11 @@ use protocol_tests::{
 const VALUES: u64 = 1_000;
 
 /// What kafka-protocol 0.18 does not cover or gets wrong: message, versions, why.
-const EXCEPTIONS: &[(&str, std::ops::RangeInclusive<i16>, &str)] = &[];
+const EXCEPTIONS: &[(&str, std::ops::RangeInclusive<i16>, &str)] =
+    &[("LeaderChangeMessage", 0..=1, SHADOWED), ("VotersRecord", 0..=0, SHADOWED)];
+
+/// A field of its name hides the version that is asked for, and the structures behind it are read in that "version".
+const SHADOWED: &str = "kafka-protocol reads the voters in the version that the field `version` holds";
 
 #[test]
 fn both_codecs_give_back_the_same_bytes() {
@@ -66,6 +70,10 @@ fn what_the_other_codec_does_not_have_is_known() {
         ("OffsetCommitRequest", 10),
         ("OffsetFetchRequest", 10),
         ("InitProducerIdRequest", 6),
+        ("WriteTxnMarkersRequest", 2),
+        ("WriteTxnMarkersResponse", 2),
+        ("DescribeLogDirsRequest", 5),
+        ("DescribeLogDirsResponse", 5),
         ("ShareFetchRequest", 2),
         ("ShareFetchResponse", 2),
         ("ShareAcknowledgeRequest", 2),

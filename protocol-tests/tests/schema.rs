@@ -72,7 +72,7 @@ impl Check<'_> {
     fn fields(&mut self, place: &str, ours: &[FieldSpec], theirs: &Value) {
         let theirs = theirs.as_array().map(Vec::as_slice).unwrap_or_default();
         let names = |names: Vec<String>| names.join(", ");
-        let our_names = ours.iter().map(|field| field.name.trim_start_matches("r#").to_string()).collect();
+        let our_names = ours.iter().map(|field| field.name.to_string()).collect();
         let their_names = theirs.iter().map(|field| snake(field["name"].as_str().unwrap_or_default())).collect();
         self.same(place, "the list of fields", names(our_names), names(their_names));
         for (ours, theirs) in ours.iter().zip(theirs) {
@@ -160,59 +160,84 @@ const UNSPECIFIED: &[&str] = &["StickyAssignorUserData", "CooperativeStickyAssig
 
 /// Structures whose name in the specifications is used by another message too.
 const RENAMED: &[(&str, &str)] = &[
-    ("ProduceLeaderIdAndEpoch", "LeaderIdAndEpoch"),
-    ("FetchLeaderIdAndEpoch", "LeaderIdAndEpoch"),
-    ("FetchEpochEndOffset", "EpochEndOffset"),
-    ("FetchNodeEndpoint", "NodeEndpoint"),
-    ("ConsumerGroupHeartbeatTopicPartitions", "TopicPartitions"),
-    ("ConsumerGroupHeartbeatAssignment", "Assignment"),
-    ("ConsumerGroupDescribedGroup", "DescribedGroup"),
-    ("ConsumerGroupDescribeMember", "Member"),
+    ("AddRaftVoterListener", "Listener"),
+    ("AlterClientQuotasRequestEntityData", "EntityData"),
+    ("AlterClientQuotasRequestEntryData", "EntryData"),
+    ("AlterClientQuotasResponseEntityData", "EntityData"),
+    ("AlterClientQuotasResponseEntryData", "EntryData"),
+    ("AlterPartitionRequestPartitionData", "PartitionData"),
+    ("AlterPartitionRequestTopicData", "TopicData"),
+    ("AlterPartitionResponsePartitionData", "PartitionData"),
+    ("AlterPartitionResponseTopicData", "TopicData"),
     ("ConsumerGroupDescribeAssignment", "Assignment"),
+    ("ConsumerGroupDescribeMember", "Member"),
     ("ConsumerGroupDescribeTopicPartitions", "TopicPartitions"),
-    ("DescribeTopicPartitionsTopicRequest", "TopicRequest"),
-    ("ShareGroupHeartbeatAssignment", "Assignment"),
-    ("ShareGroupHeartbeatTopicPartitions", "TopicPartitions"),
-    ("ShareGroupDescribedGroup", "DescribedGroup"),
-    ("ShareGroupDescribeMember", "Member"),
-    ("ShareGroupDescribeAssignment", "Assignment"),
-    ("ShareGroupDescribeTopicPartitions", "TopicPartitions"),
-    ("ConsumerProtocolSubscriptionTopicPartition", "TopicPartition"),
+    ("ConsumerGroupDescribedGroup", "DescribedGroup"),
+    ("ConsumerGroupHeartbeatAssignment", "Assignment"),
+    ("ConsumerGroupHeartbeatTopicPartitions", "TopicPartitions"),
     ("ConsumerProtocolAssignmentTopicPartition", "TopicPartition"),
+    ("ConsumerProtocolSubscriptionTopicPartition", "TopicPartition"),
+    ("DescribeClientQuotasEntityData", "EntityData"),
+    ("DescribeClientQuotasEntryData", "EntryData"),
+    ("DescribeProducersTopicRequest", "TopicRequest"),
+    ("DescribeQuorumListener", "Listener"),
+    ("DescribeQuorumReplicaState", "ReplicaState"),
+    ("DescribeQuorumRequestPartitionData", "PartitionData"),
+    ("DescribeQuorumRequestTopicData", "TopicData"),
+    ("DescribeQuorumResponsePartitionData", "PartitionData"),
+    ("DescribeQuorumResponseTopicData", "TopicData"),
+    ("DescribeTopicPartitionsTopicRequest", "TopicRequest"),
+    ("DescribeTransactionsTopicData", "TopicData"),
+    ("DescribeTransactionsTransactionState", "TransactionState"),
+    ("ElectLeadersPartitionResult", "PartitionResult"),
+    ("ElectLeadersTopicPartitions", "TopicPartitions"),
+    ("FetchEpochEndOffset", "EpochEndOffset"),
+    ("FetchLeaderIdAndEpoch", "LeaderIdAndEpoch"),
+    ("FetchNodeEndpoint", "NodeEndpoint"),
+    ("IncrementalAlterConfigsResource", "AlterConfigsResource"),
+    ("IncrementalAlterConfigsResourceResponse", "AlterConfigsResourceResponse"),
+    ("IncrementalAlterableConfig", "AlterableConfig"),
     ("LeaderChangeMessageVoter", "Voter"),
-    ("VotersRecordVoter", "Voter"),
-    ("VotersRecordEndpoint", "Endpoint"),
-    ("VotersRecordKRaftVersionFeature", "KRaftVersionFeature"),
-    ("ShareFetchTopic", "FetchTopic"),
-    ("ShareFetchPartition", "FetchPartition"),
-    ("ShareFetchForgottenTopic", "ForgottenTopic"),
-    ("ShareFetchPartitionData", "PartitionData"),
-    ("ShareFetchLeaderIdAndEpoch", "LeaderIdAndEpoch"),
-    ("ShareFetchNodeEndpoint", "NodeEndpoint"),
-    ("ShareAcknowledgePartitionData", "PartitionData"),
+    ("ListTransactionsTransactionState", "TransactionState"),
+    ("ProduceLeaderIdAndEpoch", "LeaderIdAndEpoch"),
     ("ShareAcknowledgeLeaderIdAndEpoch", "LeaderIdAndEpoch"),
     ("ShareAcknowledgeNodeEndpoint", "NodeEndpoint"),
-    ("AddRaftVoterListener", "Listener"),
-    ("UpdateRaftVoterListener", "Listener"),
-    ("UpdateRaftVoterKRaftVersionFeature", "KRaftVersionFeature"),
+    ("ShareAcknowledgePartitionData", "PartitionData"),
+    ("ShareFetchForgottenTopic", "ForgottenTopic"),
+    ("ShareFetchLeaderIdAndEpoch", "LeaderIdAndEpoch"),
+    ("ShareFetchNodeEndpoint", "NodeEndpoint"),
+    ("ShareFetchPartition", "FetchPartition"),
+    ("ShareFetchPartitionData", "PartitionData"),
+    ("ShareFetchTopic", "FetchTopic"),
+    ("ShareGroupDescribeAssignment", "Assignment"),
+    ("ShareGroupDescribeMember", "Member"),
+    ("ShareGroupDescribeTopicPartitions", "TopicPartitions"),
+    ("ShareGroupDescribedGroup", "DescribedGroup"),
+    ("ShareGroupHeartbeatAssignment", "Assignment"),
+    ("ShareGroupHeartbeatTopicPartitions", "TopicPartitions"),
+    ("StreamsGroupDescribeAssignment", "Assignment"),
+    ("StreamsGroupDescribeEndpoint", "Endpoint"),
+    ("StreamsGroupDescribeKeyValue", "KeyValue"),
+    ("StreamsGroupDescribeMember", "Member"),
+    ("StreamsGroupDescribeSubtopology", "Subtopology"),
+    ("StreamsGroupDescribeTaskIds", "TaskIds"),
+    ("StreamsGroupDescribeTaskOffset", "TaskOffset"),
+    ("StreamsGroupDescribeTopicInfo", "TopicInfo"),
+    ("StreamsGroupDescribeTopology", "Topology"),
+    ("StreamsGroupDescribedGroup", "DescribedGroup"),
     ("StreamsGroupHeartbeatEndpoint", "Endpoint"),
     ("StreamsGroupHeartbeatKeyValue", "KeyValue"),
     ("StreamsGroupHeartbeatSubtopology", "Subtopology"),
     ("StreamsGroupHeartbeatTaskIds", "TaskIds"),
     ("StreamsGroupHeartbeatTaskOffset", "TaskOffset"),
     ("StreamsGroupHeartbeatTopicInfo", "TopicInfo"),
-    ("StreamsGroupHeartbeatTopology", "Topology"),
     ("StreamsGroupHeartbeatTopicPartition", "TopicPartition"),
-    ("StreamsGroupDescribeEndpoint", "Endpoint"),
-    ("StreamsGroupDescribeKeyValue", "KeyValue"),
-    ("StreamsGroupDescribeSubtopology", "Subtopology"),
-    ("StreamsGroupDescribeTaskIds", "TaskIds"),
-    ("StreamsGroupDescribeTaskOffset", "TaskOffset"),
-    ("StreamsGroupDescribeTopicInfo", "TopicInfo"),
-    ("StreamsGroupDescribeTopology", "Topology"),
-    ("StreamsGroupDescribeMember", "Member"),
-    ("StreamsGroupDescribeAssignment", "Assignment"),
-    ("StreamsGroupDescribedGroup", "DescribedGroup"),
+    ("StreamsGroupHeartbeatTopology", "Topology"),
+    ("UpdateRaftVoterKRaftVersionFeature", "KRaftVersionFeature"),
+    ("UpdateRaftVoterListener", "Listener"),
+    ("VotersRecordEndpoint", "Endpoint"),
+    ("VotersRecordKRaftVersionFeature", "KRaftVersionFeature"),
+    ("VotersRecordVoter", "Voter"),
 ];
 
 fn inner(kind: &Kind) -> &Kind {
@@ -234,16 +259,18 @@ fn range(text: Option<&str>) -> Option<std::ops::RangeInclusive<i16>> {
 
 /// `TopicIdName` → `topic_id_name`; a run of capitals is one word.
 fn snake(name: &str) -> String {
+    if name == "Enable2Pc" {
+        return "enable_2pc".into();
+    }
     let letters: Vec<char> = name.chars().collect();
     let mut out = String::new();
     for (index, letter) in letters.iter().enumerate() {
         let before = index.checked_sub(1).and_then(|before| letters.get(before));
         let starts_word = letter.is_uppercase()
             && before.is_some_and(|before| {
-                !before.is_uppercase() && !before.is_numeric()
-                    || before.is_uppercase() && letters.get(index + 1).is_some_and(|next| next.is_lowercase())
+                !before.is_uppercase() || letters.get(index + 1).is_some_and(|next| next.is_lowercase())
             });
-        if starts_word || name == "Enable2Pc" && *letter == '2' {
+        if starts_word {
             out.push('_');
         }
         out.extend(letter.to_lowercase());
