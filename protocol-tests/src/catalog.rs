@@ -135,6 +135,8 @@ catalog! {
         DescribeShareGroupOffsetsRequest => DescribeShareGroupOffsetsResponse,
         AlterShareGroupOffsetsRequest => AlterShareGroupOffsetsResponse,
         DeleteShareGroupOffsetsRequest => DeleteShareGroupOffsetsResponse,
+        StreamsGroupTopologyDescriptionUpdateRequest => StreamsGroupTopologyDescriptionUpdateResponse (alone),
+        UnregisterControllerRequest => UnregisterControllerResponse (alone),
     }
     {
         RequestHeader,

@@ -142,6 +142,8 @@ pub const APIS: &[Api] = &[
     Api::of::<DescribeShareGroupOffsetsRequest>(),
     Api::of::<AlterShareGroupOffsetsRequest>(),
     Api::of::<DeleteShareGroupOffsetsRequest>(),
+    Api::of::<StreamsGroupTopologyDescriptionUpdateRequest>(),
+    Api::of::<UnregisterControllerRequest>(),
 ];
 
 /// All structures that travel outside of a body: the headers, and what other messages carry in bytes.

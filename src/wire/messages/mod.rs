@@ -76,9 +76,11 @@ mod share_group_describe;
 mod share_group_heartbeat;
 mod streams_group_describe;
 mod streams_group_heartbeat;
+mod streams_group_topology_description_update;
 mod sync_group;
 mod txn_offset_commit;
 mod unregister_broker;
+mod unregister_controller;
 mod update_features;
 mod update_raft_voter;
 mod write_txn_markers;
@@ -100,8 +102,8 @@ pub use {
     offset_fetch::*, offset_for_leader_epoch::*, produce::*, push_telemetry::*, remove_raft_voter::*,
     renew_delegation_token::*, sasl_authenticate::*, sasl_handshake::*, share_acknowledge::*, share_fetch::*,
     share_group_describe::*, share_group_heartbeat::*, streams_group_describe::*, streams_group_heartbeat::*,
-    sync_group::*, txn_offset_commit::*, unregister_broker::*, update_features::*, update_raft_voter::*,
-    write_txn_markers::*,
+    streams_group_topology_description_update::*, sync_group::*, txn_offset_commit::*, unregister_broker::*,
+    unregister_controller::*, update_features::*, update_raft_voter::*, write_txn_markers::*,
 };
 
 /// What a table needs in scope.

@@ -4,18 +4,21 @@ use super::prelude::*;
 
 message! {
     /// Asks the coordinator about its streams groups.
-    request StreamsGroupDescribeRequest = STREAMS_GROUP_DESCRIBE, versions 0..=0, flexible 0
+    request StreamsGroupDescribeRequest = STREAMS_GROUP_DESCRIBE, versions 0..=1, flexible 0
         => StreamsGroupDescribeResponse {
         /// The groups.
         group_ids: Vec<Str>                 => since(0).entity(GroupId),
         /// Whether to say what the client may do with each group.
         include_authorized_operations: bool => since(0),
+        /// Whether to tell the application's own description of its topology.
+        include_topology_description: bool  => since(1),
     }
 }
 
 message! {
-    /// The streams groups.
-    response StreamsGroupDescribeResponse, versions 0..=0, flexible 0 {
+    /// The streams groups. Version 1 (Kafka 4.4) has the application's own description (KIP-1331) and the assignor
+    /// (KIP-1357).
+    response StreamsGroupDescribeResponse, versions 0..=1, flexible 0 {
         /// How many milliseconds the client must hold back because of a quota (KIP-219).
         throttle_time_ms: i32                   => since(0),
         /// The groups.
@@ -25,23 +28,29 @@ message! {
     /// A streams group.
     struct StreamsGroupDescribedGroup {
         /// The error, or none.
-        error_code: ErrorCode                          => since(0),
+        error_code: ErrorCode                                                 => since(0),
         /// What the broker says about the error.
-        error_message: Option<Str>                     => since(0).nullable(0),
+        error_message: Option<Str>                                            => since(0).nullable(0),
         /// The group.
-        group_id: Str                                  => since(0).entity(GroupId),
+        group_id: Str                                                         => since(0).entity(GroupId),
         /// The group's state, such as `Stable`; empty if it is not known.
-        group_state: Str                               => since(0),
+        group_state: Str                                                      => since(0),
         /// Counts the changes of the group's members and subscriptions.
-        group_epoch: i32                               => since(0),
+        group_epoch: i32                                                      => since(0),
         /// The group epoch that the target assignment was made for.
-        assignment_epoch: i32                          => since(0),
+        assignment_epoch: i32                                                 => since(0),
         /// What the application computes; null if the group could not be described.
-        topology: Option<StreamsGroupDescribeTopology> => since(0).nullable(0),
+        topology: Option<StreamsGroupDescribeTopology>                        => since(0).nullable(0),
         /// The members.
-        members: Vec<StreamsGroupDescribeMember>       => since(0),
+        members: Vec<StreamsGroupDescribeMember>                              => since(0),
         /// What the client may do with it, a bit to an operation; the lowest number if it was not asked.
-        authorized_operations: i32 = i32::MIN          => since(0),
+        authorized_operations: i32 = i32::MIN                                 => since(0),
+        /// The topology in the application's own words; null unless the status is 3.
+        topology_description: Option<StreamsGroupDescribeTopologyDescription> => since(1).nullable(1),
+        /// Whether there is a description: 0 not asked for, 1 none stored, 2 the broker could not fetch it, 3 here it is.
+        topology_description_status: i8                                       => since(1),
+        /// The assignor in use; null if it is not known.
+        assignor_name: Option<Str>                                            => since(1).nullable(1).ignorable(),
     }
 
     /// What the application computes, and from which topics.
@@ -84,6 +93,14 @@ message! {
         target_assignment: StreamsGroupDescribeAssignment     => since(0),
         /// Whether the member still speaks the classic protocol.
         is_classic: bool                                      => since(0),
+    }
+
+    /// A topology in the application's own words.
+    struct StreamsGroupDescribeTopologyDescription {
+        /// The parts of the topology.
+        subtopologies: Vec<StreamsGroupDescribeTopologyDescriptionSubtopology> => since(1),
+        /// The stores that every instance has whole.
+        global_stores: Vec<StreamsGroupDescribeTopologyDescriptionGlobalStore> => since(1),
     }
 
     /// A part of the topology whose tasks run on their own.
@@ -136,6 +153,22 @@ message! {
         warmup_tasks: Vec<StreamsGroupDescribeTaskIds>  => since(0),
     }
 
+    /// A part of the topology whose tasks run on their own.
+    struct StreamsGroupDescribeTopologyDescriptionSubtopology {
+        /// The subtopology.
+        subtopology_id: Str                                     => since(1),
+        /// The nodes of its graph.
+        nodes: Vec<StreamsGroupDescribeTopologyDescriptionNode> => since(1),
+    }
+
+    /// A store that every instance has whole.
+    struct StreamsGroupDescribeTopologyDescriptionGlobalStore {
+        /// The node that reads the store's topic.
+        source: StreamsGroupDescribeTopologyDescriptionNode    => since(1),
+        /// The node that fills the store.
+        processor: StreamsGroupDescribeTopologyDescriptionNode => since(1),
+    }
+
     /// A topic that the broker creates for the application.
     struct StreamsGroupDescribeTopicInfo {
         /// The topic's name.
@@ -154,5 +187,21 @@ message! {
         subtopology_id: Str  => since(0),
         /// The tasks, each named by the partition that it reads.
         partitions: Vec<i32> => since(0),
+    }
+
+    /// A node of the processing graph.
+    struct StreamsGroupDescribeTopologyDescriptionNode {
+        /// Its name, such as `KSTREAM-SOURCE-0000000000`.
+        name: Str               => since(1),
+        /// What it is: 1 a source, 2 a processor, 3 a sink.
+        node_type: i8           => since(1),
+        /// The topics that a source reads; empty if they are chosen while it runs.
+        source_topics: Vec<Str> => since(1).entity(TopicName),
+        /// The topic that a sink writes; null if it is chosen while it runs, and of other nodes.
+        sink_topic: Option<Str> => since(1).nullable(1).entity(TopicName),
+        /// The state stores that a processor uses.
+        stores: Vec<Str>        => since(1),
+        /// The nodes behind it.
+        successors: Vec<Str>    => since(1),
     }
 }

@@ -3,8 +3,9 @@
 use super::prelude::*;
 
 message! {
-    /// Joins the group, stays in it or leaves it. What has not changed since the last heartbeat is null.
-    request StreamsGroupHeartbeatRequest = STREAMS_GROUP_HEARTBEAT, versions 0..=0, flexible 0
+    /// Joins the group, stays in it or leaves it. What has not changed since the last heartbeat is null. Version 1 is
+    /// that of the response.
+    request StreamsGroupHeartbeatRequest = STREAMS_GROUP_HEARTBEAT, versions 0..=1, flexible 0
         => StreamsGroupHeartbeatResponse {
         /// The group.
         group_id: Str                                                  => since(0).entity(GroupId),
@@ -34,9 +35,10 @@ message! {
         user_endpoint: Option<StreamsGroupHeartbeatEndpoint>           => since(0).nullable(0),
         /// Tags by which standby tasks are spread; null where unchanged.
         client_tags: Option<Vec<StreamsGroupHeartbeatKeyValue>>        => since(0).nullable(0),
-        /// How far each task has come in its changelogs, added up; null where unchanged.
+        /// How far each task has come in its changelogs, added up; null where unchanged. Brokers before Kafka 4.4 refuse
+        /// any.
         task_offsets: Option<Vec<StreamsGroupHeartbeatTaskOffset>>     => since(0).nullable(0),
-        /// Where those changelogs end, added up; null where unchanged.
+        /// Where those changelogs end, added up; null where unchanged. Brokers before Kafka 4.4 refuse any.
         task_end_offsets: Option<Vec<StreamsGroupHeartbeatTaskOffset>> => since(0).nullable(0),
         /// Whether the whole application shall stop.
         shutdown_application: bool                                     => since(0),
@@ -126,8 +128,9 @@ message! {
 }
 
 message! {
-    /// The member's epoch, and its tasks where they have changed.
-    response StreamsGroupHeartbeatResponse, versions 0..=0, flexible 0 {
+    /// The member's epoch, and its tasks where they have changed. Version 1 (Kafka 4.4) has the lag in eight bytes and
+    /// may ask for a description of the topology (KIP-1331).
+    response StreamsGroupHeartbeatResponse, versions 0..=1, flexible 0 {
         /// How many milliseconds the client must hold back because of a quota (KIP-219).
         throttle_time_ms: i32                                          => since(0),
         /// The error, or none.
@@ -140,10 +143,12 @@ message! {
         member_epoch: i32                                              => since(0),
         /// After how many milliseconds the next heartbeat is due.
         heartbeat_interval_ms: i32                                     => since(0),
-        /// How many records a task that warms up may be behind when it takes over.
-        acceptable_recovery_lag: i32                                   => since(0),
+        /// How many records a task that warms up may be behind when it takes over, in version 0.
+        acceptable_recovery_lag_legacy: i32                            => versions(0, 0),
         /// After how many milliseconds the offsets of tasks are wanted again.
         task_offset_interval_ms: i32                                   => since(0),
+        /// The same since version 1; −1 if it is not told.
+        acceptable_recovery_lag: i64 = -1                              => since(1).ignorable(),
         /// What the member should know about the group; null where there is nothing.
         status: Option<Vec<Status>> = empty()                          => since(0).nullable(0),
         /// The tasks that the member shall run; null where unchanged.
@@ -152,6 +157,8 @@ message! {
         standby_tasks: Option<Vec<StreamsGroupHeartbeatTaskIds>>       => since(0).nullable(0),
         /// The tasks whose state it shall copy in order to run them; null where unchanged.
         warmup_tasks: Option<Vec<StreamsGroupHeartbeatTaskIds>>        => since(0).nullable(0),
+        /// Whether the member shall describe its topology.
+        topology_description_required: bool                            => since(1).ignorable(),
         /// Counts the changes of the endpoints.
         endpoint_information_epoch: i32                                => since(0),
         /// Which partitions can be queried where; null where unchanged.
@@ -161,7 +168,8 @@ message! {
     /// Something about the group that the member should know.
     struct Status {
         /// 0 the topology is out of date, 1 source topics are missing, 2 topics have unfit partitions, 3 topics to be
-        /// created are missing, 4 the application shall stop, 5 the assignment comes later.
+        /// created are missing, 4 the application shall stop, 5 the assignment comes later, 6 client tags are missing
+        /// (since version 1).
         status_code: i8    => since(0),
         /// The status in words, with the topics that it is about.
         status_detail: Str => since(0),
