@@ -22,7 +22,7 @@ fn tables_are_kafkas_specifications() {
         };
         let mut check = Check { spec, differences: &mut differences };
         let mut same = |what: &str, ours: String, theirs: String| check.same(table.name, what, ours, theirs);
-        same("api key", table.api.to_string(), spec["apiKey"].to_string());
+        same("api key", format!("{:?}", table.api.map(i64::from)), format!("{:?}", spec["apiKey"].as_i64()));
         let versions = range(spec["validVersions"].as_str());
         same("versions", format!("{:?}", Some(&table.versions)), format!("{versions:?}"));
         let flexible = range(spec["flexibleVersions"].as_str()).map_or(i16::MAX, |versions| *versions.start());
@@ -66,7 +66,7 @@ impl Check<'_> {
     fn fields(&mut self, place: &str, ours: &[FieldSpec], theirs: &Value) {
         let theirs = theirs.as_array().map(Vec::as_slice).unwrap_or_default();
         let names = |names: Vec<String>| names.join(", ");
-        let our_names = ours.iter().map(|field| field.name.trim_start_matches("r#").to_string()).collect();
+        let our_names = ours.iter().map(|field| field.name.to_string()).collect();
         let their_names = theirs.iter().map(|field| snake(field["name"].as_str().unwrap_or_default())).collect();
         self.same(place, "the list of fields", names(our_names), names(their_names));
         for (ours, theirs) in ours.iter().zip(theirs) {
@@ -76,7 +76,7 @@ impl Check<'_> {
 
     fn field(&mut self, place: &str, ours: &FieldSpec, theirs: &Value) {
         let kind = theirs["type"].as_str().unwrap_or_default();
-        let Rule { first, last, nullable_from, tag, tagged_from, ignorable, .. } = ours.rule;
+        let Rule { first, last, nullable_from, tag, tagged_from, ignorable, rigid, entity, secret: _ } = ours.rule;
         let versions = range(theirs["versions"].as_str());
         self.same(place, "versions", format!("{:?}", Some(first..=last)), format!("{versions:?}"));
         let from = |name: &str| range(theirs[name].as_str()).map_or(i16::MAX, |versions| *versions.start());
@@ -85,6 +85,10 @@ impl Check<'_> {
         self.same(place, "tagged from", tagged_from.to_string(), from("taggedVersions").to_string());
         let can_ignore = theirs["ignorable"].as_bool().unwrap_or(false);
         self.same(place, "ignorable", ignorable.to_string(), can_ignore.to_string());
+        self.same(place, "rigid", rigid.to_string(), (theirs["flexibleVersions"] == "none").to_string());
+        let entity = entity.map_or("none".into(), |entity| format!("{entity:?}"));
+        let their_entity = theirs["entityType"].as_str().unwrap_or("none");
+        self.same(place, "entity", entity.to_lowercase(), their_entity.to_lowercase());
         self.same(place, "type", type_name(&ours.kind), kind.to_string());
         if let Some(default) = default_of(&ours.kind, nullable_from < i16::MAX, &theirs["default"]) {
             let ours = (ours.default)();
@@ -146,6 +150,31 @@ const RENAMED: &[(&str, &str)] = &[
     ("FetchLeaderIdAndEpoch", "LeaderIdAndEpoch"),
     ("FetchEpochEndOffset", "EpochEndOffset"),
     ("FetchNodeEndpoint", "NodeEndpoint"),
+    ("AlterClientQuotasRequestEntityData", "EntityData"),
+    ("AlterClientQuotasRequestEntryData", "EntryData"),
+    ("AlterClientQuotasResponseEntityData", "EntityData"),
+    ("AlterClientQuotasResponseEntryData", "EntryData"),
+    ("AlterPartitionRequestPartitionData", "PartitionData"),
+    ("AlterPartitionRequestTopicData", "TopicData"),
+    ("AlterPartitionResponsePartitionData", "PartitionData"),
+    ("AlterPartitionResponseTopicData", "TopicData"),
+    ("DescribeClientQuotasEntityData", "EntityData"),
+    ("DescribeClientQuotasEntryData", "EntryData"),
+    ("DescribeProducersTopicRequest", "TopicRequest"),
+    ("DescribeQuorumListener", "Listener"),
+    ("DescribeQuorumReplicaState", "ReplicaState"),
+    ("DescribeQuorumRequestPartitionData", "PartitionData"),
+    ("DescribeQuorumRequestTopicData", "TopicData"),
+    ("DescribeQuorumResponsePartitionData", "PartitionData"),
+    ("DescribeQuorumResponseTopicData", "TopicData"),
+    ("DescribeTransactionsTopicData", "TopicData"),
+    ("DescribeTransactionsTransactionState", "TransactionState"),
+    ("ElectLeadersPartitionResult", "PartitionResult"),
+    ("ElectLeadersTopicPartitions", "TopicPartitions"),
+    ("IncrementalAlterConfigsResource", "AlterConfigsResource"),
+    ("IncrementalAlterConfigsResourceResponse", "AlterConfigsResourceResponse"),
+    ("IncrementalAlterableConfig", "AlterableConfig"),
+    ("ListTransactionsTransactionState", "TransactionState"),
 ];
 
 fn inner(kind: &Kind) -> &Kind {
@@ -167,16 +196,18 @@ fn range(text: Option<&str>) -> Option<std::ops::RangeInclusive<i16>> {
 
 /// `TopicIdName` → `topic_id_name`; a run of capitals is one word.
 fn snake(name: &str) -> String {
+    if name == "Enable2Pc" {
+        return "enable_2pc".into();
+    }
     let letters: Vec<char> = name.chars().collect();
     let mut out = String::new();
     for (index, letter) in letters.iter().enumerate() {
         let before = index.checked_sub(1).and_then(|before| letters.get(before));
         let starts_word = letter.is_uppercase()
             && before.is_some_and(|before| {
-                !before.is_uppercase() && !before.is_numeric()
-                    || before.is_uppercase() && letters.get(index + 1).is_some_and(|next| next.is_lowercase())
+                !before.is_uppercase() || letters.get(index + 1).is_some_and(|next| next.is_lowercase())
             });
-        if starts_word || name == "Enable2Pc" && *letter == '2' {
+        if starts_word {
             out.push('_');
         }
         out.extend(letter.to_lowercase());

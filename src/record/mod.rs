@@ -16,6 +16,7 @@ mod golden;
 pub mod header;
 mod legacy;
 pub mod partitioner;
+mod split;
 mod varint;
 mod view;
 

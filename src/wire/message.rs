@@ -14,6 +14,9 @@
 //! }
 //! ```
 //!
+//! `response` has no key and names no answer; `data` is a structure that travels inside bytes of other messages, with
+//! versions of its own.
+//!
 //! A line is `name: type = default => rule`. Without a default it is the type's own (zero, empty, null), which is
 //! what Kafka's specifications mean too. An `Option` whose default is the empty string or list says `= empty()`.
 //!
@@ -169,6 +172,21 @@ pub struct Rule {
     pub ignorable: bool,
     /// Whether the value must not be printed.
     pub secret: bool,
+    /// Whether it keeps its plain length in flexible versions.
+    pub rigid: bool,
+    /// What it names, if it names something of the cluster.
+    pub entity: Option<Entity>,
+}
+
+/// What a field's value names. Kafka: `entityType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Entity {
+    TopicName,
+    GroupId,
+    ProducerId,
+    BrokerId,
+    TransactionalId,
 }
 
 /// The field exists from `first` on.
@@ -178,7 +196,25 @@ pub(super) const fn since(first: i16) -> Rule {
 
 /// The field exists from `first` to `last`.
 pub(super) const fn versions(first: i16, last: i16) -> Rule {
-    Rule { first, last, nullable_from: i16::MAX, tag: None, tagged_from: i16::MAX, ignorable: false, secret: false }
+    Rule {
+        first,
+        last,
+        nullable_from: i16::MAX,
+        tag: None,
+        tagged_from: i16::MAX,
+        ignorable: false,
+        secret: false,
+        rigid: false,
+        entity: None,
+    }
+}
+
+/// A field's name as the specification has it: `r#match` is only how Rust writes `match`.
+pub(super) const fn plain_name(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
+    }
 }
 
 /// The default of fields that can be null and are not unless somebody says so.
@@ -207,6 +243,16 @@ impl Rule {
         Self { secret: true, ..self }
     }
 
+    /// It keeps its plain length in flexible versions.
+    pub const fn rigid(self) -> Self {
+        Self { rigid: true, ..self }
+    }
+
+    /// Its value names this.
+    pub const fn entity(self, entity: Entity) -> Self {
+        Self { entity: Some(entity), ..self }
+    }
+
     /// Where the field is found in a version.
     pub const fn place(&self, at: At) -> Place {
         if at.version < self.first || at.version > self.last {
@@ -220,7 +266,7 @@ impl Rule {
 
     /// The version for the field's value.
     pub const fn at(&self, at: At) -> At {
-        At { nullable: at.version >= self.nullable_from, ..at }
+        At { nullable: at.version >= self.nullable_from, flexible: at.flexible && !self.rigid, ..at }
     }
 }
 
@@ -261,6 +307,15 @@ macro_rules! message {
     (
         $(#[$doc:meta])*
         response $name:ident, versions $versions:expr, flexible $flexible:tt { $($fields:tt)* }
+        $($rest:tt)*
+    ) => {
+        structure! { $(#[$doc])* $name { $($fields)* } }
+        body! { $name, $versions, $flexible, $($fields)* }
+        message! { $($rest)* }
+    };
+    (
+        $(#[$doc:meta])*
+        data $name:ident, versions $versions:expr, flexible $flexible:tt { $($fields:tt)* }
         $($rest:tt)*
     ) => {
         structure! { $(#[$doc])* $name { $($fields)* } }
@@ -342,7 +397,7 @@ macro_rules! structure {
                 let mut out = f.debug_struct(stringify!($name));
                 $(
                     let shown: &dyn fmt::Debug = if const { $rule }.secret { &"(secret)" } else { &self.$field };
-                    out.field(stringify!($field), shown);
+                    out.field(plain_name(stringify!($field)), shown);
                 )*
                 out.finish()
             }
@@ -352,7 +407,7 @@ macro_rules! structure {
             const KIND: Kind = Kind::Struct {
                 name: stringify!($name),
                 fields: &[ $( FieldSpec {
-                    name: stringify!($field),
+                    name: plain_name(stringify!($field)),
                     kind: <$type as Field>::KIND,
                     rule: $rule,
                     default: || {
@@ -376,7 +431,7 @@ macro_rules! structure {
                 $(
                     const { $rule }
                         .write_plain(at, &self.$field, || default_of!($type $(, $default)?), out, &mut tags)
-                        .map_err(|error| error.within(stringify!($name), stringify!($field)))?;
+                        .map_err(|error| error.within(stringify!($name), plain_name(stringify!($field))))?;
                 )*
                 if at.flexible {
                     out.put_uvarint(tags);
@@ -385,7 +440,7 @@ macro_rules! structure {
                     $(
                         const { $rule }
                             .write_tagged(at, &self.$field, || default_of!($type $(, $default)?), out)
-                            .map_err(|error| error.within(stringify!($name), stringify!($field)))?;
+                            .map_err(|error| error.within(stringify!($name), plain_name(stringify!($field))))?;
                     )*
                 }
                 Ok(())
