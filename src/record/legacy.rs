@@ -42,12 +42,7 @@ pub(super) fn cut(region: &[u8], floor: i64) -> Result<(BatchHeader, usize), Err
         return Ok((header, first.size));
     }
     let mut size = first.size;
-    while let Some((next, delta)) = region.get(size..).and_then(Head::read).and_then(|next| {
-        let joins = size + next.size <= LONGEST_RUN && first.is_like(&next);
-        delta(header.base_offset, next.offset)
-            .filter(|delta| joins && *delta > header.last_offset_delta)
-            .map(|delta| (next, delta))
-    }) {
+    while let Some((next, delta)) = next_of_run(region, size, &first, &header) {
         size += next.size;
         header.last_offset_delta = delta;
         header.max_timestamp = header.max_timestamp.max(next.timestamp);
@@ -55,6 +50,14 @@ pub(super) fn cut(region: &[u8], floor: i64) -> Result<(BatchHeader, usize), Err
     }
     header.length = length_of(size);
     Ok((header, size))
+}
+
+/// The message at `size`, and how far it is from the first, if the header of those before it can speak for it.
+fn next_of_run(region: &[u8], size: usize, first: &Head, header: &BatchHeader) -> Option<(Head, i32)> {
+    let next = Head::read(region.get(size..)?)?;
+    let delta = delta(header.base_offset, next.offset)?;
+    let joins = delta > header.last_offset_delta && first.is_like(&next) && size + next.size <= LONGEST_RUN;
+    joins.then_some((next, delta))
 }
 
 /// Checks the checksum of every message in `bytes`, a batch that [`cut`] has cut off.
@@ -81,7 +84,7 @@ pub(super) fn decode(
 ) -> Result<(BatchHeader, Bytes), Error> {
     let wrapper = Head::read(bytes).filter(Head::is_wrapper);
     let (header, messages) = match wrapper {
-        Some(wrapper) => unwrap(header, &wrapper, bytes, scratch, limit)?,
+        Some(wrapper) => open_wrapper(header, &wrapper, bytes, scratch, limit)?,
         None => (*header, bytes.clone()),
     };
     let first = Head::read(&messages).map_or(0, |first| first.offset);
@@ -90,7 +93,7 @@ pub(super) fn decode(
 }
 
 /// Decompresses a wrapper. Its header is that of its messages from here on.
-fn unwrap(
+fn open_wrapper(
     header: &BatchHeader,
     wrapper: &Head,
     bytes: &Bytes,
