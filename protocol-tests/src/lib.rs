@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod jar;
 pub mod random;
+pub mod record_golden;
 
 use std::{env, process::Command, time::Duration};
 
