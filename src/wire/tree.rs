@@ -23,14 +23,14 @@ use super::{DecodeFault, Kind, Str, Table, Uuid};
 pub use embedded::embedded;
 pub use frame::{Direction, FrameTree, Guess, guess_response};
 pub use print::{Print, SHOWN_BYTES};
-pub use records::{BatchTree, MAX_BATCH_BYTES, RecordTrees, batches};
+pub use records::{BatchTree, BatchTrees, MAX_BATCH_BYTES, RecordTrees, batches};
 pub use words::{utc, words};
 
 /// The most nodes of one tree, some 200 MB of memory. What is beyond is a fault.
 pub const MAX_NODES: usize = 2_000_000;
 
 /// What could be read of a body.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Tree {
     /// The name of the message in Kafka's specifications.
     pub name: &'static str,
@@ -64,7 +64,7 @@ impl fmt::Display for Tree {
 }
 
 /// One value and where it stands.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Node {
     /// The field's name; empty for elements of an array and for the tree's root.
     pub name: &'static str,
@@ -91,7 +91,7 @@ impl Node {
 }
 
 /// What a node holds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Value {
     /// Nothing, where the version allows that.
@@ -129,18 +129,24 @@ pub struct Fault {
     pub path: String,
     /// What should have been there.
     pub expected: &'static str,
-    /// What was wrong.
-    pub fault: DecodeFault,
+    /// What was wrong; `None` where there is no table to say what should be there.
+    pub fault: Option<DecodeFault>,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The error's own text begins with “at byte N: ”.
-        let what = super::DecodeError { at: self.at, fault: self.fault }.to_string();
-        let (at, why) = what.split_once(": ").unwrap_or(("", &what));
-        match self.path.as_str() {
-            "" => write!(f, "{at}, where {} should be: {why}", self.expected),
-            path => write!(f, "{at}, in {path} where {} should be: {why}", self.expected),
+        let Self { at, path, expected, fault } = self;
+        let Some(fault) = *fault else { return write!(f, "at byte {at}: there is no table for {expected}") };
+        // The error's own text has the place in front, too.
+        let error = super::DecodeError { at: *at, fault };
+        if matches!(fault, DecodeFault::Version(_)) {
+            return write!(f, "{error}");
+        }
+        let error = error.to_string();
+        let why = error.split_once(": ").map_or(error.as_str(), |(_, why)| why);
+        match path.as_str() {
+            "" => write!(f, "at byte {at}, where {expected} should be: {why}"),
+            path => write!(f, "at byte {at}, in {path}, where {expected} should be: {why}"),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::wire::DATA;
 
 /// Message, field, and the structure in it, with its version in front.
-const EMBEDDED: &[(&str, &str, &str)] = &[
+pub(super) const EMBEDDED: &[(&str, &str, &str)] = &[
     ("JoinGroupRequest", "metadata", "ConsumerProtocolSubscription"),
     ("JoinGroupResponse", "metadata", "ConsumerProtocolSubscription"),
     ("SyncGroupRequest", "assignment", "ConsumerProtocolAssignment"),

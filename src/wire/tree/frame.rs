@@ -13,7 +13,7 @@ use super::{
     read::{Leftover, read},
     words,
 };
-use crate::wire::{APIS, Api, ApiKey, DATA, DecodeFault, ErrorCode, Kind, Table};
+use crate::wire::{APIS, Api, ApiKey, DATA, ErrorCode, Kind, Table};
 
 /// Which way a frame travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum Direction {
 }
 
 /// What could be read of a frame.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct FrameTree {
     /// Which way it travels.
     pub direction: Direction,
@@ -94,7 +94,10 @@ impl FrameTree {
                     fault.clone_from(&tree.fault);
                     body = Some(tree);
                 }
-                None => fault = Some(unknown_api(start, version)),
+                None => {
+                    let (path, expected) = (String::new(), "the body of this API");
+                    fault = Some(Fault { at: start, path, expected, fault: None });
+                }
             }
         }
         Self { direction, api, version, len: frame.len(), header, body, fault }
@@ -116,11 +119,6 @@ fn header(name: &str, version: i16, frame: &Bytes) -> Tree {
         // A test holds that both headers are there.
         None => read(&NOTHING, version, frame, 0, Leftover::Allowed),
     }
-}
-
-fn unknown_api(at: usize, version: i16) -> Fault {
-    let fault = DecodeFault::Version(version);
-    Fault { at, path: String::new(), expected: "the body of an API that has a table", fault }
 }
 
 const NOTHING: Table = Table { name: "", versions: 0..=0, flexible_from: i16::MAX, fields: &[] };

@@ -27,13 +27,13 @@ pub(super) fn read(table: &Table, version: i16, frame: &Bytes, start: usize, lef
     if table.versions.contains(&version) {
         fields = walk.structure(table.fields, at);
         if walk.fault.is_none() && walk.left() > 0 && leftover == Leftover::Fault {
-            walk.fail(walk.at, "the end", DecodeFault::Leftover(walk.left()));
+            walk.fail::<()>(walk.at, "the end", DecodeFault::Leftover(walk.left()));
         }
     } else {
-        walk.fail(start, "a version of the table", DecodeFault::Version(version));
+        walk.fail::<()>(start, "a version of the table", DecodeFault::Version(version));
     }
     let bytes = start..walk.at;
-    let root = Node { name: "", tag: None, kind: &BODY, value: Value::Struct(fields), bytes, head: 0 };
+    let root = walk.close(Node { name: "", tag: None, kind: &BODY, value: Value::Struct(fields), bytes, head: 0 });
     Tree { name: table.name, version, root, fault: walk.fault }
 }
 
@@ -73,7 +73,7 @@ impl Walk<'_> {
     }
 
     fn field(&mut self, field: &'static FieldSpec, at: At) -> Option<Node> {
-        let at = At { flexible: at.flexible && !field.rule.rigid, ..field.rule.at(at) };
+        let at = field.rule.at(at);
         let node = self.within(Step::Field(field.name), |walk| walk.node(field.name, &field.kind, at))?;
         Some(if field.rule.secret { hide(node) } else { node })
     }
@@ -86,7 +86,20 @@ impl Walk<'_> {
         }
         self.nodes -= 1;
         let (head, value) = self.value(kind, at)?;
-        Some(Node { name, tag: None, kind, value, bytes: start..self.at, head })
+        Some(self.close(Node { name, tag: None, kind, value, bytes: start..self.at, head }))
+    }
+
+    /// Ends a node before a fault inside it, which is behind its last child.
+    fn close(&self, node: Node) -> Node {
+        if self.fault.is_none() {
+            return node;
+        }
+        let end = node.children().last().map(|child| child.bytes.end);
+        let end = match node.value {
+            Value::Array(_) | Value::Struct(_) | Value::Tags(_) => end.unwrap_or(node.bytes.start + node.head),
+            _ => node.bytes.end,
+        };
+        Node { bytes: node.bytes.start..end, ..node }
     }
 
     /// A value, and how many bytes stood in front of it.
@@ -126,7 +139,11 @@ impl Walk<'_> {
         let length = self.length(kind, at.flexible)?;
         let head = self.at - start;
         let Some(length) = length else {
-            return if at.nullable { Some((head, Value::Null)) } else { self.fail(start, noun(kind), DecodeFault::Null) };
+            return if at.nullable {
+                Some((head, Value::Null))
+            } else {
+                self.fail(start, noun(kind), DecodeFault::Null)
+            };
         };
         let value = match kind {
             Kind::Array { of } => Value::Array(self.elements(start, length, of, at)?),
@@ -168,7 +185,7 @@ impl Walk<'_> {
             }
         }
         let value = Value::Tags(nodes);
-        Some(Node { name: "tags", tag: None, kind: &TAGS, value, bytes: start..self.at, head })
+        Some(self.close(Node { name: "tags", tag: None, kind: &TAGS, value, bytes: start..self.at, head }))
     }
 
     fn tagged(&mut self, fields: &'static [FieldSpec], at: At) -> Option<Node> {
@@ -280,7 +297,7 @@ impl Walk<'_> {
     /// Notes the first fault; always `None`.
     fn fail<T>(&mut self, at: usize, expected: &'static str, fault: DecodeFault) -> Option<T> {
         if self.fault.is_none() {
-            self.fault = Some(Fault { at, path: path(&self.path), expected, fault });
+            self.fault = Some(Fault { at, path: path(&self.path), expected, fault: Some(fault) });
         }
         None
     }
@@ -288,8 +305,9 @@ impl Walk<'_> {
 
 /// A node whose value nobody may see; where it stands is no secret.
 fn hide(node: Node) -> Node {
-    let length = node.bytes.len() - node.head;
-    Node { value: if node.value == Value::Null { Value::Null } else { Value::Secret(length) }, ..node }
+    let length = node.bytes.len().saturating_sub(node.head);
+    let value = if matches!(node.value, Value::Null) { Value::Null } else { Value::Secret(length) };
+    Node { value, ..node }
 }
 
 fn path(steps: &[Step]) -> String {
