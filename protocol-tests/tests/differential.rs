@@ -8,7 +8,7 @@ use bytes::Bytes;
 use milena::wire::{self, messages::*};
 use protocol_tests::{
     catalog::{Table, catalog},
-    random,
+    random, show,
 };
 
 /// How many values of each message in each version.
@@ -41,7 +41,7 @@ fn seed(table: &Table, version: i16, number: u64) -> u64 {
 
 fn compare(table: &Table, version: i16, seed: u64, theirs: bool) {
     let body = Bytes::from(random::body(table, version, seed));
-    let what = || format!("{} version {version}, seed {seed}, body {body:02x?}", table.name);
+    let what = || format!("{} version {version}, seed {seed}\n{}", table.name, show(table, version, &body));
     let ours = (table.ours)(body.clone(), version);
     assert_eq!(ours.as_ref(), Ok(&body), "milena: {}", what());
     if theirs {
@@ -66,6 +66,10 @@ fn what_the_other_codec_does_not_have_is_known() {
         ("OffsetCommitRequest", 10),
         ("OffsetFetchRequest", 10),
         ("InitProducerIdRequest", 6),
+        ("WriteTxnMarkersRequest", 2),
+        ("WriteTxnMarkersResponse", 2),
+        ("DescribeLogDirsRequest", 5),
+        ("DescribeLogDirsResponse", 5),
     ];
     assert_eq!(unchecked, expected, "kafka-protocol ends at Kafka 4.1");
 }

@@ -18,6 +18,7 @@ mod lines;
 mod options;
 mod produce;
 mod signal;
+mod verifiable;
 
 use failure::Failure;
 
@@ -36,6 +37,8 @@ enum Command {
     Produce(produce::Produce),
     Consume(consume::Consume),
     Decode(decode::Decode),
+    VerifiableProducer(verifiable::VerifiableProducer),
+    VerifiableConsumer(verifiable::VerifiableConsumer),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,8 @@ fn main() -> ExitCode {
         Command::Produce(command) => block_on(command.run()),
         Command::Consume(command) => block_on(command.run()),
         Command::Decode(command) => command.run(),
+        Command::VerifiableProducer(command) => block_on(command.run()),
+        Command::VerifiableConsumer(command) => block_on(command.run()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
