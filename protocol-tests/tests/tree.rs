@@ -54,7 +54,11 @@ fn each_body(bodies: u64, mut check: impl FnMut(&Table, i16, u64, Bytes)) {
 /// A node's bytes are its head and then its children's, without a gap.
 fn covers(node: &Node) -> Result<(), String> {
     if is_leaf(node) {
-        return if node.bytes.len() >= node.head { Ok(()) } else { Err(format!("{} is shorter than its head", node.name)) };
+        return if node.bytes.len() >= node.head {
+            Ok(())
+        } else {
+            Err(format!("{} is shorter than its head", node.name))
+        };
     }
     let mut at = node.bytes.start + node.head;
     for child in node.children() {

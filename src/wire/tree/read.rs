@@ -191,30 +191,33 @@ impl Walk<'_> {
     fn tagged(&mut self, fields: &'static [FieldSpec], at: At) -> Option<Node> {
         let start = self.at;
         let tag = self.uvarint("a tag")?;
-        let (name, length) = self.within(Step::Tag(tag), |walk| {
-            let length = walk.uvarint("the length of a tagged field")? as usize;
-            let known = fields.iter().find(|field| field.rule.place(at) == Place::Tagged(tag));
-            Some((known, length)).filter(|_| walk.check(length, "a tagged field").is_some())
-        })?;
+        let length = self.within(Step::Tag(tag), |walk| walk.uvarint("the length of a tagged field"))? as usize;
         let head = self.at - start;
-        let outer_end = std::mem::replace(&mut self.end, self.at + length);
-        let node = match name {
+        let known = fields.iter().find(|field| field.rule.place(at) == Place::Tagged(tag));
+        // What is there of a known field that is cut off is read all the same.
+        let end = self.end.min(self.at.saturating_add(length));
+        let (missing, outer_end) = (length.saturating_sub(self.left()), std::mem::replace(&mut self.end, end));
+        let node = match known {
             Some(field) => self.field(field, at),
-            None => self.take(length, &Kind::Bytes).map(|bytes| Node {
-                name: "",
-                tag: None,
-                kind: &Kind::Bytes,
-                value: Value::Bytes(bytes),
-                bytes: start..self.at,
-                head: 0,
-            }),
+            None => self.within(Step::Tag(tag), |walk| walk.unknown(length)),
         };
-        if self.fault.is_none() && self.left() > 0 {
-            let left = self.left();
-            self.within(Step::Tag(tag), |walk| walk.fail::<()>(walk.at, "the end", DecodeFault::Leftover(left)));
+        let left = self.left();
+        if self.fault.is_none() && missing + left > 0 {
+            let fault = match missing {
+                0 => DecodeFault::Leftover(left),
+                _ => DecodeFault::Truncated { needed: missing + left, left },
+            };
+            self.within(Step::Tag(tag), |walk| walk.fail::<()>(walk.at, "the end", fault));
         }
         self.end = outer_end;
         node.map(|node| Node { tag: Some(tag), bytes: start..node.bytes.end, head: head + node.head, ..node })
+    }
+
+    /// A tagged field that the table does not have.
+    fn unknown(&mut self, length: usize) -> Option<Node> {
+        let start = self.at;
+        let value = Value::Bytes(self.take(length, &Kind::Bytes)?);
+        Some(Node { name: "", tag: None, kind: &Kind::Bytes, value, bytes: start..self.at, head: 0 })
     }
 
     /// The length in front of a string, bytes or an array; `None` inside is null.
@@ -227,6 +230,8 @@ impl Walk<'_> {
             (false, _) => i32::from_be_bytes(self.array(kind)?).into(),
         };
         match usize::try_from(length) {
+            // The elements of an array that is cut off are read as far as they are there.
+            Ok(count) if matches!(kind, Kind::Array { .. }) => Some(Some(count)),
             Ok(length) => self.check(length, noun).map(|()| Some(length)),
             Err(_) if length == -1 => Some(None),
             Err(_) => self.fail(start, noun, DecodeFault::NegativeLength(length as i32)),

@@ -4,7 +4,7 @@ use super::*;
 use crate::wire::{
     self, APIS, Api, ApiKey, DATA, FieldSpec, Frame, Records, Rule,
     message::{since, versions},
-    messages::*,
+    messages::{ApiVersionsResponse, MetadataRequest, MetadataResponse, MetadataResponseBroker},
 };
 
 const fn line(name: &'static str, kind: Kind, rule: Rule) -> FieldSpec {
@@ -108,9 +108,10 @@ fn a_cut_body_keeps_what_was_read_and_says_where_it_ended() {
         (2, "at byte 2, in name, where a string should be: a variable-length integer out of its range"),
         (4, "at byte 3, in name, where a string should be: 2 bytes are needed, 1 are left"),
         (10, "at byte 6, in items[0].id, where a uuid should be: 16 bytes are needed, 4 are left"),
-        (24, "at byte 23, in items[0].flags, where an array should be: 2 bytes are needed, 1 are left"),
+        (24, "at byte 24, in items[0].flags[1], where a bool should be: 1 bytes are needed, 0 are left"),
         (26, "at byte 26, in one, where a structure should be: 1 bytes are needed, 0 are left"),
-        (43, "at byte 43, in tag 3, where a tagged field should be: 8 bytes are needed, 0 are left"),
+        (43, "at byte 43, in extra, where an int64 should be: 8 bytes are needed, 0 are left"),
+        (54, "at byte 53, in tag 77, where bytes should be: 2 bytes are needed, 1 are left"),
     ];
     for (end, expected) in table {
         assert_eq!(read(&body[..end], 2).fault.map(|fault| fault.to_string()).as_deref(), Some(expected), "{end}");
@@ -119,7 +120,8 @@ fn a_cut_body_keeps_what_was_read_and_says_where_it_ended() {
 
 #[test]
 fn hostile_bodies_are_refused_where_they_are_wrong() {
-    let table: [(&[u8], &str, &str); 7] = [
+    let table: [(&[u8], &str, &str); 8] = [
+        (&[0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f], "items", "4294967294 elements"),
         (&[0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f], "name", "4294967294 bytes are needed, 0 are left"),
         (&[0, 0, 0xff, 0xff, 0xff, 0xff, 0x1f], "name", "a variable-length integer out of its range"),
         (&[0, 0, 2, 0xff], "name", "a string that is not UTF-8"),
