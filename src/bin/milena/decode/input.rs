@@ -30,15 +30,14 @@ impl Piece {
 
 /// The frames of the input, in their order.
 pub(crate) fn pieces(input: Vec<u8>, is_capture: bool) -> Result<Vec<Piece>, String> {
-    let Some(text) = as_text(&input) else { return Ok(stream(input.into(), None)) };
+    let Some(text) = as_text(&input) else { return Ok(unlabelled(input.into())) };
     if text.lines().any(|line| line.starts_with("Follow: tcp,raw")) {
         return follow(text);
     }
     if is_capture || text.lines().any(|line| line.starts_with(['>', '<'])) {
         return capture(text);
     }
-    let bytes = Bytes::from(hex_text(text)?);
-    Ok(whole_chain(&bytes).unwrap_or_else(|| vec![lone(bytes)]))
+    hex_text(text).map(|bytes| unlabelled(bytes.into()))
 }
 
 /// The bytes of the input, whatever they are.
@@ -61,7 +60,23 @@ fn as_text(input: &[u8]) -> Option<&str> {
     if input.iter().all(is_text) { str::from_utf8(input).ok() } else { None }
 }
 
-/// A single frame, its length perhaps in front: as itself if it can be read so, or without the length.
+/// Bytes without a word about them: frames with their lengths that fill them; one frame that reads; frames of which the
+/// last is cut off; or one that does not read.
+fn unlabelled(bytes: Bytes) -> Vec<Piece> {
+    if let Some(pieces) = whole_chain(&bytes) {
+        return pieces;
+    }
+    let is_request = |bytes: &Bytes| FrameTree::request(bytes.clone()).fault.is_none();
+    if is_request(&bytes) || !guess_response(&bytes, None, None).is_empty() {
+        return vec![Piece::new(bytes)];
+    }
+    match chain(&bytes).first() {
+        Some(first) if is_request(&first.bytes) || !begins_like_a_request(&bytes) => stream(bytes, None),
+        _ => vec![lone(bytes)],
+    }
+}
+
+/// A single frame that does not read: as it is, or without the length in front of it.
 fn lone(bytes: Bytes) -> Piece {
     let announced = bytes.first_chunk().map(|length| i64::from(i32::from_be_bytes(*length)));
     let behind = bytes.slice(bytes.len().min(4)..);
@@ -111,13 +126,10 @@ fn frame_length(bytes: &[u8]) -> Option<usize> {
     (4..=bytes.len() - 4).contains(&length).then_some(length)
 }
 
-/// Plain bytes: a chain of frames, the last perhaps cut off, or one frame without a length.
+/// Frames with their lengths, the last perhaps cut off.
 fn stream(bytes: Bytes, direction: Option<Direction>) -> Vec<Piece> {
     let mut pieces = chain(&bytes);
     let taken: usize = pieces.iter().map(|piece| 4 + piece.bytes.len()).sum();
-    if pieces.is_empty() && direction.is_none() {
-        return vec![lone(bytes)];
-    }
     if taken < bytes.len() {
         let rest = bytes.slice((taken + 4).min(bytes.len())..);
         pieces.push(Piece { is_cut: true, ..Piece::new(rest) });

@@ -22,7 +22,7 @@ use milena::wire::{
 mod input;
 mod json;
 
-use crate::failure::{Failure, say};
+use crate::failure::{Failure, plural, say};
 use input::Piece;
 
 /// Prints frames of Kafka's protocol as readable trees, record batches inside too.
@@ -253,7 +253,7 @@ fn named(guess: &Guess) -> String {
     let (first, last) = (guess.versions.start(), guess.versions.end());
     let versions = if first == last { format!("v{first}") } else { format!("v{first} to v{last}") };
     let odd = if guess.odd > 0 { format!(", {} of them odd", guess.odd) } else { String::new() };
-    format!("{} {versions} ({} values{odd})", guess.api, guess.known)
+    format!("{} {versions} ({}{odd})", guess.api, plural(guess.known as u64, "value"))
 }
 
 fn fault(tree: &FrameTree, piece: &Piece) -> String {

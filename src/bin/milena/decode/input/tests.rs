@@ -54,6 +54,9 @@ fn bytes_are_a_chain_of_frames_or_one() {
     assert!(cut.len() == 2 && cut[1].is_cut && cut[1].bytes[..] == BYTES[..6]);
     let lone = read(frame[..17].to_vec());
     assert!(lone.len() == 1 && lone[0].is_cut && lone[0].bytes[..] == BYTES[..13]);
+    // A correlation id that could be the length of something is none where the whole reads.
+    let response: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, b'h', 0, 0, 0x23, 0x84, 0, 0, 0, 0];
+    assert_eq!(read(response.to_vec()), [Piece::new(Bytes::copy_from_slice(response))]);
     for end in 1..frame.len() {
         read(frame[..end].to_vec());
     }
