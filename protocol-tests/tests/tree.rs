@@ -1,7 +1,10 @@
 //! The reader of `milena decode` against random bodies of every message in every version: each byte of a body has its
-//! one place in the tree, in order, and a cut body keeps what was read.
+//! one place in the tree, in order; a cut body keeps what was read; nothing takes more memory than a stated multiple.
+
+mod counting;
 
 use bytes::Bytes;
+use counting::counted;
 use milena::wire::tree::{Node, Tree, Value};
 use protocol_tests::{
     catalog::{Table, catalog},
@@ -10,6 +13,13 @@ use protocol_tests::{
 
 /// How many bodies of each message in each version.
 const BODIES: u64 = 50;
+
+/// Bytes of memory to a byte of the body, at worst: a node of 96 bytes to a byte, in a list that doubles while its old
+/// half is still there.
+const MULTIPLE: usize = 300;
+
+/// What any tree may take besides: its smallest lists, the way to a fault.
+const AT_LEAST: usize = 2 << 10;
 
 #[test]
 fn every_byte_of_every_body_has_one_place() {
@@ -39,6 +49,25 @@ fn a_cut_body_keeps_what_stands_before_the_cut() {
             let fitting = all.iter().take_while(|range| range.end <= end).count();
             let lost = all.get(kept.len()..fitting.max(kept.len())).unwrap_or_default();
             assert!(lost.is_empty(), "{}: {lost:?} is lost in {tree}", what());
+        }
+    });
+}
+
+#[test]
+fn any_byte_may_be_changed_and_memory_stays_bounded() {
+    each_body(1, |table, version, seed, body| {
+        for at in 0..body.len() {
+            for change in [0xff, 0x80, 0x7f, 0x01] {
+                let mut changed = body.to_vec();
+                changed[at] ^= change;
+                let what = || format!("{} version {version}, seed {seed}, byte {at} ^ {change:#x}", table.name);
+                let changed = Bytes::from(changed);
+                let (_, peak) = counted(|| tree_of(table, version, changed.clone()));
+                let tree = tree_of(table, version, changed);
+                covers(&tree.root).unwrap_or_else(|why| panic!("{why}: {}\n{tree}", what()));
+                let limit = AT_LEAST + MULTIPLE * body.len();
+                assert!(peak <= limit, "{peak} bytes for a body of {}: {}", body.len(), what());
+            }
         }
     });
 }
