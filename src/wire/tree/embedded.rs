@@ -21,10 +21,22 @@ pub(super) const EMBEDDED: &[(&str, &str, &str)] = &[
     ("DescribeGroupsResponse", "member_assignment", "ConsumerProtocolAssignment"),
 ];
 
+/// What the assignors of Java put behind a subscription, newest first, without a version: only one fits the bytes.
+pub(super) const USER_DATA: &[(&str, i16)] =
+    &[("CooperativeStickyAssignorUserData", 0), ("StickyAssignorUserData", 1), ("StickyAssignorUserData", 0)];
+
 /// The structure in the bytes of a message's field, if one is known and the bytes read as it.
 pub fn embedded(message: &str, field: &str, bytes: &Bytes) -> Option<Tree> {
+    if (message, field) == ("ConsumerProtocolSubscription", "user_data") {
+        return USER_DATA.iter().find_map(|(structure, version)| whole(structure, *version, bytes));
+    }
     let (_, _, structure) = EMBEDDED.iter().find(|(of, name, _)| (*of, *name) == (message, field))?;
     versioned(structure, bytes)
+}
+
+fn whole(structure: &str, version: i16, bytes: &Bytes) -> Option<Tree> {
+    let table = DATA.iter().find(|table| table.name == structure)?;
+    Some(Tree::read(table, version, bytes.clone())).filter(|tree| tree.fault.is_none())
 }
 
 /// A structure behind two bytes that say its version. What is newer than the table is read as its last version, and may

@@ -4,12 +4,12 @@
 //! - a request says itself what it is; a response says nothing, so whoever has its request must say it;
 //! - a guess is marked as one: only what reads to the last byte is a candidate.
 
-use std::ops::RangeInclusive;
+use std::{fmt, ops::RangeInclusive};
 
 use bytes::Bytes;
 
 use super::{
-    Fault, Node, Tree, Value,
+    Fault, Node, Print, Tree, Value,
     read::{Leftover, read},
     words,
 };
@@ -45,6 +45,14 @@ pub struct FrameTree {
 
 impl FrameTree {
     /// Reads a request, whose header says what it is.
+    ///
+    /// ```
+    /// use milena::wire::tree::FrameTree;
+    ///
+    /// let frame: &[u8] = b"\0\x03\0\x01\0\0\0\x07\xff\xff\xff\xff\xff\xff";
+    /// let tree = FrameTree::request(frame.into());
+    /// assert!(tree.to_string().starts_with("> Metadata request v1, 14 bytes\n"));
+    /// ```
     pub fn request(frame: Bytes) -> Self {
         let head = frame.first_chunk::<4>().copied().unwrap_or_default();
         let [k0, k1, v0, v1] = head;
@@ -110,6 +118,15 @@ impl FrameTree {
             Value::Int(id) => i32::try_from(id).ok(),
             _ => None,
         }
+    }
+}
+
+impl fmt::Display for FrameTree {
+    /// The frame as [`Print`] writes it, with the fault at its end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = Vec::new();
+        Print::default().frame(self, &mut out).map_err(|_| fmt::Error)?;
+        f.write_str(&String::from_utf8_lossy(&out))
     }
 }
 

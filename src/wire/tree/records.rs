@@ -196,7 +196,7 @@ fn bytes(value: Option<&[u8]>) -> Value {
 }
 
 /// What the key of a control record says, and the structure of its value.
-fn control(key: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
+pub(super) fn control(key: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
     // A version, of which every one begins with the type.
     let kind = i16::from_be_bytes(*key.get(2..)?.first_chunk()?);
     Some(match kind {

@@ -4,7 +4,10 @@ use super::*;
 use crate::wire::{
     self, APIS, Api, ApiKey, DATA, FieldSpec, Frame, Records, Rule,
     message::{since, versions},
-    messages::{ApiVersionsResponse, MetadataRequest, MetadataResponse, MetadataResponseBroker},
+    messages::{
+        ApiVersionsResponse, JoinGroupRequest, JoinGroupRequestProtocol, MetadataRequest, MetadataResponse,
+        MetadataResponseBroker,
+    },
 };
 
 const fn line(name: &'static str, kind: Kind, rule: Rule) -> FieldSpec {
@@ -300,7 +303,7 @@ fn control_batches_name_their_type() {
     batch[17..21].copy_from_slice(&sum.to_be_bytes());
     let (text, well) = print_records(batch);
     assert!(well && text.contains("crc ok, transactional, control\n"), "{text}");
-    assert!(text.contains("    control: \"COMMIT\"\n    value"), "{text}");
+    assert!(text.contains("    control: \"COMMIT\"\n    value\n      coordinator_epoch: 5\n"), "{text}");
 }
 
 #[test]
@@ -321,8 +324,33 @@ fn a_region_may_be_cut_and_changed_at_every_byte() {
 }
 
 #[test]
+fn what_a_group_puts_into_bytes_is_read() {
+    // Version 1, one topic, user data of four bytes, no owned partitions.
+    let bytes = b"\0\x01\0\0\0\x01\0\x06orders\0\0\0\x04\0\0\0\x07\0\0\0\0";
+    let read = |bytes: &[u8]| {
+        let protocol = JoinGroupRequestProtocol { name: "range".into(), metadata: Bytes::copy_from_slice(bytes) };
+        let request = JoinGroupRequest { protocols: vec![protocol], ..Default::default() };
+        let frame = wire::encode_request(&request, 5, 1, None).expect("a frame");
+        FrameTree::request(frame_of(frame)).to_string()
+    };
+    let text = read(bytes);
+    let subscription = "        metadata: ConsumerProtocolSubscription v1\n          topics: [\"orders\"]\n          \
+                        user_data: CooperativeStickyAssignorUserData v0\n            generation: 7\n          \
+                        owned_partitions: []\n";
+    assert!(text.contains(subscription), "{text}");
+    // A version nobody knows may have more behind it; what does not read stays bytes.
+    let newer = read(&[b"\0\x09", &bytes[2..], b"\xff\xff\xff\xff\xff\xffmore"].concat());
+    assert!(newer.contains("metadata: ConsumerProtocolSubscription v9\n"), "{newer}");
+    assert!(read(&bytes[..20]).contains("metadata: 20 bytes 0001000000"));
+    assert!(read(b"mine").contains("metadata: 4 bytes 6d696e65 |mine|"));
+}
+
+#[test]
 fn embedded_structures_of_the_list_have_tables() {
-    for name in ["RequestHeader", "ResponseHeader"] {
+    let structures = embedded::EMBEDDED.iter().map(|(_, _, structure)| *structure);
+    let user_data = embedded::USER_DATA.iter().map(|(structure, _)| *structure);
+    let control = (0..=6).filter_map(|kind| records::control(&[0, 0, 0, kind])?.1);
+    for name in structures.chain(user_data).chain(control).chain(["RequestHeader", "ResponseHeader"]) {
         assert!(DATA.iter().any(|table| table.name == name), "{name}");
     }
     for (message, field) in embedded::EMBEDDED.iter().map(|(message, field, _)| (*message, *field)) {
