@@ -210,6 +210,10 @@ enum Form {
     Xxd,
     /// `00000000  00 00 00 1f …  |….|`, as `hexdump -C` prints it.
     Hexdump,
+    /// `0000000 00 00 00 1f …`, as `od -tx1` prints it.
+    Od,
+    /// `0000000 0000 1f00 …`, as `hexdump` and `od -x` print it: numbers of this machine, not bytes in their order.
+    Words,
 }
 
 impl Form {
@@ -220,6 +224,12 @@ impl Form {
             Self::Xxd
         } else if offset >= 7 && behind.starts_with("  ") && line.contains('|') {
             Self::Hexdump
+        } else if (6..=7).contains(&offset) && line.starts_with("000000") {
+            match behind.split_whitespace().next().map(str::len) {
+                Some(2) => Self::Od,
+                Some(4) => Self::Words,
+                _ => Self::Digits,
+            }
         } else {
             Self::Digits
         }
@@ -228,7 +238,7 @@ impl Form {
     fn hex_of(self, line: &str) -> Result<&str, String> {
         let line = line.trim();
         if line == "*" {
-            return Err("hexdump left out lines that repeat: use hexdump -v -C".to_owned());
+            return Err("lines that repeat are left out here: use the option -v".to_owned());
         }
         match self {
             Self::Digits => Ok(line),
@@ -240,6 +250,8 @@ impl Form {
                 let hex = line.split('|').next().unwrap_or_default();
                 Ok(hex.split_once(' ').map_or("", |(_, hex)| hex))
             }
+            Self::Od => Ok(line.split_once(' ').map_or("", |(_, hex)| hex)),
+            Self::Words => Err("these are two-byte numbers: use hexdump -v -C, or od -v -tx1".to_owned()),
         }
     }
 }

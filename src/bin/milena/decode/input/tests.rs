@@ -21,6 +21,7 @@ fn hex_is_read_in_the_forms_that_tools_print() {
         r"\x00\x03\x00\x01\x00\x00\x00\x07\xff\xff\xff\xff\xff\xff",
         "00000000: 0003 0001 0000  ......\n00000006: 0007 ffff ffff  ......\n0000000c: ffff  ..\n",
         "00000000  00 03 00 01 00 00 00 07  ff ff ff ff ff  |.............|\n0000000d  ff  |.|\n0000000e\n",
+        "0000000 00 03 00 01 00 00 00 07 ff ff ff ff ff\n0000015 ff\n0000016\n",
     ];
     for form in forms {
         assert_eq!(one(form)[..], BYTES, "{form:?}");
@@ -32,7 +33,8 @@ fn a_mistake_in_the_hex_is_named() {
     let table = [
         ("00 0", "half a byte is left after 1 bytes"),
         ("00 zz", "'z' after 1 bytes is no hex digit"),
-        ("00000000  00 00  |..|\n*\n", "line 2: hexdump left out lines"),
+        ("00000000  00 00  |..|\n*\n", "line 2: lines that repeat are left out"),
+        ("0000000 0300 0100\n0000004\n", "line 1: these are two-byte numbers"),
         ("> 00\n> 0q\n", "line 2: 'q' after 0 bytes"),
         ("> 00\n00\n", "line 2: a line of a capture begins with"),
         (" \n", "there is no hex in the input"),
