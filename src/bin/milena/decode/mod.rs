@@ -27,10 +27,10 @@ use input::Piece;
 
 /// Prints frames of Kafka's protocol as readable trees, record batches inside too.
 ///
-/// Reads hex (plain, spaced, 0x.., \x.., xxd, hexdump -C, od -tx1), a capture (lines of "> HEX" for requests and "< HEX" for
-/// responses), what "tshark -z follow,tcp,raw" prints, or the bytes themselves; it finds out which. The four bytes of
-/// a frame's length may be there or not. A request says what it is; a response is read as the answer to the request
-/// of the same correlation id before it, as --api and --version say, or as a guess.
+/// Reads hex (plain, spaced, 0x.., \x.., xxd, hexdump -C, od -tx1), a capture (lines of "> HEX" for requests and
+/// "< HEX" for responses), what "tshark -q -z follow,tcp,raw,0" prints, or the bytes themselves; it finds out which.
+/// The four bytes of a frame's length may be there or not. A request says what it is; a response is read as the answer
+/// to the request of the same correlation id before it, as --api and --version say, or as a guess.
 #[derive(Debug, Args)]
 pub(crate) struct Decode {
     /// The input; stdin if it is not given.
