@@ -46,8 +46,8 @@ impl Print {
             lines.section("body", body)?;
         }
         if let Some(fault) = &frame.fault {
-            let left = count(frame.len.saturating_sub(fault.at), "byte");
-            lines.fault(1, format_args!("{fault} (from there on {left} of {} were not read)", frame.len))?;
+            let left = frame.len.saturating_sub(fault.at);
+            lines.fault(1, format_args!("{fault} ({left} of {} not read)", count(frame.len, "byte")))?;
         }
         Ok(lines.all_well)
     }

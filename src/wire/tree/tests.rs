@@ -195,7 +195,7 @@ fn what_has_no_table_shows_its_header() {
     let tree = FrameTree::request(Bytes::from_static(&[3, 0, 0, 1, 0, 0, 0, 9, 0, 1, b'c', 1, 2, 3]));
     let (text, well) = print(&tree);
     assert!(!well && text.contains("client_id: \"c\""), "{text}");
-    let fault = "! at byte 11: there is no table for the body of this API (from there on 3 bytes of 14 were not read)";
+    let fault = "! at byte 11: there is no table for the body of this API (3 of 14 bytes not read)";
     assert!(text.contains(fault), "{text}");
     assert!(FrameTree::request(Bytes::new()).fault.is_some());
 }
