@@ -182,3 +182,77 @@ fn sasl_plain_lets_in_and_keeps_out() {
         Ok(())
     });
 }
+
+/// Before 3.0 a topic can be told to keep the formats of Kafka 0.9 and 0.10: the broker turns our batches into those, and
+/// hands out what is on its disk.
+#[test]
+fn record_formats_0_and_1_that_a_real_broker_wrote_are_read() {
+    let test = "record_formats_0_and_1_that_a_real_broker_wrote_are_read";
+    run(test, async |live| {
+        if version(test) >= (3, 0) {
+            return Ok(()); // Such a broker keeps format 2 only.
+        }
+        let kafka = Kafka::connect(&live.bootstrap).await?;
+        let formats = [("0.9.0", "CreateTime", 0), ("0.10.2", "CreateTime", 1), ("0.10.2", "LogAppendTime", 1)];
+        for (format, times, magic) in formats {
+            for codec in [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4] {
+                old_format(&kafka, format, times, magic, codec).await?;
+            }
+        }
+        Ok(())
+    });
+}
+
+async fn old_format(kafka: &Kafka, format: &str, times: &str, magic: u8, codec: Compression) -> Result<()> {
+    let what = format!("{format}, {times}, {codec:?}");
+    let topic = unique("old-format");
+    let new = NewTopic::new(&topic, 1, 1).config("message.format.version", format);
+    kafka.admin().create_topic(new.config("message.timestamp.type", times)).await?;
+    // These formats have no producer ids.
+    let producer = kafka.producer().idempotence(false).max_in_flight(1).batch_size(4_000).compression(codec);
+    let producer = producer.build().await?;
+    let begun = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis() as i64;
+    let at = |number: u64| SystemTime::UNIX_EPOCH + Duration::from_millis(1_600_000_000_000 + number);
+    for number in 0..2_000 {
+        let value = format!("{number:040}");
+        producer.enqueue(Record::to(&topic).key("k").value(&value).timestamp(at(number))).await?.detach();
+    }
+    producer.close().await?;
+    assert_eq!(magic_on_disk(kafka, &topic).await?, magic, "{what}");
+
+    let kept = read_back(kafka, &topic).await?.remove(&0).unwrap_or_default();
+    assert_eq!(kept.len(), 2_000, "{what}");
+    for (expected, (offset, key, value, timestamp, headers)) in kept.iter().enumerate() {
+        assert_eq!((*offset, number(value.as_deref()), *headers), (expected as i64, expected, 0), "{what}");
+        assert_eq!(key.as_deref(), Some(&b"k"[..]), "{what}");
+        match (magic, times) {
+            (0, _) => assert_eq!(*timestamp, -1, "{what}: format 0 has none"),
+            (_, "CreateTime") => assert_eq!(*timestamp, 1_600_000_000_000 + offset, "{what}"),
+            _ => assert!(*timestamp >= begun, "{what}: {timestamp} is not the time of appending"),
+        }
+    }
+    // An offset inside a wrapper: what stands before it there is not asked for.
+    let from = [(TopicPartition::new(topic.as_str(), 0), StartFrom::Offset(777))];
+    let mut consumer = kafka.consumer().assign(from).await?;
+    let first = consumer.poll().await?.and_then(|batch| batch.iter().next().map(|record| record.offset()));
+    assert_eq!(first, Some(777), "{what}");
+    consumer.close().await?;
+    kafka.admin().delete_topic(&topic).await
+}
+
+/// The format of the first batch of a topic, as the leader of its first partition hands it out.
+async fn magic_on_disk(kafka: &Kafka, topic: &str) -> Result<u8> {
+    let partition = FetchPartition { partition: 0, partition_max_bytes: 1_000, ..Default::default() };
+    let request = FetchRequest {
+        max_wait_ms: 1_000,
+        min_bytes: 1,
+        max_bytes: 1_000,
+        session_epoch: -1,
+        topics: vec![FetchTopic { topic: topic.into(), partitions: vec![partition], ..Default::default() }],
+        ..Default::default()
+    };
+    // By name and not by id: up to version 12.
+    let answer = kafka.request(request).at_most(12).leader_of(topic, 0).await?;
+    let records = answer.responses[0].partitions[0].records.clone().expect("records");
+    Ok(records.into_bytes()[16])
+}
