@@ -8,7 +8,7 @@ use bytes::Bytes;
 use milena::wire::{self, messages::*};
 use protocol_tests::{
     catalog::{Table, catalog},
-    random,
+    random, show,
 };
 
 /// How many values of each message in each version.
@@ -45,7 +45,7 @@ fn seed(table: &Table, version: i16, number: u64) -> u64 {
 
 fn compare(table: &Table, version: i16, seed: u64, theirs: bool) {
     let body = Bytes::from(random::body(table, version, seed));
-    let what = || format!("{} version {version}, seed {seed}, body {body:02x?}", table.name);
+    let what = || format!("{} version {version}, seed {seed}\n{}", table.name, show(table, version, &body));
     let ours = (table.ours)(body.clone(), version);
     assert_eq!(ours.as_ref(), Ok(&body), "milena: {}", what());
     if theirs {
