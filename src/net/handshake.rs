@@ -344,9 +344,9 @@ fn printable(text: &str) -> String {
     text.chars().take(300).flat_map(char::escape_debug).collect()
 }
 
-/// The version of ApiVersions that is tried first: the newest that brokers of Kafka 4.0 to 4.3 can read. Version 5 (Kafka
-/// 4.4) would cost a second round trip on each of them, and says nothing yet: whom the client means (KIP-1242) is not known
-/// to the handshake.
+/// The version of ApiVersions that is tried first: the newest that brokers of Kafka 4.0 to 4.3 can read. Version 5
+/// (Kafka 4.4) would cost a second round trip on each of them, and says nothing yet: whom the client means (KIP-1242)
+/// is not known to the handshake.
 const TRIED_FIRST: i16 = 4;
 /// The longest reply of a handshake: a list of all versions has two kilobytes.
 const MAX_REPLY: usize = 1 << 20;
