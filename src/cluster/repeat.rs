@@ -59,9 +59,8 @@ fn is_read(api: ApiKey) -> bool {
 fn sets_a_value(api: ApiKey) -> bool {
     matches!(
         api,
-        // The same offsets, fenced by the same generation or transaction.
+        // The same offsets, fenced by the same generation.
         ApiKey::OFFSET_COMMIT
-            | ApiKey::TXN_OFFSET_COMMIT
             // “I live.”
             | ApiKey::HEARTBEAT
             // Hands out what the leader of the generation decided, as often as a member asks.
@@ -69,8 +68,6 @@ fn sets_a_value(api: ApiKey) -> bool {
             // At worst an id or an epoch is skipped that nobody used.
             | ApiKey::INIT_PRODUCER_ID
             // A set, to which the same things are added.
-            | ApiKey::ADD_PARTITIONS_TO_TXN
-            | ApiKey::ADD_OFFSETS_TO_TXN
             | ApiKey::CREATE_ACLS
             // All settings of a resource, replaced by these; not so the incremental kind, which appends to lists.
             | ApiKey::ALTER_CONFIGS
@@ -131,7 +128,11 @@ mod tests {
             "it is a step of a member, a session or a transaction, and a late twin would be another step",
             &[
                 ApiKey::JOIN_GROUP,
-                // Before transaction.version 2 a late twin can end the producer's next transaction (KIP-890).
+                // Before transaction.version 2 all transactions of a producer have one epoch, so a late twin can join or
+                // end the next one (KIP-890).
+                ApiKey::ADD_PARTITIONS_TO_TXN,
+                ApiKey::ADD_OFFSETS_TO_TXN,
+                ApiKey::TXN_OFFSET_COMMIT,
                 ApiKey::END_TXN,
                 ApiKey::CONSUMER_GROUP_HEARTBEAT,
                 ApiKey::SHARE_GROUP_HEARTBEAT,

@@ -12,7 +12,7 @@ use super::{
     read::{Leftover, read},
 };
 use crate::{
-    record::{Batches, DecodeScratch, DecodedBatch, HeaderView, RawBatch, RecordIter, RecordView, header},
+    record::{Batches, ControlType, DecodeScratch, DecodedBatch, HeaderView, RawBatch, RecordIter, RecordView, header},
     wire::{FieldSpec, Kind, Str, Table, message::since},
 };
 
@@ -102,7 +102,7 @@ fn cut(at: usize, rest: &Bytes, size: Option<Option<usize>>) -> BatchTree {
 
 impl BatchTree {
     fn new(at: usize, bytes: &Bytes) -> Self {
-        let table = match bytes.get(MAGIC_AT) {
+        let table = match bytes.get(header::MAGIC_AT) {
             Some(0) => &MESSAGE_V0,
             Some(1) => &MESSAGE_V1,
             _ => &BATCH_V2,
@@ -204,17 +204,17 @@ fn bytes(value: Option<&[u8]>) -> Value {
 /// What the key of a control record says, and the structure of its value.
 pub(super) fn control(key: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
     // A version, of which every one begins with the type.
-    let kind = i16::from_be_bytes(*key.get(2..)?.first_chunk()?);
-    Some(match kind {
-        0 => ("ABORT", Some("EndTxnMarker")),
-        1 => ("COMMIT", Some("EndTxnMarker")),
-        2 => ("LEADER_CHANGE", Some("LeaderChangeMessage")),
-        3 => ("SNAPSHOT_HEADER", Some("SnapshotHeaderRecord")),
-        4 => ("SNAPSHOT_FOOTER", Some("SnapshotFooterRecord")),
-        5 => ("KRAFT_VERSION", Some("KRaftVersionRecord")),
-        6 => ("KRAFT_VOTERS", Some("VotersRecord")),
+    let kind = ControlType(i16::from_be_bytes(*key.get(2..)?.first_chunk()?));
+    let value = match kind {
+        ControlType::ABORT | ControlType::COMMIT => "EndTxnMarker",
+        ControlType::LEADER_CHANGE => "LeaderChangeMessage",
+        ControlType::SNAPSHOT_HEADER => "SnapshotHeaderRecord",
+        ControlType::SNAPSHOT_FOOTER => "SnapshotFooterRecord",
+        ControlType::KRAFT_VERSION => "KRaftVersionRecord",
+        ControlType::KRAFT_VOTERS => "VotersRecord",
         _ => return None,
-    })
+    };
+    Some((kind.name()?, Some(value)))
 }
 
 fn leaf(name: &'static str, kind: &'static Kind, value: Value) -> Node {
@@ -230,16 +230,13 @@ fn structure(bytes: std::ops::Range<usize>, fields: Vec<Node>) -> Node {
 const MAX_HEADERS: usize = 10_000;
 
 /// Where a batch of any format says which format it is.
-const MAGIC_AT: usize = 16;
 const CONTROL: &str = "control";
 const FLAGS: [(i16, &str); 4] = [
     (header::LOG_APPEND_TIME, "log append time"),
     (header::TRANSACTIONAL, "transactional"),
     (header::CONTROL, CONTROL),
-    (DELETE_HORIZON, "base timestamp is the delete horizon"),
+    (header::DELETE_HORIZON, "base timestamp is the delete horizon"),
 ];
-/// The base timestamp says until when tombstones are kept (KIP-534).
-const DELETE_HORIZON: i16 = 0x40;
 
 static RECORD: Kind = Kind::Struct { name: "Record", fields: &[] };
 static HEADERS: Kind = Kind::Array { of: &RECORD };
