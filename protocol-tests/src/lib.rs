@@ -1,8 +1,10 @@
 //! What the tests of this package share.
 
 pub mod catalog;
+pub mod golden;
 pub mod jar;
 pub mod random;
+pub mod recorder;
 
 use std::{env, process::Command, time::Duration};
 
