@@ -14,6 +14,7 @@ import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.quota.*;
 import org.apache.kafka.common.resource.*;
+import org.apache.kafka.common.security.auth.KafkaPrincipal;
 import org.apache.kafka.common.serialization.*;
 
 public class Capture {
@@ -88,7 +89,7 @@ public class Capture {
         step("create partitions", () -> get(admin.createPartitions(Map.of("golden-old", NewPartitions.increaseTo(3))).all()));
         ConfigResource topic = new ConfigResource(ConfigResource.Type.TOPIC, TOPIC);
         step("alter configs", () -> get(admin.incrementalAlterConfigs(Map.of(topic, List.of(
-            new AlterConfigOp(new ConfigEntry("retention.ms", "3600000"), AlterConfigOp.OpType.SET),
+            new AlterConfigOp(new ConfigEntry("retention.ms", "-1"), AlterConfigOp.OpType.SET),
             new AlterConfigOp(new ConfigEntry("cleanup.policy", "compact"), AlterConfigOp.OpType.APPEND),
             new AlterConfigOp(new ConfigEntry("segment.ms", null), AlterConfigOp.OpType.DELETE)))).all()));
         step("alter configs wrongly", () -> get(admin.incrementalAlterConfigs(Map.of(topic, List.of(
@@ -97,7 +98,7 @@ public class Capture {
             new AlterConfigOp(new ConfigEntry("cleanup.policy", "delete"), AlterConfigOp.OpType.SET)))).all()));
         step("describe configs", () -> get(admin.describeConfigs(List.of(topic),
             new DescribeConfigsOptions().includeDocumentation(true).includeSynonyms(true)).all()));
-        step("describe configs of a logger", () -> get(admin.describeConfigs(
+        step("describe configs of a group", () -> get(admin.describeConfigs(
             List.of(new ConfigResource(ConfigResource.Type.GROUP, "golden-share"))).all()));
         step("share groups start at the beginning", () -> get(admin.incrementalAlterConfigs(Map.of(
             new ConfigResource(ConfigResource.Type.GROUP, "golden-share"), List.of(new AlterConfigOp(
@@ -336,7 +337,7 @@ public class Capture {
         step("tokens", () -> {
             try (Admin alice = Admin.create(sasl(sasl, "PLAIN", "plain.PlainLoginModule", "alice", "alice-secret", ""))) {
                 var token = get(alice.createDelegationToken(new CreateDelegationTokenOptions().maxLifetimeMs(3600000)
-                    .renewers(List.of(SecurityUtilsLike.user("admin")))).delegationToken());
+                    .renewers(List.of(new KafkaPrincipal("User", "admin")))).delegationToken());
                 get(alice.describeDelegationToken().delegationTokens());
                 step("with a token", () -> {
                     var config = sasl(sasl, "SCRAM-SHA-256", "scram.ScramLoginModule", token.tokenInfo().tokenId(),
@@ -348,11 +349,5 @@ public class Capture {
                 step("expire it again", () -> get(alice.expireDelegationToken(token.hmac()).expiryTimestamp()));
             }
         });
-    }
-
-    static class SecurityUtilsLike {
-        static org.apache.kafka.common.security.auth.KafkaPrincipal user(String name) {
-            return new org.apache.kafka.common.security.auth.KafkaPrincipal("User", name);
-        }
     }
 }

@@ -1,0 +1,203 @@
+//! Sends every version of every API that a broker offers and milena has a table for.
+//!
+//! Rules this file keeps:
+//! - each request has a connection of its own, because a broker that dislikes a request closes it;
+//! - an answer is good whatever it says: its bytes count;
+//! - what could stop the broker is not sent.
+
+use std::{io, ops::RangeInclusive, time::Duration};
+
+use bytes::Bytes;
+use milena::wire::{self, Api, ApiKey, Request, messages::*};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    broker::Broker,
+    plausible::{self, World},
+};
+
+/// The client id of the probes, by which their frames are known.
+pub(crate) const CLIENT_ID: &str = "milena";
+
+/// Probes the broker and then its controller. Gives a line for each request without an answer.
+pub(crate) async fn everything(broker: &Broker) -> io::Result<Vec<String>> {
+    let mut prober = Prober { broker, world: World::default(), silent: Vec::new() };
+    prober.learn().await?;
+    let offered = offered(&broker.plain).await?;
+    let missing: Vec<_> = offered.iter().filter(|(key, _)| Api::of_key(*key).is_none()).map(|(key, _)| key).collect();
+    println!("offered: {} APIs; without a table: {missing:?}", offered.len());
+    for (key, versions) in &offered {
+        prober.api(*key, versions.clone(), false).await;
+    }
+    let controllers = self::offered(&broker.controller).await?;
+    for (key, versions) in controllers.iter().filter(|(key, _)| !offered.iter().any(|(other, _)| other == key)) {
+        prober.api(*key, versions.clone(), true).await;
+    }
+    Ok(prober.silent)
+}
+
+/// What the listener says it can answer.
+async fn offered(address: &str) -> io::Result<Vec<(ApiKey, RangeInclusive<i16>)>> {
+    let request = ApiVersionsRequest {
+        client_software_name: "milena".into(),
+        client_software_version: "0".into(),
+        ..Default::default()
+    };
+    let response = Connection::open(address).await?.ask(&request, 4).await?;
+    Ok(response.api_keys.iter().map(|api| (ApiKey(api.api_key), api.min_version..=api.max_version)).collect())
+}
+
+struct Prober<'a> {
+    broker: &'a Broker,
+    world: World,
+    silent: Vec<String>,
+}
+
+impl Prober<'_> {
+    async fn api(&mut self, key: ApiKey, offered: RangeInclusive<i16>, controller: bool) {
+        let Some(api) = Api::of_key(key) else { return };
+        if LEFT_OUT.contains(&key) {
+            return;
+        }
+        for version in api.request.versions.clone().filter(|version| offered.contains(version)) {
+            self.world.version = version;
+            self.world.group = format!("golden-{}-v{version}", key.name().to_lowercase());
+            let answer = match self.prepare(key).await {
+                Ok(()) => self.probe(api, version, controller).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = answer {
+                self.silent.push(format!("{key} v{version}: {error}"));
+            }
+        }
+    }
+
+    async fn probe(&self, api: &Api, version: i16, controller: bool) -> io::Result<Bytes> {
+        let broker = self.broker;
+        let mut connection = match api.key {
+            _ if controller => Connection::open(&broker.controller).await?,
+            ApiKey::SASL_HANDSHAKE => Connection::open(&broker.sasl).await?,
+            ApiKey::SASL_AUTHENTICATE => Connection::open_sasl(&broker.sasl).await?,
+            ApiKey::CREATE_DELEGATION_TOKEN
+            | ApiKey::RENEW_DELEGATION_TOKEN
+            | ApiKey::EXPIRE_DELEGATION_TOKEN
+            | ApiKey::DESCRIBE_DELEGATION_TOKEN => {
+                let mut connection = Connection::open_sasl(&broker.sasl).await?;
+                let auth_bytes = Bytes::from_static(PASSWORD);
+                connection.ask(&SaslAuthenticateRequest { auth_bytes, ..Default::default() }, 2).await?;
+                connection
+            }
+            _ => Connection::open(&broker.plain).await?,
+        };
+        let body = plausible::body(&api.request, version, &self.world);
+        connection.exchange(api.key, version, (api.request_header_version)(version), &body).await
+    }
+
+    /// What has to be so before the API's requests can succeed.
+    async fn prepare(&mut self, key: ApiKey) -> io::Result<()> {
+        match key {
+            ApiKey::SYNC_GROUP => self.join().await,
+            ApiKey::HEARTBEAT | ApiKey::LEAVE_GROUP => {
+                self.join().await?;
+                self.first::<SyncGroupRequest>(5).await.map(|_| ())
+            }
+            ApiKey::ADD_PARTITIONS_TO_TXN | ApiKey::ADD_OFFSETS_TO_TXN | ApiKey::TXN_OFFSET_COMMIT => self.begin().await,
+            ApiKey::END_TXN => {
+                self.begin().await?;
+                let Some(api) = Api::of_key(ApiKey::ADD_PARTITIONS_TO_TXN) else { return Ok(()) };
+                self.in_version(3).probe(api, 3, false).await.map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn join(&mut self) -> io::Result<()> {
+        let joined = self.first::<JoinGroupRequest>(9).await?;
+        (self.world.member_id, self.world.generation) = (joined.member_id.to_string(), joined.generation_id);
+        Ok(())
+    }
+
+    async fn begin(&mut self) -> io::Result<()> {
+        let begun = self.first::<InitProducerIdRequest>(5).await?;
+        (self.world.producer_id, self.world.producer_epoch) = (begun.producer_id, begun.producer_epoch);
+        Ok(())
+    }
+
+    /// Sends another request first, and reads its answer.
+    async fn first<R: Request>(&self, version: i16) -> io::Result<R::Response> {
+        let api = Api::of_key(R::API).ok_or_else(|| io::Error::other("no table"))?;
+        let answer = self.in_version(version).probe(api, version, false).await?;
+        wire::decode_response::<R>(answer, version).map_err(io::Error::other)
+    }
+
+    fn in_version(&self, version: i16) -> Self {
+        Self { broker: self.broker, world: World { version, ..self.world.clone() }, silent: Vec::new() }
+    }
+
+    async fn learn(&mut self) -> io::Result<()> {
+        self.world.sasl_bytes = PASSWORD.to_vec();
+        let topics = Some(vec![MetadataRequestTopic { name: Some(World::TOPIC.into()), ..Default::default() }]);
+        let request = MetadataRequest { topics, ..Default::default() };
+        let metadata = Connection::open(&self.broker.plain).await?.ask(&request, 12).await?;
+        let topic = metadata.topics.first().ok_or_else(|| io::Error::other("the topic is not there"))?;
+        self.world.topic_id = topic.topic_id.0.to_be_bytes();
+        self.world.cluster_id = metadata.cluster_id.unwrap_or_default().to_string();
+        Ok(())
+    }
+}
+
+/// A connection that asks one thing after another.
+struct Connection {
+    stream: TcpStream,
+    correlation_id: i32,
+}
+
+impl Connection {
+    async fn open(address: &str) -> io::Result<Self> {
+        Ok(Self { stream: TcpStream::connect(address).await?, correlation_id: 0 })
+    }
+
+    /// One on which the broker waits for SaslAuthenticate.
+    async fn open_sasl(address: &str) -> io::Result<Self> {
+        let mut connection = Self::open(address).await?;
+        connection.ask(&SaslHandshakeRequest { mechanism: "PLAIN".into() }, 1).await?;
+        Ok(connection)
+    }
+
+    async fn ask<R: Request>(&mut self, request: &R, version: i16) -> io::Result<R::Response> {
+        let body = wire::encode_body(request, version).map_err(io::Error::other)?;
+        let answer = self.exchange(R::API, version, R::request_header_version(version), &body).await?;
+        wire::decode_response::<R>(answer, version).map_err(io::Error::other)
+    }
+
+    /// Sends a frame and gives the frame that answers it.
+    async fn exchange(&mut self, key: ApiKey, version: i16, header_version: i16, body: &[u8]) -> io::Result<Bytes> {
+        self.correlation_id += 1;
+        let mut frame = [&key.0.to_be_bytes()[..], &version.to_be_bytes(), &self.correlation_id.to_be_bytes()].concat();
+        frame.extend((CLIENT_ID.len() as u16).to_be_bytes());
+        frame.extend(CLIENT_ID.as_bytes());
+        frame.extend((header_version >= 2).then_some(0));
+        frame.extend(body);
+        self.stream.write_all(&(frame.len() as u32).to_be_bytes()).await?;
+        self.stream.write_all(&frame).await?;
+        let answer = async {
+            let length = self.stream.read_u32().await? as usize;
+            let mut answer = vec![0; length];
+            self.stream.read_exact(&mut answer).await?;
+            Ok(answer.into())
+        };
+        timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// Not sent: they would stop the broker or take it out of its cluster.
+const LEFT_OUT: &[ApiKey] = &[ApiKey::CONTROLLED_SHUTDOWN, ApiKey::UNREGISTER_CONTROLLER];
+
+/// What SASL's PLAIN says for the user of `compose/with-kafka`.
+const PASSWORD: &[u8] = b"\0alice\0alice-secret";
+
+const PATIENCE: Duration = Duration::from_secs(10);
