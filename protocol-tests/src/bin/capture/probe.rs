@@ -30,6 +30,7 @@ pub(crate) async fn everything(broker: &Broker) -> io::Result<Vec<String>> {
     let offered = offered(&broker.plain).await?;
     let missing: Vec<_> = offered.iter().filter(|(key, _)| Api::of_key(*key).is_none()).map(|(key, _)| key).collect();
     println!("offered: {} APIs; without a table: {missing:?}", offered.len());
+    prober.ask_from_the_future().await;
     for (key, versions) in &offered {
         prober.api(*key, versions.clone(), false).await;
     }
@@ -72,6 +73,19 @@ impl Prober<'_> {
             };
             if let Err(error) = answer {
                 self.silent.push(format!("{key} v{version}: {error}"));
+            }
+        }
+    }
+
+    /// ApiVersions is answered in any version (KIP-511); all else closes the connection.
+    async fn ask_from_the_future(&mut self) {
+        for key in [ApiKey::API_VERSIONS, ApiKey::METADATA] {
+            let answer = match Connection::open(&self.broker.plain).await {
+                Ok(mut connection) => connection.exchange(key, FUTURE, 2, &[0]).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = answer {
+                self.silent.push(format!("{key} v{FUTURE}: {error}"));
             }
         }
     }
@@ -199,5 +213,8 @@ const LEFT_OUT: &[ApiKey] = &[ApiKey::CONTROLLED_SHUTDOWN, ApiKey::UNREGISTER_CO
 
 /// What SASL's PLAIN says for the user of `compose/with-kafka`.
 const PASSWORD: &[u8] = b"\0alice\0alice-secret";
+
+/// A version that no broker has.
+const FUTURE: i16 = 99;
 
 const PATIENCE: Duration = Duration::from_secs(10);
