@@ -22,6 +22,7 @@ public class Capture {
 
     static final String TOPIC = "golden";
     static final TopicPartition FIRST = new TopicPartition(TOPIC, 0), SECOND = new TopicPartition(TOPIC, 1);
+    static final long NOW = System.currentTimeMillis();
     static final Duration SHORT = Duration.ofMillis(500);
 
     static void step(String name, Work work) {
@@ -122,7 +123,7 @@ public class Capture {
                 for (int at = 0; at < 6; at++) {
                     var headers = List.<org.apache.kafka.common.header.Header>of(
                         new RecordHeader("trace", new byte[] {0, 1, 2}), new RecordHeader("none", (byte[]) null));
-                    producer.send(new ProducerRecord<>(TOPIC, at % 2, 1700000000000L + at, at == 3 ? null : "key-" + at,
+                    producer.send(new ProducerRecord<>(TOPIC, at % 2, NOW + at, at == 3 ? null : "key-" + at,
                         at == 4 ? null : compression + "-" + at, at == 5 ? headers : null));
                 }
                 producer.flush();
@@ -209,7 +210,7 @@ public class Capture {
                 consumer.assign(List.of(FIRST, SECOND));
                 consumer.seekToBeginning(List.of(FIRST));
                 System.out.println("java: assigned read " + read(consumer));
-                consumer.offsetsForTimes(Map.of(FIRST, 1700000000003L));
+                consumer.offsetsForTimes(Map.of(FIRST, NOW + 3));
                 consumer.endOffsets(List.of(FIRST, SECOND));
                 consumer.commitSync();
                 consumer.commitSync(Map.of(SECOND, new OffsetAndMetadata(1)));

@@ -14,6 +14,7 @@ pub(crate) struct World {
     /// The version that is asked for now.
     pub(crate) version: i16,
     pub(crate) group: String,
+    pub(crate) transactional_id: String,
     pub(crate) topic_id: [u8; 16],
     pub(crate) cluster_id: String,
     pub(crate) member_id: String,
@@ -67,6 +68,8 @@ impl World {
             ("Metadata", "topic_id") if self.version < 12 => Uuid([0; 16]),
             ("Metadata", "name") if self.version >= 12 => Null,
             ("OffsetCommit", "member_id" | "generation_id_or_member_epoch") => Default,
+            ("OffsetCommit" | "TxnOffsetCommit", "committed_offset") => Int(3),
+            ("OffsetCommit" | "TxnOffsetCommit", "committed_metadata") => text("as far as here"),
             ("OffsetFetch", "member_id") => Null,
             ("OffsetFetch", "member_epoch") => Int(-1),
             ("FindCoordinator", "key" | "coordinator_keys") => Text(self.group.clone()),
@@ -108,7 +111,7 @@ impl World {
             ("DescribeConfigs", "configuration_keys") => text("retention.ms"),
             ("DescribeConfigs", "include_synonyms" | "include_documentation") => Bool(true),
             ("AlterReplicaLogDirs", "path") => text("/absent"),
-            ("CreatePartitions", "count") => Int(2),
+            ("CreatePartitions", "count") => Int(i64::from(self.version) + 3),
             ("CreatePartitions" | "DescribeClientQuotas", "assignments" | "match") => Null,
             ("CreateDelegationToken", "owner_principal_type" | "owner_principal_name") => Null,
             ("DescribeDelegationToken", "owners") => Null,
@@ -140,6 +143,7 @@ impl World {
             (_, "port") => Int(9),
             (_, "host") => text("127.0.0.1"),
             ("ListTransactions", "state_filters") => text("Ongoing"),
+            ("ListTransactions", "producer_id_filters") => Empty,
             ("ListTransactions", "duration_filter") => Int(-1),
             ("ListTransactions", "transactional_id_pattern") => text("golden.*"),
             ("ListConfigResources", "resource_types") => Int(2),
@@ -159,7 +163,10 @@ impl World {
             ("ConsumerGroupHeartbeat", "server_assignor") => text("uniform"),
             ("ConsumerGroupHeartbeat", "instance_id") => own("instance"),
             ("StreamsGroupHeartbeat", name) => self.streams(name),
-            ("ShareFetch" | "ShareAcknowledge", "member_id") => text(PROBE_MEMBER),
+            ("ShareFetch" | "ShareAcknowledge", "group_id") => text("golden-share"),
+            ("ShareFetch" | "ShareAcknowledge", "member_id") => own("member"),
+            ("ShareFetch", "max_wait_ms") => Int(2000),
+            ("ShareFetch", "min_bytes") => Int(1),
             ("ShareFetch" | "ShareAcknowledge", "acknowledgement_batches") => Empty,
             ("ShareFetch", "max_records" | "batch_size") => Int(10),
             (_, "cluster_id") => Text(self.cluster_id.clone()),
@@ -169,7 +176,7 @@ impl World {
             (_, "producer_id" | "v3_and_below_producer_id") => Int(self.producer_id),
             (_, "producer_epoch" | "v3_and_below_producer_epoch") => Int(self.producer_epoch.into()),
             (_, "include_authorized_operations" | "include_topic_authorized_operations") => Bool(true),
-            (_, "transactional_id" | "v3_and_below_transactional_id") => text("golden-probe-txn"),
+            (_, "transactional_id" | "v3_and_below_transactional_id") => Text(self.transactional_id.clone()),
             _ => self.entity(spec),
         }
     }
@@ -178,7 +185,7 @@ impl World {
         match spec.rule.entity {
             Some(Entity::TopicName) => Value::Text(Self::TOPIC.into()),
             Some(Entity::GroupId) => Value::Text(self.group.clone()),
-            Some(Entity::TransactionalId) => Value::Text("golden-probe-txn".into()),
+            Some(Entity::TransactionalId) => Value::Text(self.transactional_id.clone()),
             Some(Entity::BrokerId) => Value::Int(1),
             _ => Value::Default,
         }

@@ -67,6 +67,7 @@ impl Prober<'_> {
         for version in api.request.versions.clone().filter(|version| offered.contains(version)) {
             self.world.version = version;
             self.world.group = format!("golden-{}-v{version}", key.name().to_lowercase());
+            self.world.transactional_id.clone_from(&self.world.group);
             let answer = match self.prepare(key).await {
                 Ok(()) => self.probe(api, version, controller).await,
                 Err(error) => Err(error),
@@ -115,37 +116,42 @@ impl Prober<'_> {
     async fn prepare(&mut self, key: ApiKey) -> io::Result<()> {
         match key {
             ApiKey::SYNC_GROUP => self.join().await,
-            ApiKey::HEARTBEAT | ApiKey::LEAVE_GROUP => {
+            ApiKey::HEARTBEAT | ApiKey::LEAVE_GROUP | ApiKey::DESCRIBE_GROUPS => {
                 self.join().await?;
-                self.first::<SyncGroupRequest>(5).await.map(|_| ())
+                self.first(ApiKey::SYNC_GROUP, 5).await.map(|_| ())
             }
-            ApiKey::ADD_PARTITIONS_TO_TXN | ApiKey::ADD_OFFSETS_TO_TXN | ApiKey::TXN_OFFSET_COMMIT => self.begin().await,
+            ApiKey::OFFSET_FETCH | ApiKey::OFFSET_DELETE | ApiKey::DELETE_GROUPS => {
+                self.first(ApiKey::OFFSET_COMMIT, 9).await.map(|_| ())
+            }
+            ApiKey::ADD_PARTITIONS_TO_TXN | ApiKey::ADD_OFFSETS_TO_TXN => self.begin().await,
             ApiKey::END_TXN => {
                 self.begin().await?;
-                let Some(api) = Api::of_key(ApiKey::ADD_PARTITIONS_TO_TXN) else { return Ok(()) };
-                self.in_version(3).probe(api, 3, false).await.map(|_| ())
+                self.first(ApiKey::ADD_PARTITIONS_TO_TXN, 3).await.map(|_| ())
+            }
+            ApiKey::TXN_OFFSET_COMMIT => {
+                self.begin().await?;
+                self.first(ApiKey::ADD_OFFSETS_TO_TXN, 3).await.map(|_| ())
             }
             _ => Ok(()),
         }
     }
 
     async fn join(&mut self) -> io::Result<()> {
-        let joined = self.first::<JoinGroupRequest>(9).await?;
+        let joined = read::<JoinGroupRequest>(self.first(ApiKey::JOIN_GROUP, 9).await?, 9)?;
         (self.world.member_id, self.world.generation) = (joined.member_id.to_string(), joined.generation_id);
         Ok(())
     }
 
     async fn begin(&mut self) -> io::Result<()> {
-        let begun = self.first::<InitProducerIdRequest>(5).await?;
+        let begun = read::<InitProducerIdRequest>(self.first(ApiKey::INIT_PRODUCER_ID, 5).await?, 5)?;
         (self.world.producer_id, self.world.producer_epoch) = (begun.producer_id, begun.producer_epoch);
         Ok(())
     }
 
-    /// Sends another request first, and reads its answer.
-    async fn first<R: Request>(&self, version: i16) -> io::Result<R::Response> {
-        let api = Api::of_key(R::API).ok_or_else(|| io::Error::other("no table"))?;
-        let answer = self.in_version(version).probe(api, version, false).await?;
-        wire::decode_response::<R>(answer, version).map_err(io::Error::other)
+    /// Sends another request first, of the same world.
+    async fn first(&self, key: ApiKey, version: i16) -> io::Result<Bytes> {
+        let api = Api::of_key(key).ok_or_else(|| io::Error::other("no table"))?;
+        self.in_version(version).probe(api, version, false).await
     }
 
     fn in_version(&self, version: i16) -> Self {
@@ -185,7 +191,7 @@ impl Connection {
     async fn ask<R: Request>(&mut self, request: &R, version: i16) -> io::Result<R::Response> {
         let body = wire::encode_body(request, version).map_err(io::Error::other)?;
         let answer = self.exchange(R::API, version, R::request_header_version(version), &body).await?;
-        wire::decode_response::<R>(answer, version).map_err(io::Error::other)
+        read::<R>(answer, version)
     }
 
     /// Sends a frame and gives the frame that answers it.
@@ -206,6 +212,10 @@ impl Connection {
         };
         timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
+}
+
+fn read<R: Request>(answer: Bytes, version: i16) -> io::Result<R::Response> {
+    wire::decode_response::<R>(answer, version).map_err(io::Error::other)
 }
 
 /// Not sent: they would stop the broker or take it out of its cluster.

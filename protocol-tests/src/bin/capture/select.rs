@@ -1,7 +1,7 @@
 //! Which exchanges become goldens, and their files.
 //!
 //! Rules this file keeps:
-//! - of each API, version and source two are kept at most: the shortest, and the longest that is not too long;
+//! - of each API, version and source four are kept at most, of different lengths, the shortest and the longest among them;
 //! - what a broker answered goes before what it left unanswered;
 //! - the same capture gives the same files.
 
@@ -64,22 +64,18 @@ fn client_id(request: &[u8]) -> Option<&str> {
 }
 
 fn choose(mut exchanges: Vec<Exchange>) -> Vec<Exchange> {
+    // Of a request that wants no answer, Produce with acks=0, the absence is what is to be seen.
+    let silent = exchanges.iter().find(|one| one.response.is_none() && one.api() == ApiKey::PRODUCE.0).cloned();
     if exchanges.iter().any(|one| one.response.is_some()) {
-        let wants_none = |one: &Exchange| one.api() == ApiKey::PRODUCE.0 && one.version() >= 3 && is_acks_none(one);
-        exchanges.retain(|one| one.response.is_some() || wants_none(one));
+        exchanges.retain(|one| one.response.is_some());
     }
     exchanges.sort_by_key(Exchange::len);
-    let first = exchanges.first().cloned();
-    let longest = exchanges.iter().rev().find(|one| one.len() <= LONGEST).filter(|one| Some(*one) != first.as_ref());
-    let silent = exchanges.iter().find(|one| one.response.is_none());
-    let mut chosen: Vec<Exchange> = first.iter().chain(longest).chain(silent).cloned().collect();
-    chosen.dedup();
-    chosen
-}
-
-/// Whether nobody waits for an answer. A client that does always gets one, so the absence says it.
-fn is_acks_none(one: &Exchange) -> bool {
-    one.response.is_none()
+    exchanges.dedup_by_key(|one| one.len());
+    let short = exchanges.iter().filter(|one| one.len() <= LONGEST).count().max(1);
+    let last = short - 1;
+    let mut places = vec![0, last / 3, last * 2 / 3, last];
+    places.dedup();
+    places.into_iter().filter_map(|place| exchanges.get(place).cloned()).chain(silent).collect()
 }
 
 /// Longer exchanges are kept only where there is no shorter one.
