@@ -101,9 +101,11 @@ public class Capture {
             new DescribeConfigsOptions().includeDocumentation(true).includeSynonyms(true)).all()));
         step("describe configs of a group", () -> get(admin.describeConfigs(
             List.of(new ConfigResource(ConfigResource.Type.GROUP, "golden-share"))).all()));
-        step("share groups start at the beginning", () -> get(admin.incrementalAlterConfigs(Map.of(
-            new ConfigResource(ConfigResource.Type.GROUP, "golden-share"), List.of(new AlterConfigOp(
-                new ConfigEntry("share.auto.offset.reset", "earliest"), AlterConfigOp.OpType.SET)))).all()));
+        for (String group : List.of("golden-share", "golden-sharefetch-v1", "golden-sharefetch-v2")) {
+            step("share groups start at the beginning", () -> get(admin.incrementalAlterConfigs(Map.of(
+                new ConfigResource(ConfigResource.Type.GROUP, group), List.of(new AlterConfigOp(
+                    new ConfigEntry("share.auto.offset.reset", "earliest"), AlterConfigOp.OpType.SET)))).all()));
+        }
         step("client metrics", () -> get(admin.incrementalAlterConfigs(Map.of(
             new ConfigResource(ConfigResource.Type.CLIENT_METRICS, "golden-metrics"), List.of(
                 new AlterConfigOp(new ConfigEntry("metrics", "org.apache.kafka.consumer."), AlterConfigOp.OpType.SET),

@@ -163,7 +163,6 @@ impl World {
             ("ConsumerGroupHeartbeat", "server_assignor") => text("uniform"),
             ("ConsumerGroupHeartbeat", "instance_id") => own("instance"),
             ("StreamsGroupHeartbeat", name) => self.streams(name),
-            ("ShareFetch" | "ShareAcknowledge", "group_id") => text("golden-share"),
             ("ShareFetch" | "ShareAcknowledge", "member_id") => own("member"),
             ("ShareFetch", "max_wait_ms") => Int(2000),
             ("ShareFetch", "min_bytes") => Int(1),
