@@ -57,12 +57,12 @@ fn what_a_broker_offers_has_a_golden() {
     for Golden { place, exchange } in golden::checked_in() {
         let kafka = place.split('/').next().unwrap_or_default().to_string();
         captured.entry(kafka.clone()).or_default().insert((exchange.api(), exchange.version()));
-        let to_controller = exchange.note.contains("controller");
-        if exchange.api() != ApiKey::API_VERSIONS.0 || exchange.version() != 4 || to_controller {
+        let (version, to_controller) = (exchange.version(), exchange.note.contains("controller"));
+        if exchange.api() != ApiKey::API_VERSIONS.0 || version == FUTURE || to_controller {
             continue;
         }
         let answer = Bytes::from(exchange.response.expect("an answer"));
-        let answer = wire::decode_response::<ApiVersionsRequest>(answer, 4).expect("ApiVersions");
+        let answer = wire::decode_response::<ApiVersionsRequest>(answer, version).expect("ApiVersions");
         let apis = answer.api_keys.iter().map(|api| (ApiKey(api.api_key), (api.min_version, api.max_version)));
         offered.entry(kafka).or_default().extend(apis);
     }

@@ -21,6 +21,7 @@ pub(crate) struct World {
     pub(crate) generation: i32,
     pub(crate) producer_id: i64,
     pub(crate) producer_epoch: i16,
+    pub(crate) hmac: Vec<u8>,
     pub(crate) sasl_bytes: Vec<u8>,
 }
 
@@ -118,7 +119,7 @@ impl World {
             (_, "principal_type") => text("User"),
             (_, "principal_name") => text("alice"),
             ("CreateDelegationToken", "max_lifetime_ms") => Int(3_600_000),
-            (_, "hmac") => Bytes(b"no token".to_vec()),
+            (_, "hmac") => Bytes(self.hmac.clone()),
             (_, "entity_type") => text("user"),
             ("DescribeClientQuotas", "match_type") => Int(2),
             ("AlterClientQuotas", "entity_name") => text("golden-user"),

@@ -5,7 +5,7 @@
 //! - an answer is good whatever it says: its bytes count;
 //! - what could stop the broker is not sent.
 
-use std::{io, ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeMap, io, ops::RangeInclusive, time::Duration};
 
 use bytes::Bytes;
 use milena::wire::{self, Api, ApiKey, Request, messages::*};
@@ -25,35 +25,34 @@ pub(crate) const CLIENT_ID: &str = "milena";
 
 /// Probes the broker and then its controller. Gives a line for each request without an answer.
 pub(crate) async fn everything(broker: &Broker) -> io::Result<Vec<String>> {
-    let mut prober = Prober { broker, world: World::default(), silent: Vec::new() };
-    prober.learn().await?;
     let offered = offered(&broker.plain).await?;
-    let missing: Vec<_> = offered.iter().filter(|(key, _)| Api::of_key(*key).is_none()).map(|(key, _)| key).collect();
+    let missing: Vec<_> = offered.keys().filter(|key| Api::of_key(**key).is_none()).collect();
     println!("offered: {} APIs; without a table: {missing:?}", offered.len());
+    let mut prober = Prober { broker, offered: &offered, world: World::default(), silent: Vec::new() };
+    prober.learn().await?;
     prober.ask_from_the_future().await;
     for (key, versions) in &offered {
         prober.api(*key, versions.clone(), false).await;
     }
-    let controllers = self::offered(&broker.controller).await?;
-    for (key, versions) in controllers.iter().filter(|(key, _)| !offered.iter().any(|(other, _)| other == key)) {
+    let Some(controller) = &broker.controller else { return Ok(prober.silent) };
+    let controllers = self::offered(controller).await?;
+    for (key, versions) in controllers.iter().filter(|(key, _)| !offered.contains_key(key)) {
         prober.api(*key, versions.clone(), true).await;
     }
     Ok(prober.silent)
 }
 
-/// What the listener says it can answer.
-async fn offered(address: &str) -> io::Result<Vec<(ApiKey, RangeInclusive<i16>)>> {
-    let request = ApiVersionsRequest {
-        client_software_name: "milena".into(),
-        client_software_version: "0".into(),
-        ..Default::default()
-    };
-    let response = Connection::open(address).await?.ask(&request, 4).await?;
+/// What the listener says it can answer. Version 0 of the question is known to all.
+async fn offered(address: &str) -> io::Result<Offered> {
+    let response = Connection::open(address).await?.ask(&ApiVersionsRequest::default(), 0).await?;
     Ok(response.api_keys.iter().map(|api| (ApiKey(api.api_key), api.min_version..=api.max_version)).collect())
 }
 
+type Offered = BTreeMap<ApiKey, RangeInclusive<i16>>;
+
 struct Prober<'a> {
     broker: &'a Broker,
+    offered: &'a Offered,
     world: World,
     silent: Vec<String>,
 }
@@ -94,7 +93,7 @@ impl Prober<'_> {
     async fn probe(&self, api: &Api, version: i16, controller: bool) -> io::Result<Bytes> {
         let broker = self.broker;
         let mut connection = match api.key {
-            _ if controller => Connection::open(&broker.controller).await?,
+            _ if controller => Connection::open(broker.controller.as_deref().unwrap_or(&broker.plain)).await?,
             ApiKey::SASL_HANDSHAKE => Connection::open(&broker.sasl).await?,
             ApiKey::SASL_AUTHENTICATE => Connection::open_sasl(&broker.sasl).await?,
             ApiKey::CREATE_DELEGATION_TOKEN
@@ -103,7 +102,8 @@ impl Prober<'_> {
             | ApiKey::DESCRIBE_DELEGATION_TOKEN => {
                 let mut connection = Connection::open_sasl(&broker.sasl).await?;
                 let auth_bytes = Bytes::from_static(PASSWORD);
-                connection.ask(&SaslAuthenticateRequest { auth_bytes, ..Default::default() }, 2).await?;
+                let version = self.newest(ApiKey::SASL_AUTHENTICATE, 2);
+                connection.ask(&SaslAuthenticateRequest { auth_bytes, ..Default::default() }, version).await?;
                 connection
             }
             _ => Connection::open(&broker.plain).await?,
@@ -115,54 +115,65 @@ impl Prober<'_> {
     /// What has to be so before the API's requests can succeed.
     async fn prepare(&mut self, key: ApiKey) -> io::Result<()> {
         match key {
+            ApiKey::RENEW_DELEGATION_TOKEN | ApiKey::EXPIRE_DELEGATION_TOKEN => {
+                let (answer, version) = self.first(ApiKey::CREATE_DELEGATION_TOKEN, 3).await?;
+                self.world.hmac = read::<CreateDelegationTokenRequest>(answer, version)?.hmac.to_vec();
+                Ok(())
+            }
             ApiKey::SYNC_GROUP => self.join().await,
             ApiKey::HEARTBEAT | ApiKey::LEAVE_GROUP | ApiKey::DESCRIBE_GROUPS => {
                 self.join().await?;
-                self.first(ApiKey::SYNC_GROUP, 5).await.map(|_| ())
+                self.first(ApiKey::SYNC_GROUP, 5).await.map(drop)
             }
             ApiKey::OFFSET_FETCH | ApiKey::OFFSET_DELETE | ApiKey::DELETE_GROUPS => {
-                self.first(ApiKey::OFFSET_COMMIT, 9).await.map(|_| ())
+                self.first(ApiKey::OFFSET_COMMIT, 9).await.map(drop)
             }
             ApiKey::ADD_PARTITIONS_TO_TXN | ApiKey::ADD_OFFSETS_TO_TXN => self.begin().await,
             ApiKey::END_TXN => {
                 self.begin().await?;
-                self.first(ApiKey::ADD_PARTITIONS_TO_TXN, 3).await.map(|_| ())
+                self.first(ApiKey::ADD_PARTITIONS_TO_TXN, 3).await.map(drop)
             }
             ApiKey::TXN_OFFSET_COMMIT => {
                 self.begin().await?;
-                self.first(ApiKey::ADD_OFFSETS_TO_TXN, 3).await.map(|_| ())
+                self.first(ApiKey::ADD_OFFSETS_TO_TXN, 3).await.map(drop)
             }
             _ => Ok(()),
         }
     }
 
     async fn join(&mut self) -> io::Result<()> {
-        let joined = read::<JoinGroupRequest>(self.first(ApiKey::JOIN_GROUP, 9).await?, 9)?;
+        let (answer, version) = self.first(ApiKey::JOIN_GROUP, 9).await?;
+        let joined = read::<JoinGroupRequest>(answer, version)?;
         (self.world.member_id, self.world.generation) = (joined.member_id.to_string(), joined.generation_id);
         Ok(())
     }
 
     async fn begin(&mut self) -> io::Result<()> {
-        let begun = read::<InitProducerIdRequest>(self.first(ApiKey::INIT_PRODUCER_ID, 5).await?, 5)?;
+        let (answer, version) = self.first(ApiKey::INIT_PRODUCER_ID, 5).await?;
+        let begun = read::<InitProducerIdRequest>(answer, version)?;
         (self.world.producer_id, self.world.producer_epoch) = (begun.producer_id, begun.producer_epoch);
         Ok(())
     }
 
-    /// Sends another request first, of the same world.
-    async fn first(&self, key: ApiKey, version: i16) -> io::Result<Bytes> {
+    /// Sends another request first, of the same world, in the newest version up to `version`; gives the version too.
+    async fn first(&self, key: ApiKey, version: i16) -> io::Result<(Bytes, i16)> {
         let api = Api::of_key(key).ok_or_else(|| io::Error::other("no table"))?;
-        self.in_version(version).probe(api, version, false).await
+        let version = self.newest(key, version);
+        let world = World { version, ..self.world.clone() };
+        let prober = Self { broker: self.broker, offered: self.offered, world, silent: Vec::new() };
+        Ok((prober.probe(api, version, false).await?, version))
     }
 
-    fn in_version(&self, version: i16) -> Self {
-        Self { broker: self.broker, world: World { version, ..self.world.clone() }, silent: Vec::new() }
+    fn newest(&self, key: ApiKey, limit: i16) -> i16 {
+        self.offered.get(&key).map_or(limit, |offered| limit.min(*offered.end()))
     }
 
     async fn learn(&mut self) -> io::Result<()> {
         self.world.sasl_bytes = PASSWORD.to_vec();
         let topics = Some(vec![MetadataRequestTopic { name: Some(World::TOPIC.into()), ..Default::default() }]);
         let request = MetadataRequest { topics, ..Default::default() };
-        let metadata = Connection::open(&self.broker.plain).await?.ask(&request, 12).await?;
+        let version = self.newest(ApiKey::METADATA, 12);
+        let metadata = Connection::open(&self.broker.plain).await?.ask(&request, version).await?;
         let topic = metadata.topics.first().ok_or_else(|| io::Error::other("the topic is not there"))?;
         self.world.topic_id = topic.topic_id.0.to_be_bytes();
         self.world.cluster_id = metadata.cluster_id.unwrap_or_default().to_string();
