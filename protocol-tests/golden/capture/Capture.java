@@ -342,6 +342,7 @@ public class Capture {
                 var token = get(alice.createDelegationToken(new CreateDelegationTokenOptions().maxLifetimeMs(3600000)
                     .renewers(List.of(new KafkaPrincipal("User", "admin")))).delegationToken());
                 get(alice.describeDelegationToken().delegationTokens());
+                Thread.sleep(1000);
                 step("with a token", () -> {
                     var config = sasl(sasl, "SCRAM-SHA-256", "scram.ScramLoginModule", token.tokenInfo().tokenId(),
                         token.hmacAsBase64String(), " tokenauth=\"true\"");

@@ -151,8 +151,7 @@ impl World {
             ("DescribeTopicPartitions", "cursor") => Null,
             ("ConsumerGroupHeartbeat", "group_id") => text("golden-probe-consumer"),
             ("ConsumerGroupDescribe", "group_ids") => text("golden-consumer"),
-            ("ShareGroupHeartbeat", "group_id") => text("golden-probe-share"),
-            ("ShareGroupDescribe", "group_ids") => text("golden-probe-share"),
+            ("ShareGroupDescribe", "group_ids") => text("golden-sharegroupheartbeat-v1"),
             ("StreamsGroupHeartbeat" | "StreamsGroupDescribe", "group_id" | "group_ids") => text("golden-streams"),
             ("ConsumerGroupHeartbeat" | "ShareGroupHeartbeat" | "StreamsGroupHeartbeat", "member_id") => {
                 text(PROBE_MEMBER)
@@ -164,7 +163,7 @@ impl World {
             ("ConsumerGroupHeartbeat", "server_assignor") => text("uniform"),
             ("ConsumerGroupHeartbeat", "instance_id") => own("instance"),
             ("StreamsGroupHeartbeat", name) => self.streams(name),
-            ("ShareFetch" | "ShareAcknowledge", "member_id") => own("member"),
+            ("ShareFetch" | "ShareAcknowledge", "member_id") => text(PROBE_MEMBER),
             ("ShareFetch", "max_wait_ms") => Int(2000),
             ("ShareFetch", "min_bytes") => Int(1),
             ("ShareFetch" | "ShareAcknowledge", "acknowledgement_batches") => Empty,

@@ -12,7 +12,7 @@ use milena::wire::{self, Api, ApiKey, Request, messages::*};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -127,6 +127,12 @@ impl Prober<'_> {
             }
             ApiKey::OFFSET_FETCH | ApiKey::OFFSET_DELETE | ApiKey::DELETE_GROUPS => {
                 self.first(ApiKey::OFFSET_COMMIT, 9).await.map(drop)
+            }
+            ApiKey::SHARE_FETCH => {
+                self.first(ApiKey::SHARE_GROUP_HEARTBEAT, 1).await?;
+                // The coordinator makes the state of a new share group after it has answered.
+                sleep(Duration::from_secs(2)).await;
+                Ok(())
             }
             ApiKey::ADD_PARTITIONS_TO_TXN | ApiKey::ADD_OFFSETS_TO_TXN => self.begin().await,
             ApiKey::END_TXN => {
