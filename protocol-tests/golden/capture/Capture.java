@@ -42,6 +42,8 @@ public class Capture {
         Map<String, Object> config = new HashMap<>();
         config.put("bootstrap.servers", bootstrap);
         config.put("client.id", "java");
+        config.put("max.block.ms", 10000);
+        config.put("default.api.timeout.ms", 20000);
         for (int at = 0; at < pairs.length; at += 2) config.put((String) pairs[at], pairs[at + 1]);
         return config;
     }
@@ -53,7 +55,23 @@ public class Capture {
             + "\"" + more + ";");
     }
 
+    /** An old broker may leave a client waiting for what it does not have. */
+    static void endAfter(Duration time) {
+        Thread end = new Thread(() -> {
+            try {
+                Thread.sleep(time.toMillis());
+            } catch (InterruptedException error) {
+                return;
+            }
+            System.out.println("java: the time is up");
+            Runtime.getRuntime().halt(0);
+        });
+        end.setDaemon(true);
+        end.start();
+    }
+
     public static void main(String[] arguments) {
+        endAfter(Duration.ofMinutes(3));
         String plain = arguments[0], sasl = arguments[1];
         try (Admin admin = Admin.create(config(plain))) {
             topics(admin);
@@ -77,7 +95,8 @@ public class Capture {
     static void topics(Admin admin) {
         step("create topics", () -> get(admin.createTopics(List.of(
             new NewTopic(TOPIC, 2, (short) 1).configs(Map.of("max.message.bytes", "100000")),
-            new NewTopic("golden-old", Map.of(0, List.of(1))),
+            new NewTopic("golden-old", Map.of(0, List.of(1))))).all()));
+        step("create a topic as the broker likes it", () -> get(admin.createTopics(List.of(
             new NewTopic("golden-older", Optional.empty(), Optional.empty()))).all()));
         step("create it again", () -> get(admin.createTopics(List.of(new NewTopic(TOPIC, 2, (short) 1)),
             new CreateTopicsOptions().validateOnly(true)).all()));
