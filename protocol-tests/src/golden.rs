@@ -117,9 +117,11 @@ pub struct Golden {
 /// A file cannot be read or parsed.
 pub fn checked_in() -> Vec<Golden> {
     let mut found = Vec::new();
-    for folder in files(&folder()).into_iter().filter(|folder| folder.is_dir()) {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    // The other folders hold other things.
+    let is_version = |folder: &PathBuf| name(folder).starts_with(|first: char| first.is_ascii_digit());
+    for folder in files(&folder()).into_iter().filter(is_version) {
         for file in files(&folder).into_iter().filter(|file| file.extension().is_some_and(|end| end == "txt")) {
-            let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let place = format!("{}/{}", name(&folder), name(&file));
             let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{place}: {error}"));
             let exchanges = parse(&text).unwrap_or_else(|error| panic!("{place}: {error}"));

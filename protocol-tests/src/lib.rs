@@ -4,7 +4,6 @@ pub mod catalog;
 pub mod golden;
 pub mod jar;
 pub mod random;
-
 pub mod record_golden;
 pub mod recorder;
 

@@ -43,6 +43,7 @@ public class Capture {
         config.put("bootstrap.servers", bootstrap);
         config.put("client.id", "java");
         config.put("max.block.ms", 10000);
+        config.put("request.timeout.ms", 15000);
         config.put("default.api.timeout.ms", 20000);
         for (int at = 0; at < pairs.length; at += 2) config.put((String) pairs[at], pairs[at + 1]);
         return config;

@@ -5,7 +5,7 @@
 //! - what a broker answered goes before what it left unanswered;
 //! - the same capture gives the same files.
 
-use std::{collections::BTreeMap, fs, io};
+use std::{collections::BTreeMap, fs, io, ops::RangeInclusive};
 
 use milena::wire::{Api, ApiKey};
 use protocol_tests::{
@@ -19,7 +19,7 @@ use crate::probe::CLIENT_ID;
 pub(crate) fn write(recorded: Vec<Recorded>, version: &str) -> io::Result<String> {
     let total = recorded.len();
     let mut kept: BTreeMap<(ApiKey, i16, &'static str), Vec<Exchange>> = BTreeMap::new();
-    for one in recorded.into_iter().filter(|one| one.exchange.request.len() >= 10) {
+    for one in recorded.into_iter().filter(|one| belongs(&one.exchange)) {
         let (key, source) = (ApiKey(one.exchange.api()), source(&one));
         kept.entry((key, one.exchange.version(), source)).or_default().push(one.exchange);
     }
@@ -44,6 +44,14 @@ pub(crate) fn write(recorded: Vec<Recorded>, version: &str) -> io::Result<String
         "{total} exchanges heard, {exchanges} kept, {} APIs, {bytes} bytes; without a table: {without:?}",
         files.len()
     ))
+}
+
+/// Whether Kafka 4 still has it. The probe of a version that nobody has yet belongs, too.
+fn belongs(exchange: &Exchange) -> bool {
+    let table = Api::of_key(ApiKey(exchange.api())).map(|api| &api.request.versions);
+    exchange.request.len() >= 10
+        && !ZOOKEEPERS_TIME.contains(&exchange.api())
+        && table.is_none_or(|versions| exchange.version() >= *versions.start())
 }
 
 /// Who asked.
@@ -77,6 +85,9 @@ fn choose(mut exchanges: Vec<Exchange>) -> Vec<Exchange> {
     places.dedup();
     places.into_iter().filter_map(|place| exchanges.get(place).cloned()).chain(silent).collect()
 }
+
+/// Between brokers and a controller that needs ZooKeeper; Kafka 4 has no versions of them left.
+const ZOOKEEPERS_TIME: RangeInclusive<i16> = ApiKey::LEADER_AND_ISR.0..=ApiKey::CONTROLLED_SHUTDOWN.0;
 
 /// Longer exchanges are kept only where there is no shorter one.
 const LONGEST: usize = 4096;
