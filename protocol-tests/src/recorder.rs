@@ -81,7 +81,7 @@ impl Recorder {
         });
         let responses = frames(&mut from_broker, &mut to_client, |frame| {
             let index = correlation_id(frame, 0).and_then(|id| lock(&open).remove(&id));
-            index.and_then(|index| Some(self.tape().get_mut(index)?.exchange.response = Some(frame.to_vec())));
+            index.into_iter().for_each(|index| self.response(index, frame));
         });
         tokio::try_join!(requests, responses).map(|_| ())
     }
@@ -91,6 +91,12 @@ impl Recorder {
         let mut tape = self.tape();
         tape.push(Recorded { relay, connection, exchange });
         tape.len() - 1
+    }
+
+    fn response(&self, index: usize, frame: &[u8]) {
+        if let Some(recorded) = self.tape().get_mut(index) {
+            recorded.exchange.response = Some(frame.to_vec());
+        }
     }
 
     fn tape(&self) -> MutexGuard<'_, Vec<Recorded>> {

@@ -131,14 +131,17 @@ impl World {
             ("DescribeUserScramCredentials", "name") => text("alice"),
             ("ElectLeaders", "election_type") => Int(0),
             ("AlterPartitionReassignments", "replicas") => Null,
-            ("DescribeQuorum" | "Vote" | "BeginQuorumEpoch" | "EndQuorumEpoch" | "FetchSnapshot", "topic_name" | "name") => {
-                text("__cluster_metadata")
-            }
+            (
+                "DescribeQuorum" | "Vote" | "BeginQuorumEpoch" | "EndQuorumEpoch" | "FetchSnapshot",
+                "topic_name" | "name",
+            ) => text("__cluster_metadata"),
             ("UpdateFeatures", "feature") => text("golden.version"),
             ("UpdateFeatures", "max_version_level" | "upgrade_type") => Int(1),
             ("UpdateFeatures", "validate_only") => Bool(true),
             ("DescribeCluster", "endpoint_type") => Int(1),
-            ("BrokerRegistration" | "UnregisterBroker" | "ControllerRegistration", "broker_id" | "controller_id") => Int(77),
+            ("BrokerRegistration" | "UnregisterBroker" | "ControllerRegistration", "broker_id" | "controller_id") => {
+                Int(77)
+            }
             ("AddRaftVoter" | "RemoveRaftVoter" | "UpdateRaftVoter", "voter_id") => Int(77),
             (_, "replicas" | "broker_ids" | "broker_id" | "leader_id" | "voter_id") => Int(1),
             (_, "port") => Int(9),

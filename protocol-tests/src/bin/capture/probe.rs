@@ -103,7 +103,7 @@ impl Prober<'_> {
                 let mut connection = Connection::open_sasl(&broker.sasl).await?;
                 let auth_bytes = Bytes::from_static(PASSWORD);
                 let version = self.newest(ApiKey::SASL_AUTHENTICATE, 2);
-                connection.ask(&SaslAuthenticateRequest { auth_bytes, ..Default::default() }, version).await?;
+                connection.ask(&SaslAuthenticateRequest { auth_bytes }, version).await?;
                 connection
             }
             _ => Connection::open(&broker.plain).await?,
