@@ -367,3 +367,22 @@ fn names(fields: &'static [FieldSpec]) -> Vec<&'static str> {
     };
     fields.iter().flat_map(|field| std::iter::once(field.name).chain(inner(&field.kind))).collect()
 }
+
+#[test]
+fn messages_of_old_formats_print_with_their_record() {
+    // A message of format 1 by a broker: no key, the value alpha.
+    let hex = "00000000000000000000001b565adc8c01000000015ac2acf800ffffffff00000005616c706861";
+    let message: Vec<u8> =
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect();
+    let (text, well) = print_records([&message[..], &message].concat());
+    assert!(well, "{text}");
+    let parts = [
+        "batch [0]: 39 bytes, not compressed, crc ok\n  offset: 0\n  message_size: 27\n",
+        "  magic: 1\n",
+        "  [0]\n    offset: 0\n    timestamp: 1489324800000 (2017-03-12T13:20:00.000Z)\n    key: null\n",
+        "    value: 5 bytes 616c706861 |alpha|\nbatch [1]: 39 bytes",
+    ];
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+}
