@@ -9,6 +9,7 @@ mod broker;
 mod plausible;
 mod probe;
 mod select;
+mod world;
 
 use std::{env, path::PathBuf, process::ExitCode};
 

@@ -15,10 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{
-    broker::Broker,
-    plausible::{self, World},
-};
+use crate::{broker::Broker, plausible, world::World};
 
 /// The client id of the probes, by which their frames are known.
 pub(crate) const CLIENT_ID: &str = "milena";
