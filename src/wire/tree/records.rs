@@ -2,7 +2,7 @@
 //!
 //! Rules this file keeps:
 //! - a batch's header is shown as far as it is there, whatever is wrong with the batch;
-//! - a batch is decompressed to at most [`MAX_BATCH_BYTES`];
+//! - a batch is decompressed to at most [`MAX_BATCH_BYTES`], and a record shows a stated number of headers;
 //! - checksum and records are two questions: a batch with a wrong checksum is still walked.
 
 use bytes::Bytes;
@@ -161,7 +161,10 @@ impl Iterator for RecordTrees<'_> {
 }
 
 fn fields(record: &RecordView<'_>, is_control: bool) -> Vec<Node> {
-    let headers: Vec<Node> = record.headers().map(|header| structure(0..0, header_fields(&header))).collect();
+    let mut all = record.headers();
+    let shown = all.by_ref().take(MAX_HEADERS);
+    let headers: Vec<Node> = shown.map(|header| structure(0..0, header_fields(&header))).collect();
+    let left_out = all.count();
     let mut nodes = vec![
         leaf("offset", &Kind::Int64, Value::Int(record.offset)),
         leaf("timestamp", &Kind::Int64, Value::Int(record.timestamp)),
@@ -182,6 +185,9 @@ fn fields(record: &RecordView<'_>, is_control: bool) -> Vec<Node> {
     }
     if !headers.is_empty() {
         nodes.push(leaf("headers", &HEADERS, Value::Array(headers)));
+    }
+    if left_out > 0 {
+        nodes.push(leaf("headers_left_out", &Kind::Int64, Value::Int(left_out as i64)));
     }
     nodes
 }
@@ -218,6 +224,10 @@ fn leaf(name: &'static str, kind: &'static Kind, value: Value) -> Node {
 fn structure(bytes: std::ops::Range<usize>, fields: Vec<Node>) -> Node {
     Node { name: "", tag: None, kind: &RECORD, value: Value::Struct(fields), bytes, head: 0 }
 }
+
+/// How many headers of a record are shown. A header may take two bytes and its nodes take hundreds, so that one record
+/// could take many times what its batch may.
+const MAX_HEADERS: usize = 10_000;
 
 /// Where a batch of any format says which format it is.
 const MAGIC_AT: usize = 16;

@@ -307,6 +307,26 @@ fn control_batches_name_their_type() {
 }
 
 #[test]
+fn a_record_of_very_many_headers_shows_some() {
+    // A record of 24,008 bytes: no deltas, key or value, and 12,000 headers of an empty name and value.
+    let mut record = vec![0, 0, 0, 1, 1, 0xc0, 0xbb, 0x01];
+    record.resize(record.len() + 24_000, 0);
+    let mut batch = batch();
+    batch.truncate(61);
+    batch.extend([0x90, 0xf7, 0x02]);
+    batch.extend(record);
+    let length = (batch.len() - 12) as i32;
+    batch[8..12].copy_from_slice(&length.to_be_bytes());
+    batch[57..61].copy_from_slice(&[0, 0, 0, 1]);
+    let (text, _) = print_records(batch);
+    assert!(
+        text.contains("    headers: 10000 elements\n") && text.contains("    headers_left_out: 2000\n"),
+        "{}",
+        &text[..900]
+    );
+}
+
+#[test]
 fn a_region_may_be_cut_and_changed_at_every_byte() {
     let region = [batch(), batch()].concat();
     for end in 0..region.len() {
