@@ -20,10 +20,8 @@ fn the_quorum_describes_itself() {
         let quorum = |partition_index| DescribeQuorumRequest {
             topics: vec![DescribeQuorumRequestTopicData {
                 topic_name: "__cluster_metadata".into(),
-                partitions: vec![DescribeQuorumRequestPartitionData { partition_index, ..Default::default() }],
-                ..Default::default()
+                partitions: vec![DescribeQuorumRequestPartitionData { partition_index }],
             }],
-            ..Default::default()
         };
         let answer = kafka.request(quorum(0)).controller().await?;
         let partition = &answer.topics[0].partitions[0];
