@@ -1,9 +1,11 @@
 //! What the tests of this package share.
 
 pub mod catalog;
+pub mod golden;
 pub mod jar;
 pub mod random;
 pub mod record_golden;
+pub mod recorder;
 
 use std::{env, process::Command, time::Duration};
 
