@@ -1,7 +1,6 @@
 //! Every message that milena has a table for, without its type: what tests over all messages walk through.
 //!
-//! Rules this file keeps: a message that is not in the list here is not tested, so `schema.rs` compares the list with
-//! Kafka's specifications.
+//! Rules this file keeps: a message that is not in the list here is not tested, so a test compares the list with milena's own.
 
 use std::ops::RangeInclusive;
 
@@ -14,8 +13,8 @@ use milena::wire::{self, FieldSpec, Message, Request};
 pub struct Table {
     /// The name in Kafka's specifications.
     pub name: &'static str,
-    /// The API key.
-    pub api: i16,
+    /// The API key; `None` of a structure that travels outside of a body.
+    pub api: Option<i16>,
     /// The versions of the table.
     pub versions: RangeInclusive<i16>,
     /// The last version that may be negotiated.
@@ -36,51 +35,63 @@ pub struct Table {
 pub type Copier = fn(Bytes, i16) -> Result<Bytes, String>;
 
 macro_rules! catalog {
-    ($($request:ident => $response:ident,)*) => {
+    ({ $($request:ident => $response:ident,)* } { $($data:ident,)* }) => {
         /// All tables, a request before its response.
         pub fn catalog() -> Vec<Table> {
             vec![$(
                 table::<wire::messages::$request, wire::messages::$request, kafka_protocol::messages::$request>(),
                 table::<wire::messages::$request, wire::messages::$response, kafka_protocol::messages::$response>(),
+            )* $(
+                data::<wire::messages::$data, kafka_protocol::messages::$data>(),
             )*]
         }
     };
 }
 
 catalog! {
-    ProduceRequest => ProduceResponse,
-    FetchRequest => FetchResponse,
-    ListOffsetsRequest => ListOffsetsResponse,
-    MetadataRequest => MetadataResponse,
-    OffsetCommitRequest => OffsetCommitResponse,
-    OffsetFetchRequest => OffsetFetchResponse,
-    FindCoordinatorRequest => FindCoordinatorResponse,
-    JoinGroupRequest => JoinGroupResponse,
-    HeartbeatRequest => HeartbeatResponse,
-    LeaveGroupRequest => LeaveGroupResponse,
-    SyncGroupRequest => SyncGroupResponse,
-    DescribeGroupsRequest => DescribeGroupsResponse,
-    ListGroupsRequest => ListGroupsResponse,
-    SaslHandshakeRequest => SaslHandshakeResponse,
-    ApiVersionsRequest => ApiVersionsResponse,
-    CreateTopicsRequest => CreateTopicsResponse,
-    DeleteTopicsRequest => DeleteTopicsResponse,
-    DeleteRecordsRequest => DeleteRecordsResponse,
-    InitProducerIdRequest => InitProducerIdResponse,
-    OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse,
-    DescribeConfigsRequest => DescribeConfigsResponse,
-    SaslAuthenticateRequest => SaslAuthenticateResponse,
-    CreatePartitionsRequest => CreatePartitionsResponse,
-    DeleteGroupsRequest => DeleteGroupsResponse,
-    DescribeClusterRequest => DescribeClusterResponse,
+    {
+        ProduceRequest => ProduceResponse,
+        FetchRequest => FetchResponse,
+        ListOffsetsRequest => ListOffsetsResponse,
+        MetadataRequest => MetadataResponse,
+        OffsetCommitRequest => OffsetCommitResponse,
+        OffsetFetchRequest => OffsetFetchResponse,
+        FindCoordinatorRequest => FindCoordinatorResponse,
+        JoinGroupRequest => JoinGroupResponse,
+        HeartbeatRequest => HeartbeatResponse,
+        LeaveGroupRequest => LeaveGroupResponse,
+        SyncGroupRequest => SyncGroupResponse,
+        DescribeGroupsRequest => DescribeGroupsResponse,
+        ListGroupsRequest => ListGroupsResponse,
+        SaslHandshakeRequest => SaslHandshakeResponse,
+        ApiVersionsRequest => ApiVersionsResponse,
+        CreateTopicsRequest => CreateTopicsResponse,
+        DeleteTopicsRequest => DeleteTopicsResponse,
+        DeleteRecordsRequest => DeleteRecordsResponse,
+        InitProducerIdRequest => InitProducerIdResponse,
+        OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse,
+        DescribeConfigsRequest => DescribeConfigsResponse,
+        SaslAuthenticateRequest => SaslAuthenticateResponse,
+        CreatePartitionsRequest => CreatePartitionsResponse,
+        DeleteGroupsRequest => DeleteGroupsResponse,
+        DescribeClusterRequest => DescribeClusterResponse,
+    }
+    {
+        RequestHeader,
+        ResponseHeader,
+    }
 }
 
 fn table<R: Request, M: Message, P: kafka_protocol::protocol::Message + Decodable + Encodable>() -> Table {
+    Table { api: Some(R::API.0), last_stable: *R::STABLE.end(), ..data::<M, P>() }
+}
+
+fn data<M: Message, P: kafka_protocol::protocol::Message + Decodable + Encodable>() -> Table {
     Table {
         name: M::NAME,
-        api: R::API.0,
+        api: None,
         versions: M::VERSIONS,
-        last_stable: *R::STABLE.end(),
+        last_stable: *M::VERSIONS.end(),
         flexible_from: M::FLEXIBLE_FROM,
         fields: M::FIELDS,
         ours: ours::<M>,
@@ -104,4 +115,19 @@ fn theirs<P: Decodable + Encodable>(mut body: Bytes, version: i16) -> Result<Byt
     let mut out = BytesMut::new();
     message.encode(&mut out, version).map_err(|error| error.to_string())?;
     Ok(out.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_of_milena_is_in_the_catalog() {
+        let apis =
+            wire::APIS.iter().flat_map(|api| [(Some(api.key.0), &api.request), (Some(api.key.0), &api.response)]);
+        let data = wire::DATA.iter().map(|table| (None, table));
+        let milena: Vec<_> = apis.chain(data).map(|(key, table)| (key, table.name)).collect();
+        let here: Vec<_> = catalog().iter().map(|table| (table.api, table.name)).collect();
+        assert_eq!(here, milena);
+    }
 }

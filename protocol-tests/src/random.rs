@@ -53,6 +53,13 @@ impl BodyWriter {
 
     /// A value of the field; where it `differs`, one that is not its default.
     fn value(&mut self, field: &FieldSpec, differs: bool) {
+        let flexible = self.flexible;
+        self.flexible &= !field.rule.rigid;
+        self.value_or_null(field, differs);
+        self.flexible = flexible;
+    }
+
+    fn value_or_null(&mut self, field: &FieldSpec, differs: bool) {
         let nullable = self.version >= field.rule.nullable_from;
         let default = (field.default)();
         if nullable && self.rng.u8(..4) == 0 && !(differs && default == "None") {

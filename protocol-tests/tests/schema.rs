@@ -22,7 +22,7 @@ fn tables_are_kafkas_specifications() {
         };
         let mut check = Check { spec, differences: &mut differences };
         let mut same = |what: &str, ours: String, theirs: String| check.same(table.name, what, ours, theirs);
-        same("api key", table.api.to_string(), spec["apiKey"].to_string());
+        same("api key", format!("{:?}", table.api.map(i64::from)), format!("{:?}", spec["apiKey"].as_i64()));
         let versions = range(spec["validVersions"].as_str());
         same("versions", format!("{:?}", Some(&table.versions)), format!("{versions:?}"));
         let flexible = range(spec["flexibleVersions"].as_str()).map_or(i16::MAX, |versions| *versions.start());
@@ -76,7 +76,7 @@ impl Check<'_> {
 
     fn field(&mut self, place: &str, ours: &FieldSpec, theirs: &Value) {
         let kind = theirs["type"].as_str().unwrap_or_default();
-        let Rule { first, last, nullable_from, tag, tagged_from, ignorable, .. } = ours.rule;
+        let Rule { first, last, nullable_from, tag, tagged_from, ignorable, rigid, entity, secret: _ } = ours.rule;
         let versions = range(theirs["versions"].as_str());
         self.same(place, "versions", format!("{:?}", Some(first..=last)), format!("{versions:?}"));
         let from = |name: &str| range(theirs[name].as_str()).map_or(i16::MAX, |versions| *versions.start());
@@ -85,6 +85,10 @@ impl Check<'_> {
         self.same(place, "tagged from", tagged_from.to_string(), from("taggedVersions").to_string());
         let can_ignore = theirs["ignorable"].as_bool().unwrap_or(false);
         self.same(place, "ignorable", ignorable.to_string(), can_ignore.to_string());
+        self.same(place, "rigid", rigid.to_string(), (theirs["flexibleVersions"] == "none").to_string());
+        let entity = entity.map_or("none".into(), |entity| format!("{entity:?}"));
+        let their_entity = theirs["entityType"].as_str().unwrap_or("none");
+        self.same(place, "entity", entity.to_lowercase(), their_entity.to_lowercase());
         self.same(place, "type", type_name(&ours.kind), kind.to_string());
         if let Some(default) = default_of(&ours.kind, nullable_from < i16::MAX, &theirs["default"]) {
             let ours = (ours.default)();

@@ -9,7 +9,10 @@
 use bytes::Bytes;
 
 use super::{
-    DecodeError, EncodeError, EncodeFault, Field, Message, Reader, Request, Size, Str, Writer, field::At, message::at,
+    DecodeError, EncodeError, EncodeFault, Message, Reader, Request, Size, Writer,
+    field::Field,
+    message::at,
+    messages::{RequestHeader, ResponseHeader},
 };
 
 /// A request as it is written: the length, the header and the body, records in their own pieces.
@@ -51,10 +54,14 @@ pub fn encode_request<R: Request>(
     correlation_id: i32,
     client_id: Option<&str>,
 ) -> Result<Frame, EncodeError> {
-    let client_id = client_id.map(Str::from);
-    let tags = usize::from(R::request_header_version(version) >= 2);
-    let header = Size::of(2 + 2 + 4 + tags) + client_id.measure(CLIENT_ID);
-    let size = header + request.measure(at::<R>(version));
+    let header = RequestHeader {
+        request_api_key: R::API.0,
+        request_api_version: version,
+        correlation_id,
+        client_id: client_id.map(Into::into),
+    };
+    let header_version = R::request_header_version(version);
+    let size = header.measure(at::<RequestHeader>(header_version)) + request.measure(at::<R>(version));
     let length = i32::try_from(size.total()).map_err(|_| EncodeError {
         structure: R::NAME,
         field: "",
@@ -63,13 +70,7 @@ pub fn encode_request<R: Request>(
 
     let mut out = Writer::with_size(Size::of(4) + size);
     out.put(&length.to_be_bytes());
-    out.put(&R::API.0.to_be_bytes());
-    out.put(&version.to_be_bytes());
-    out.put(&correlation_id.to_be_bytes());
-    client_id.write(&mut out, CLIENT_ID).map_err(|error| error.within("RequestHeader", "client_id"))?;
-    if tags > 0 {
-        out.put_uvarint(0);
-    }
+    header.encode(&mut out, header_version)?;
     request.encode(&mut out, version)?;
     let frame = Frame { pieces: out.into_pieces() };
     debug_assert_eq!(frame.len(), 4 + size.total(), "{} v{version} has another size than computed", R::NAME);
@@ -91,10 +92,7 @@ pub fn response_correlation_id(frame: &Bytes) -> Result<i32, DecodeError> {
 /// The bytes are not what the version allows, or some are left over.
 pub fn decode_response<R: Request>(frame: Bytes, version: i16) -> Result<R::Response, DecodeError> {
     let mut input = Reader::new(frame);
-    input.array::<4>()?;
-    if R::response_header_version(version) >= 1 {
-        input.tags(|_, _| Ok(false))?;
-    }
+    ResponseHeader::decode(&mut input, R::response_header_version(version))?;
     let response = R::Response::decode(&mut input, version)?;
     input.finish()?;
     Ok(response)
@@ -121,8 +119,32 @@ pub fn decode_body<M: Message>(body: Bytes, version: i16) -> Result<M, DecodeErr
     Ok(message)
 }
 
-/// The client id keeps its two-byte length even in flexible headers, so that every broker can read it.
-const CLIENT_ID: At = At { version: 1, flexible: false, nullable: true };
+/// Writes a structure that travels inside bytes of other messages: its version in two bytes, then the body.
+///
+/// # Errors
+/// As [`encode_request`].
+pub fn encode_versioned<M: Message>(data: &M, version: i16) -> Result<Bytes, EncodeError> {
+    let mut out = Writer::with_size(Size::of(2) + data.measure(at::<M>(version)));
+    out.put(&version.to_be_bytes());
+    data.encode(&mut out, version)?;
+    Ok(out.into_bytes())
+}
+
+/// Reads what [`encode_versioned`] wrote: the version and the structure. Whoever wrote a version that came later than
+/// the table has kept the beginning as it was, so it is read as the newest known one and its end is left alone.
+///
+/// # Errors
+/// The version is below all that the table has, or the bytes are not what it allows.
+pub fn decode_versioned<M: Message>(bytes: Bytes) -> Result<(i16, M), DecodeError> {
+    let mut input = Reader::new(bytes);
+    let version = i16::from_be_bytes(input.array()?);
+    let newest = *M::VERSIONS.end();
+    let data = M::decode(&mut input, version.min(newest))?;
+    if version <= newest {
+        input.finish()?;
+    }
+    Ok((version, data))
+}
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,9 @@
 //! }
 //! ```
 //!
+//! `response` has no key and names no answer; `data` is a structure that travels inside bytes of other messages, with
+//! versions of its own.
+//!
 //! A line is `name: type = default => rule`. Without a default it is the type's own (zero, empty, null), which is
 //! what Kafka's specifications mean too. An `Option` whose default is the empty string or list says `= empty()`.
 //!
@@ -169,6 +172,21 @@ pub struct Rule {
     pub ignorable: bool,
     /// Whether the value must not be printed.
     pub secret: bool,
+    /// Whether it keeps its plain length in flexible versions.
+    pub rigid: bool,
+    /// What it names, if it names something of the cluster.
+    pub entity: Option<Entity>,
+}
+
+/// What a field's value names. Kafka: `entityType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Entity {
+    TopicName,
+    GroupId,
+    ProducerId,
+    BrokerId,
+    TransactionalId,
 }
 
 /// The field exists from `first` on.
@@ -178,7 +196,17 @@ pub(super) const fn since(first: i16) -> Rule {
 
 /// The field exists from `first` to `last`.
 pub(super) const fn versions(first: i16, last: i16) -> Rule {
-    Rule { first, last, nullable_from: i16::MAX, tag: None, tagged_from: i16::MAX, ignorable: false, secret: false }
+    Rule {
+        first,
+        last,
+        nullable_from: i16::MAX,
+        tag: None,
+        tagged_from: i16::MAX,
+        ignorable: false,
+        secret: false,
+        rigid: false,
+        entity: None,
+    }
 }
 
 /// The default of fields that can be null and are not unless somebody says so.
@@ -207,6 +235,16 @@ impl Rule {
         Self { secret: true, ..self }
     }
 
+    /// It keeps its plain length in flexible versions.
+    pub const fn rigid(self) -> Self {
+        Self { rigid: true, ..self }
+    }
+
+    /// Its value names this.
+    pub const fn entity(self, entity: Entity) -> Self {
+        Self { entity: Some(entity), ..self }
+    }
+
     /// Where the field is found in a version.
     pub const fn place(&self, at: At) -> Place {
         if at.version < self.first || at.version > self.last {
@@ -220,7 +258,7 @@ impl Rule {
 
     /// The version for the field's value.
     pub const fn at(&self, at: At) -> At {
-        At { nullable: at.version >= self.nullable_from, ..at }
+        At { nullable: at.version >= self.nullable_from, flexible: at.flexible && !self.rigid, ..at }
     }
 }
 
@@ -261,6 +299,15 @@ macro_rules! message {
     (
         $(#[$doc:meta])*
         response $name:ident, versions $versions:expr, flexible $flexible:tt { $($fields:tt)* }
+        $($rest:tt)*
+    ) => {
+        structure! { $(#[$doc])* $name { $($fields)* } }
+        body! { $name, $versions, $flexible, $($fields)* }
+        message! { $($rest)* }
+    };
+    (
+        $(#[$doc:meta])*
+        data $name:ident, versions $versions:expr, flexible $flexible:tt { $($fields:tt)* }
         $($rest:tt)*
     ) => {
         structure! { $(#[$doc])* $name { $($fields)* } }

@@ -9,6 +9,7 @@
 
 mod api;
 mod buf;
+mod catalog;
 mod code;
 mod fault;
 mod field;
@@ -23,11 +24,15 @@ pub mod varint;
 
 pub use api::ApiKey;
 pub use buf::{Reader, Writer};
+pub use catalog::{APIS, Api, DATA, Table};
 pub use code::ErrorCode;
 pub use fault::{DecodeError, DecodeFault, EncodeError, EncodeFault};
 pub use field::{At, Field, Nullable, Size};
-pub use frame::{Frame, decode_body, decode_response, encode_body, encode_request, response_correlation_id};
-pub use message::{FieldSpec, Kind, Message, Place, Request, Rule};
+pub use frame::{
+    Frame, decode_body, decode_response, decode_versioned, encode_body, encode_request, encode_versioned,
+    response_correlation_id,
+};
+pub use message::{Entity, FieldSpec, Kind, Message, Place, Request, Rule};
 pub use negotiate::Versions;
 pub use records::Records;
 pub use str::Str;

@@ -175,3 +175,22 @@ fn p18_an_answer_says_how_long_to_hold_back() {
     assert_eq!(ProduceRequest::throttle_time(&response), Duration::ZERO);
     assert_eq!(SaslHandshakeRequest::throttle_time(&SaslHandshakeResponse::default()), Duration::ZERO);
 }
+
+#[test]
+fn data_inside_of_bytes_has_its_version_in_front() -> Result<(), Box<dyn std::error::Error>> {
+    let header = RequestHeader { request_api_key: 3, correlation_id: 7, client_id: None, ..Default::default() };
+    for version in [1, 2] {
+        let bytes = encode_versioned(&header, version)?;
+        assert_eq!(bytes.get(..2), Some(&version.to_be_bytes()[..]));
+        assert_eq!(decode_versioned(bytes.clone())?, (version, header.clone()));
+        let longer: Bytes = [&bytes[..], b"more"].concat().into();
+        let fault = decode_versioned::<RequestHeader>(longer.clone()).map_err(|error| error.fault);
+        assert_eq!(fault, Err(DecodeFault::Leftover(4)), "in a version that is known nothing may follow");
+    }
+    // What came later than the table is read as far as the table goes.
+    let newer: Bytes = [&[0, 9][..], &encode_versioned(&header, 2)?[2..], b"more"].concat().into();
+    assert_eq!(decode_versioned(newer)?, (9, header));
+    let older = decode_versioned::<RequestHeader>(hex("0000 0003 0000 00000007")).map_err(|error| error.fault);
+    assert_eq!(older, Err(DecodeFault::Version(0)));
+    Ok(())
+}

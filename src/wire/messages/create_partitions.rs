@@ -16,7 +16,7 @@ message! {
     /// A topic that gets more partitions.
     struct CreatePartitionsTopic {
         /// The topic's name.
-        name: Str                                                    => since(0),
+        name: Str                                                    => since(0).entity(TopicName),
         /// How many partitions the topic shall have in all.
         count: i32                                                   => since(0),
         /// Which brokers each new partition is put on; null leaves it to the controller.
@@ -26,7 +26,7 @@ message! {
     /// Which brokers a new partition is put on.
     struct CreatePartitionsAssignment {
         /// The brokers; the first leads.
-        broker_ids: Vec<i32> => since(0),
+        broker_ids: Vec<i32> => since(0).entity(BrokerId),
     }
 }
 
@@ -42,7 +42,7 @@ message! {
     /// What became of a topic.
     struct CreatePartitionsTopicResult {
         /// The topic's name.
-        name: Str                  => since(0),
+        name: Str                  => since(0).entity(TopicName),
         /// The error, or none.
         error_code: ErrorCode      => since(0),
         /// What the broker says about the error.

@@ -16,7 +16,7 @@ message! {
     /// A topic to create.
     struct CreatableTopic {
         /// The topic's name.
-        name: Str                                    => since(0),
+        name: Str                                    => since(0).entity(TopicName),
         /// How many partitions; −1 for the broker's default.
         num_partitions: i32                          => since(0),
         /// How many replicas; −1 for the broker's default.
@@ -32,7 +32,7 @@ message! {
         /// The partition.
         partition_index: i32 => since(0),
         /// The brokers; the first leads.
-        broker_ids: Vec<i32> => since(0),
+        broker_ids: Vec<i32> => since(0).entity(BrokerId),
     }
 
     /// A setting of the new topic.
@@ -56,7 +56,7 @@ message! {
     /// What became of a topic.
     struct CreatableTopicResult {
         /// The topic's name.
-        name: Str                                             => since(0),
+        name: Str                                             => since(0).entity(TopicName),
         /// The topic's id; zero if it is not known.
         topic_id: Uuid                                        => since(7).ignorable(),
         /// The error, or none.

@@ -6,7 +6,7 @@ message! {
     /// Asks the coordinator to delete groups that have no members.
     request DeleteGroupsRequest = DELETE_GROUPS, versions 0..=2, flexible 2 => DeleteGroupsResponse {
         /// The groups.
-        groups_names: Vec<Str> => since(0),
+        groups_names: Vec<Str> => since(0).entity(GroupId),
     }
 }
 
@@ -22,7 +22,7 @@ message! {
     /// What became of a group.
     struct DeletableGroupResult {
         /// The group.
-        group_id: Str         => since(0),
+        group_id: Str         => since(0).entity(GroupId),
         /// The error, or none.
         error_code: ErrorCode => since(0),
     }

@@ -14,7 +14,7 @@ message! {
     /// The partitions of one topic.
     struct DeleteRecordsTopic {
         /// The topic's name.
-        name: Str                               => since(0),
+        name: Str                               => since(0).entity(TopicName),
         /// The partitions.
         partitions: Vec<DeleteRecordsPartition> => since(0),
     }
@@ -40,7 +40,7 @@ message! {
     /// The outcome for one topic.
     struct DeleteRecordsTopicResult {
         /// The topic's name.
-        name: Str                                     => since(0),
+        name: Str                                     => since(0).entity(TopicName),
         /// The partitions.
         partitions: Vec<DeleteRecordsPartitionResult> => since(0),
     }

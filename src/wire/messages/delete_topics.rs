@@ -8,7 +8,7 @@ message! {
         /// The topics.
         topics: Vec<DeleteTopicState> => since(6),
         /// The topics' names.
-        topic_names: Vec<Str>         => versions(0, 5).ignorable(),
+        topic_names: Vec<Str>         => versions(0, 5).ignorable().entity(TopicName),
         /// How many milliseconds the broker may take.
         timeout_ms: i32               => since(0),
     }
@@ -16,7 +16,7 @@ message! {
     /// A topic to delete, by name or by id.
     struct DeleteTopicState {
         /// The topic's name; null to delete by id.
-        name: Option<Str> => since(6).nullable(6),
+        name: Option<Str> => since(6).nullable(6).entity(TopicName),
         /// The topic's id; zero if it is not known.
         topic_id: Uuid    => since(6),
     }
@@ -34,7 +34,7 @@ message! {
     /// What became of a topic.
     struct DeletableTopicResult {
         /// The topic's name; null if it was named by an id that nobody knows.
-        name: Option<Str> = empty() => since(0).nullable(6),
+        name: Option<Str> = empty() => since(0).nullable(6).entity(TopicName),
         /// The topic's id; zero if it is not known.
         topic_id: Uuid              => since(6).ignorable(),
         /// The error, or none.

@@ -28,7 +28,7 @@ message! {
         /// The cluster's id.
         cluster_id: Str                               => since(0),
         /// The controller, or −1.
-        controller_id: i32 = -1                       => since(0),
+        controller_id: i32 = -1                       => since(0).entity(BrokerId),
         /// The members.
         brokers: Vec<DescribeClusterBroker>           => since(0),
         /// What the client may do with the cluster, a bit to an operation; the lowest number if it was not asked.
@@ -38,7 +38,7 @@ message! {
     /// A broker or controller.
     struct DescribeClusterBroker {
         /// The member.
-        broker_id: i32    => since(0),
+        broker_id: i32    => since(0).entity(BrokerId),
         /// Its host.
         host: Str         => since(0),
         /// Its port.

@@ -6,7 +6,7 @@ message! {
     /// Asks the coordinator about its groups.
     request DescribeGroupsRequest = DESCRIBE_GROUPS, versions 0..=6, flexible 5 => DescribeGroupsResponse {
         /// The groups' ids.
-        groups: Vec<Str>                    => since(0),
+        groups: Vec<Str>                    => since(0).entity(GroupId),
         /// Whether to say what the client may do with each group.
         include_authorized_operations: bool => since(3),
     }
@@ -28,7 +28,7 @@ message! {
         /// What the broker says about the error.
         error_message: Option<Str>            => since(6).nullable(6),
         /// The group.
-        group_id: Str                         => since(0),
+        group_id: Str                         => since(0).entity(GroupId),
         /// The group's state, such as `Stable`.
         group_state: Str                      => since(0),
         /// What the group is, `consumer` for consumers.

@@ -8,7 +8,7 @@ message! {
         /// The cluster that the reader takes this for.
         cluster_id: Option<Str>                    => since(12).nullable(12).tag(0).ignorable(),
         /// The follower that asks, or −1 for a consumer.
-        replica_id: i32 = -1                       => versions(0, 14),
+        replica_id: i32 = -1                       => versions(0, 14).entity(BrokerId),
         /// The follower that asks.
         replica_state: ReplicaState                => since(15).tag(1),
         /// How many milliseconds the broker may wait for enough records.
@@ -34,7 +34,7 @@ message! {
     /// Which follower asks (KIP-903).
     struct ReplicaState {
         /// The follower that asks, or −1 for a consumer.
-        replica_id: i32 = -1    => since(15),
+        replica_id: i32 = -1    => since(15).entity(BrokerId),
         /// The follower's epoch, or −1.
         replica_epoch: i64 = -1 => since(15),
     }
@@ -42,7 +42,7 @@ message! {
     /// The partitions of one topic to read.
     struct FetchTopic {
         /// The topic's name.
-        topic: Str                      => versions(0, 12).ignorable(),
+        topic: Str                      => versions(0, 12).ignorable().entity(TopicName),
         /// The topic's id; zero if it is not known.
         topic_id: Uuid                  => since(13).ignorable(),
         /// The partitions.
@@ -52,7 +52,7 @@ message! {
     /// Partitions that leave the fetch session.
     struct ForgottenTopic {
         /// The topic's name.
-        topic: Str           => versions(7, 12).ignorable(),
+        topic: Str           => versions(7, 12).ignorable().entity(TopicName),
         /// The topic's id; zero if it is not known.
         topic_id: Uuid       => since(13).ignorable(),
         /// The partitions that leave.
@@ -98,7 +98,7 @@ message! {
     /// What was read from one topic.
     struct FetchableTopicResponse {
         /// The topic's name.
-        topic: Str                     => versions(0, 12).ignorable(),
+        topic: Str                     => versions(0, 12).ignorable().entity(TopicName),
         /// The topic's id; zero if it is not known.
         topic_id: Uuid                 => since(13).ignorable(),
         /// The partitions.
@@ -108,7 +108,7 @@ message! {
     /// Where a broker listens that was named as leader (KIP-951).
     struct FetchNodeEndpoint {
         /// The broker.
-        node_id: i32      => since(16),
+        node_id: i32      => since(16).entity(BrokerId),
         /// Its host.
         host: Str         => since(16),
         /// Its port.
@@ -138,7 +138,7 @@ message! {
         /// The aborted transactions among the records; null unless only committed ones are read.
         aborted_transactions: Option<Vec<AbortedTransaction>> = empty() => since(4).nullable(4).ignorable(),
         /// The replica to read from instead, or −1 (KIP-392).
-        preferred_read_replica: i32 = -1                             => since(11),
+        preferred_read_replica: i32 = -1                             => since(11).entity(BrokerId),
         /// The record batches.
         records: Option<Records>                                     => since(0).nullable(0),
     }
@@ -154,7 +154,7 @@ message! {
     /// A leader, named in passing (KIP-951).
     struct FetchLeaderIdAndEpoch {
         /// The leader, or −1 if there is none.
-        leader_id: i32 = -1    => since(12),
+        leader_id: i32 = -1    => since(12).entity(BrokerId),
         /// The leader epoch, or −1 if it is not known.
         leader_epoch: i32 = -1 => since(12),
     }
@@ -170,7 +170,7 @@ message! {
     /// A transaction whose records a reader of committed records must skip.
     struct AbortedTransaction {
         /// The producer id, or −1.
-        producer_id: i64  => since(4),
+        producer_id: i64  => since(4).entity(ProducerId),
         /// The transaction's first offset in the partition.
         first_offset: i64 => since(4),
     }

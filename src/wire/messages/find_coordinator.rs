@@ -24,7 +24,7 @@ message! {
         /// What the broker says about the error.
         error_message: Option<Str> = empty() => versions(1, 3).nullable(1).ignorable(),
         /// The broker.
-        node_id: i32                         => versions(0, 3),
+        node_id: i32                         => versions(0, 3).entity(BrokerId),
         /// Its host.
         host: Str                            => versions(0, 3),
         /// Its port.
@@ -38,7 +38,7 @@ message! {
         /// The group, the transactional id, or the share-group partition.
         key: Str                             => since(4),
         /// The broker.
-        node_id: i32                         => since(4),
+        node_id: i32                         => since(4).entity(BrokerId),
         /// Its host.
         host: Str                            => since(4),
         /// Its port.

@@ -6,7 +6,7 @@ message! {
     /// Tells the coordinator that the member lives.
     request HeartbeatRequest = HEARTBEAT, versions 0..=4, flexible 4 => HeartbeatResponse {
         /// The group.
-        group_id: Str                  => since(0),
+        group_id: Str                  => since(0).entity(GroupId),
         /// The generation.
         generation_id: i32             => since(0),
         /// The member; empty on first contact.

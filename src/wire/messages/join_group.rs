@@ -6,7 +6,7 @@ message! {
     /// Enters a group, or a new generation of it.
     request JoinGroupRequest = JOIN_GROUP, versions 0..=9, flexible 6 => JoinGroupResponse {
         /// The group.
-        group_id: Str                            => since(0),
+        group_id: Str                            => since(0).entity(GroupId),
         /// After how many milliseconds without a heartbeat the member is dead.
         session_timeout_ms: i32                  => since(0),
         /// How many milliseconds members have to join again.

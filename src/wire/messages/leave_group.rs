@@ -6,7 +6,7 @@ message! {
     /// Takes a member out of its group: one before version 3, several since (KIP-345).
     request LeaveGroupRequest = LEAVE_GROUP, versions 0..=5, flexible 4 => LeaveGroupResponse {
         /// The group.
-        group_id: Str                => since(0),
+        group_id: Str                => since(0).entity(GroupId),
         /// The member; empty on first contact.
         member_id: Str               => versions(0, 2),
         /// The members.

@@ -26,7 +26,7 @@ message! {
     /// A group.
     struct ListedGroup {
         /// The group.
-        group_id: Str      => since(0),
+        group_id: Str      => since(0).entity(GroupId),
         /// What the group is, `consumer` for consumers.
         protocol_type: Str => since(0),
         /// The group's state, such as `Stable`.

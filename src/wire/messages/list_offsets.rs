@@ -6,7 +6,7 @@ message! {
     /// Asks leaders for the offset of a timestamp, or of the beginning or end of a partition.
     request ListOffsetsRequest = LIST_OFFSETS, versions 1..=11, flexible 6 => ListOffsetsResponse {
         /// The follower that asks, or −1 for a consumer.
-        replica_id: i32               => since(0),
+        replica_id: i32               => since(0).entity(BrokerId),
         /// 0 to read all records, 1 to read only those that are committed.
         isolation_level: i8           => since(2),
         /// The topics.
@@ -18,7 +18,7 @@ message! {
     /// The partitions of one topic.
     struct ListOffsetsTopic {
         /// The topic's name.
-        name: Str                             => since(0),
+        name: Str                             => since(0).entity(TopicName),
         /// The partitions.
         partitions: Vec<ListOffsetsPartition> => since(0),
     }
@@ -47,7 +47,7 @@ message! {
     /// The answers for one topic.
     struct ListOffsetsTopicResponse {
         /// The topic's name.
-        name: Str                                     => since(0),
+        name: Str                                     => since(0).entity(TopicName),
         /// The partitions.
         partitions: Vec<ListOffsetsPartitionResponse> => since(0),
     }

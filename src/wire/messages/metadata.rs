@@ -20,7 +20,7 @@ message! {
         /// The topic's id; zero to ask by name.
         topic_id: Uuid              => since(10).ignorable(),
         /// The topic's name; null to ask by id.
-        name: Option<Str> = empty() => since(0).nullable(10),
+        name: Option<Str> = empty() => since(0).nullable(10).entity(TopicName),
     }
 }
 
@@ -34,7 +34,7 @@ message! {
         /// The cluster's id.
         cluster_id: Option<Str>                       => since(2).nullable(2).ignorable(),
         /// The controller, or −1; brokers of KRaft clusters name a random broker that passes requests on.
-        controller_id: i32 = -1                       => since(1).ignorable(),
+        controller_id: i32 = -1                       => since(1).ignorable().entity(BrokerId),
         /// The topics.
         topics: Vec<MetadataResponseTopic>            => since(0),
         /// What the client may do with the cluster, a bit to an operation; the lowest number if it was not asked.
@@ -46,7 +46,7 @@ message! {
     /// A broker.
     struct MetadataResponseBroker {
         /// The broker.
-        node_id: i32      => since(0),
+        node_id: i32      => since(0).entity(BrokerId),
         /// Its host.
         host: Str         => since(0),
         /// Its port.
@@ -60,7 +60,7 @@ message! {
         /// The error, or none.
         error_code: ErrorCode                       => since(0),
         /// The topic's name; null if it was asked by an id that nobody knows.
-        name: Option<Str> = empty()                 => since(0).nullable(12),
+        name: Option<Str> = empty()                 => since(0).nullable(12).entity(TopicName),
         /// The topic's id; zero if it is not known.
         topic_id: Uuid                              => since(10).ignorable(),
         /// Whether Kafka keeps its own records in it.
@@ -78,14 +78,14 @@ message! {
         /// The partition.
         partition_index: i32       => since(0),
         /// The leader, or −1 if there is none.
-        leader_id: i32             => since(0),
+        leader_id: i32             => since(0).entity(BrokerId),
         /// The leader epoch, or −1 if it is not known.
         leader_epoch: i32 = -1     => since(7).ignorable(),
         /// The brokers that hold the partition.
-        replica_nodes: Vec<i32>    => since(0),
+        replica_nodes: Vec<i32>    => since(0).entity(BrokerId),
         /// Those of them that are in sync with the leader.
-        isr_nodes: Vec<i32>        => since(0),
+        isr_nodes: Vec<i32>        => since(0).entity(BrokerId),
         /// Those of them that cannot be reached.
-        offline_replicas: Vec<i32> => since(5).ignorable(),
+        offline_replicas: Vec<i32> => since(5).ignorable().entity(BrokerId),
     }
 }

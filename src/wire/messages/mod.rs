@@ -14,6 +14,7 @@ mod describe_configs;
 mod describe_groups;
 mod fetch;
 mod find_coordinator;
+mod header;
 mod heartbeat;
 mod init_producer_id;
 mod join_group;
@@ -31,9 +32,10 @@ mod sync_group;
 
 pub use {
     api_versions::*, create_partitions::*, create_topics::*, delete_groups::*, delete_records::*, delete_topics::*,
-    describe_cluster::*, describe_configs::*, describe_groups::*, fetch::*, find_coordinator::*, heartbeat::*,
-    init_producer_id::*, join_group::*, leave_group::*, list_groups::*, list_offsets::*, metadata::*, offset_commit::*,
-    offset_fetch::*, offset_for_leader_epoch::*, produce::*, sasl_authenticate::*, sasl_handshake::*, sync_group::*,
+    describe_cluster::*, describe_configs::*, describe_groups::*, fetch::*, find_coordinator::*, header::*,
+    heartbeat::*, init_producer_id::*, join_group::*, leave_group::*, list_groups::*, list_offsets::*, metadata::*,
+    offset_commit::*, offset_fetch::*, offset_for_leader_epoch::*, produce::*, sasl_authenticate::*, sasl_handshake::*,
+    sync_group::*,
 };
 
 /// What a table needs in scope.
@@ -43,8 +45,9 @@ mod prelude {
     pub(super) use bytes::Bytes;
 
     pub(super) use crate::wire::{
-        ApiKey, At, DecodeError, EncodeError, ErrorCode, Field, FieldSpec, Kind, Message, Nullable, Place, Reader,
-        Records, Request, Size, Str, Uuid, Writer,
+        ApiKey, At, DecodeError, EncodeError,
+        Entity::{BrokerId, GroupId, ProducerId, TopicName, TransactionalId},
+        ErrorCode, Field, FieldSpec, Kind, Message, Nullable, Place, Reader, Records, Request, Size, Str, Uuid, Writer,
         message::{body, default_of, empty, last_stable, message, since, structure, throttle_of, versions},
         varint,
     };

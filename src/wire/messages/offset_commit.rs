@@ -6,7 +6,7 @@ message! {
     /// Hands a group's offsets to its coordinator.
     request OffsetCommitRequest = OFFSET_COMMIT, versions 2..=10, flexible 8 => OffsetCommitResponse {
         /// The group.
-        group_id: Str                           => since(0),
+        group_id: Str                           => since(0).entity(GroupId),
         /// The generation under the classic protocol, the member's epoch under KIP-848; −1 outside a group.
         generation_id_or_member_epoch: i32 = -1 => since(1).ignorable(),
         /// The member; empty on first contact.
@@ -22,7 +22,7 @@ message! {
     /// The offsets of one topic.
     struct OffsetCommitRequestTopic {
         /// The topic's name.
-        name: Str                                     => versions(0, 9).ignorable(),
+        name: Str                                     => versions(0, 9).ignorable().entity(TopicName),
         /// The topic's id; zero if it is not known.
         topic_id: Uuid                                => since(10).ignorable(),
         /// The partitions.
@@ -54,7 +54,7 @@ message! {
     /// The outcome for one topic.
     struct OffsetCommitResponseTopic {
         /// The topic's name.
-        name: Str                                      => versions(0, 9).ignorable(),
+        name: Str                                      => versions(0, 9).ignorable().entity(TopicName),
         /// The topic's id; zero if it is not known.
         topic_id: Uuid                                 => since(10).ignorable(),
         /// The partitions.

@@ -6,7 +6,7 @@ message! {
     /// Asks the coordinator for committed offsets: of one group before version 8, of several since (KIP-709).
     request OffsetFetchRequest = OFFSET_FETCH, versions 1..=10, flexible 6 => OffsetFetchResponse {
         /// The group.
-        group_id: Str                                          => versions(0, 7),
+        group_id: Str                                          => versions(0, 7).entity(GroupId),
         /// The topics asked about; null is all.
         topics: Option<Vec<OffsetFetchRequestTopic>> = empty() => versions(0, 7).nullable(2),
         /// The groups.
@@ -18,7 +18,7 @@ message! {
     /// The partitions of one topic.
     struct OffsetFetchRequestTopic {
         /// The topic's name.
-        name: Str                   => versions(0, 7),
+        name: Str                   => versions(0, 7).entity(TopicName),
         /// The partitions.
         partition_indexes: Vec<i32> => versions(0, 7),
     }
@@ -26,7 +26,7 @@ message! {
     /// What is asked about one group.
     struct OffsetFetchRequestGroup {
         /// The group.
-        group_id: Str                                           => since(8),
+        group_id: Str                                           => since(8).entity(GroupId),
         /// The member under KIP-848; null otherwise.
         member_id: Option<Str>                                  => since(9).nullable(9).ignorable(),
         /// The member's epoch under KIP-848, or −1.
@@ -38,7 +38,7 @@ message! {
     /// The partitions of one topic.
     struct OffsetFetchRequestTopics {
         /// The topic's name.
-        name: Str                   => versions(8, 9).ignorable(),
+        name: Str                   => versions(8, 9).ignorable().entity(TopicName),
         /// The topic's id; zero if it is not known.
         topic_id: Uuid              => since(10).ignorable(),
         /// The partitions.
@@ -62,7 +62,7 @@ message! {
     /// The offsets of one topic.
     struct OffsetFetchResponseTopic {
         /// The topic's name.
-        name: Str                                     => versions(0, 7),
+        name: Str                                     => versions(0, 7).entity(TopicName),
         /// The partitions.
         partitions: Vec<OffsetFetchResponsePartition> => versions(0, 7),
     }
@@ -70,7 +70,7 @@ message! {
     /// The offsets of one group.
     struct OffsetFetchResponseGroup {
         /// The group.
-        group_id: Str                          => since(8),
+        group_id: Str                          => since(8).entity(GroupId),
         /// The topics.
         topics: Vec<OffsetFetchResponseTopics> => since(8),
         /// The error, or none.
@@ -94,7 +94,7 @@ message! {
     /// The offsets of one topic.
     struct OffsetFetchResponseTopics {
         /// The topic's name.
-        name: Str                                      => versions(8, 9).ignorable(),
+        name: Str                                      => versions(8, 9).ignorable().entity(TopicName),
         /// The topic's id; zero if it is not known.
         topic_id: Uuid                                 => since(10).ignorable(),
         /// The partitions.

@@ -6,7 +6,7 @@ message! {
     /// Asks leaders for the end offsets of epochs.
     request OffsetForLeaderEpochRequest = OFFSET_FOR_LEADER_EPOCH, versions 2..=4, flexible 4 => OffsetForLeaderEpochResponse {
         /// The follower that asks, or −1 for a consumer.
-        replica_id: i32 = -2              => since(3).ignorable(),
+        replica_id: i32 = -2              => since(3).ignorable().entity(BrokerId),
         /// The topics.
         topics: Vec<OffsetForLeaderTopic> => since(0),
     }
@@ -14,7 +14,7 @@ message! {
     /// The partitions of one topic.
     struct OffsetForLeaderTopic {
         /// The topic's name.
-        topic: Str                                => since(0),
+        topic: Str                                => since(0).entity(TopicName),
         /// The partitions.
         partitions: Vec<OffsetForLeaderPartition> => since(0),
     }
@@ -42,7 +42,7 @@ message! {
     /// The answers for one topic.
     struct OffsetForLeaderTopicResult {
         /// The topic's name.
-        topic: Str                      => since(0),
+        topic: Str                      => since(0).entity(TopicName),
         /// The partitions.
         partitions: Vec<EpochEndOffset> => since(0),
     }

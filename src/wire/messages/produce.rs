@@ -6,7 +6,7 @@ message! {
     /// Hands record batches to the leaders of their partitions. With acks 0 there is no answer.
     request ProduceRequest = PRODUCE, versions 3..=13, flexible 9 => ProduceResponse {
         /// The transactional id; null without transactions.
-        transactional_id: Option<Str>     => since(3).nullable(3),
+        transactional_id: Option<Str>     => since(3).nullable(3).entity(TransactionalId),
         /// How many replicas must have the records before the answer: 0 none and no answer, 1 the leader, −1 all in sync.
         acks: i16                         => since(0),
         /// How many milliseconds the broker may take.
@@ -18,7 +18,7 @@ message! {
     /// The batches for one topic.
     struct TopicProduceData {
         /// The topic's name.
-        name: Str                                 => versions(0, 12).ignorable(),
+        name: Str                                 => versions(0, 12).ignorable().entity(TopicName),
         /// The topic's id; zero if it is not known.
         topic_id: Uuid                            => since(13).ignorable(),
         /// The batches for each partition.
@@ -48,7 +48,7 @@ message! {
     /// The outcome for one topic.
     struct TopicProduceResponse {
         /// The topic's name.
-        name: Str                                          => versions(0, 12).ignorable(),
+        name: Str                                          => versions(0, 12).ignorable().entity(TopicName),
         /// The topic's id; zero if it is not known.
         topic_id: Uuid                                     => since(13).ignorable(),
         /// The outcome for each partition.
@@ -58,7 +58,7 @@ message! {
     /// Where a broker listens that was named as leader (KIP-951).
     struct NodeEndpoint {
         /// The broker.
-        node_id: i32      => since(10),
+        node_id: i32      => since(10).entity(BrokerId),
         /// Its host.
         host: Str         => since(10),
         /// Its port.
@@ -98,7 +98,7 @@ message! {
     /// A leader, named in passing (KIP-951).
     struct ProduceLeaderIdAndEpoch {
         /// The leader, or −1 if there is none.
-        leader_id: i32 = -1    => since(10),
+        leader_id: i32 = -1    => since(10).entity(BrokerId),
         /// The leader epoch, or −1 if it is not known.
         leader_epoch: i32 = -1 => since(10),
     }

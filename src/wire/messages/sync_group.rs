@@ -6,7 +6,7 @@ message! {
     /// Asks for the member's assignment; the leader brings those of all members.
     request SyncGroupRequest = SYNC_GROUP, versions 0..=5, flexible 4 => SyncGroupResponse {
         /// The group.
-        group_id: Str                                => since(0),
+        group_id: Str                                => since(0).entity(GroupId),
         /// The generation.
         generation_id: i32                           => since(0),
         /// The member; empty on first contact.
