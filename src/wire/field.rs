@@ -10,14 +10,16 @@ use std::ops::{Add, AddAssign};
 use bytes::Bytes;
 
 use super::{
-    ErrorCode, Kind, Reader, Records, Str, Uuid, Writer,
+    BrokerIds, ErrorCode, Kind, Reader, Records, Str, Uuid, Writer,
     buf::{MAX_STRING, Prefix},
     fault::{DecodeError, DecodeFault, EncodeError, EncodeFault},
     varint,
 };
 
 /// A type that can stand in a message.
-pub trait Field: Sized {
+pub trait Field: Sized + Default {
+    /// Zero, empty or null. A constant, so that it costs a copy and no more.
+    const DEFAULT: Self;
     /// The type in the words of Kafka's specifications.
     const KIND: Kind;
     /// How many bytes [`write`](Field::write) appends.
@@ -32,11 +34,22 @@ pub trait Field: Sized {
     /// # Errors
     /// They are not what this version allows.
     fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError>;
+    /// Reads the bytes into a value that is still its default. A structure in a list is read where it will lie: moving
+    /// it there took longer than reading it.
+    ///
+    /// # Errors
+    /// As [`read`](Field::read).
+    #[inline]
+    fn read_into(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+        *self = Self::read(input, at)?;
+        Ok(())
+    }
 }
 
 /// A type that has a null on the wire; in a message it is an `Option`.
 pub trait Nullable: Field {
     /// The size of a value where null would have been possible too.
+    #[inline]
     fn measure_some(&self, at: At) -> Size {
         self.measure(at)
     }
@@ -44,6 +57,7 @@ pub trait Nullable: Field {
     ///
     /// # Errors
     /// As [`Field::write`].
+    #[inline]
     fn write_some(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
         self.write(out, at)
     }
@@ -109,14 +123,18 @@ impl AddAssign for Size {
 macro_rules! numbers {
     ($($type:ty = $kind:ident),*) => {$(
         impl Field for $type {
+            const DEFAULT: Self = 0 as Self;
             const KIND: Kind = Kind::$kind;
+            #[inline]
             fn measure(&self, _: At) -> Size {
                 Size::of(size_of::<Self>())
             }
+            #[inline]
             fn write(&self, out: &mut Writer, _: At) -> Result<(), EncodeError> {
                 out.put(&self.to_be_bytes());
                 Ok(())
             }
+            #[inline]
             fn read(input: &mut Reader, _: At) -> Result<Self, DecodeError> {
                 Ok(Self::from_be_bytes(input.array()?))
             }
@@ -127,107 +145,166 @@ macro_rules! numbers {
 numbers! { i8 = Int8, i16 = Int16, u16 = Uint16, i32 = Int32, u32 = Uint32, i64 = Int64, f64 = Float64 }
 
 impl Field for bool {
+    const DEFAULT: Self = false;
     const KIND: Kind = Kind::Bool;
+    #[inline]
     fn measure(&self, _: At) -> Size {
         Size::of(1)
     }
+    #[inline]
     fn write(&self, out: &mut Writer, _: At) -> Result<(), EncodeError> {
         out.put(&[u8::from(*self)]);
         Ok(())
     }
+    #[inline]
     fn read(input: &mut Reader, _: At) -> Result<Self, DecodeError> {
         Ok(input.array::<1>()? != [0])
     }
 }
 
 impl Field for ErrorCode {
+    const DEFAULT: Self = Self::NONE;
     const KIND: Kind = Kind::Int16;
+    #[inline]
     fn measure(&self, at: At) -> Size {
         self.0.measure(at)
     }
+    #[inline]
     fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
         self.0.write(out, at)
     }
+    #[inline]
     fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
         i16::read(input, at).map(Self)
     }
 }
 
 impl Field for Uuid {
+    const DEFAULT: Self = Self(0);
     const KIND: Kind = Kind::Uuid;
+    #[inline]
     fn measure(&self, _: At) -> Size {
         Size::of(16)
     }
+    #[inline]
     fn write(&self, out: &mut Writer, _: At) -> Result<(), EncodeError> {
         out.put_uuid(*self);
         Ok(())
     }
+    #[inline]
     fn read(input: &mut Reader, _: At) -> Result<Self, DecodeError> {
         Ok(Self(u128::from_be_bytes(input.array()?)))
     }
 }
 
 impl Field for Str {
+    const DEFAULT: Self = Self::EMPTY;
     const KIND: Kind = Kind::String;
+    #[inline]
     fn measure(&self, at: At) -> Size {
         measure_length(self.len(), Prefix::Short, at) + Size::of(self.len())
     }
+    #[inline]
     fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
         write_length(self.len(), Prefix::Short, out, at)?;
         out.put(self.as_bytes());
         Ok(())
     }
+    #[inline]
     fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
         present(Self::read_nullable(input, at)?, input)
     }
 }
 
 impl Field for Bytes {
+    const DEFAULT: Self = Self::new();
     const KIND: Kind = Kind::Bytes;
+    #[inline]
     fn measure(&self, at: At) -> Size {
         measure_length(self.len(), Prefix::Long, at) + Size::of(self.len())
     }
+    #[inline]
     fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
         write_length(self.len(), Prefix::Long, out, at)?;
         out.put(self);
         Ok(())
     }
+    #[inline]
     fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
         present(Self::read_nullable(input, at)?, input)
     }
 }
 
 impl Field for Records {
+    const DEFAULT: Self = Self::EMPTY;
     const KIND: Kind = Kind::Records;
+    #[inline]
     fn measure(&self, at: At) -> Size {
         measure_length(self.len(), Prefix::Long, at) + Size { inline: 0, shared: self.len() }
     }
+    #[inline]
     fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
         write_length(self.len(), Prefix::Long, out, at)?;
         out.put_records(self);
         Ok(())
     }
+    #[inline]
     fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
         present(Self::read_nullable(input, at)?, input)
     }
 }
 
 impl<T: Field> Field for Vec<T> {
+    const DEFAULT: Self = Self::new();
     const KIND: Kind = Kind::Array { of: &T::KIND };
+    #[inline]
     fn measure(&self, at: At) -> Size {
         self.iter().fold(measure_length(self.len(), Prefix::Long, at), |size, element| size + element.measure(at))
     }
+    #[inline]
     fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
         write_length(self.len(), Prefix::Long, out, at)?;
         self.iter().try_for_each(|element| element.write(out, at))
     }
+    #[inline]
     fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
         present(Self::read_nullable(input, at)?, input)
     }
 }
 
+impl Field for BrokerIds {
+    const DEFAULT: Self = Self::EMPTY;
+    const KIND: Kind = <Vec<i32> as Field>::KIND;
+    #[inline]
+    fn measure(&self, at: At) -> Size {
+        measure_length(self.len(), Prefix::Long, at) + Size::of(size_of::<i32>() * self.len())
+    }
+    #[inline]
+    fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
+        write_length(self.len(), Prefix::Long, out, at)?;
+        self.iter().for_each(|id| out.put(&id.to_be_bytes()));
+        Ok(())
+    }
+    #[inline]
+    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
+        let mut ids = Self::default();
+        ids.read_into(input, at)?;
+        Ok(ids)
+    }
+    #[inline(always)]
+    fn read_into(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+        let Some(count) = input.length(Prefix::Long, at.flexible)? else { return Err(input.fault(DecodeFault::Null)) };
+        let ahead = input.ahead();
+        let bytes = input.slice(size_of::<i32>() * count)?;
+        self.set_big_endian(count, bytes, ahead);
+        Ok(())
+    }
+}
+
 impl<T: Nullable> Field for Option<T> {
+    const DEFAULT: Self = None;
     const KIND: Kind = T::KIND;
+    #[inline]
     fn measure(&self, at: At) -> Size {
         match self {
             Some(value) if at.nullable => value.measure_some(at),
@@ -235,6 +312,7 @@ impl<T: Nullable> Field for Option<T> {
             None => T::measure_null(at),
         }
     }
+    #[inline]
     fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
         match self {
             Some(value) if at.nullable => value.write_some(out, at),
@@ -246,6 +324,7 @@ impl<T: Nullable> Field for Option<T> {
             None => Err(EncodeError::new(EncodeFault::Null)),
         }
     }
+    #[inline]
     fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
         if at.nullable { T::read_nullable(input, at) } else { T::read(input, at).map(Some) }
     }
@@ -254,12 +333,15 @@ impl<T: Nullable> Field for Option<T> {
 /// The null of types that have a length in front, and how they are read.
 macro_rules! null_by_length {
     ($prefix:expr, $input:ident, $at:ident, $length:ident => $read:expr) => {
+        #[inline]
         fn measure_null(at: At) -> Size {
             measure_null_length($prefix, at)
         }
+        #[inline]
         fn write_null(out: &mut Writer, at: At) {
             write_null_length($prefix, out, at);
         }
+        #[inline]
         fn read_nullable($input: &mut Reader, $at: At) -> Result<Option<Self>, DecodeError> {
             match $input.length($prefix, $at.flexible)? {
                 Some($length) => $read.map(Some),
@@ -291,7 +373,7 @@ fn read_elements<T: Field>(count: usize, input: &mut Reader, at: At) -> Result<V
     let believed = input.remaining() / size_of::<T>().max(1);
     let mut elements = Vec::with_capacity(count.min(believed + 1).min(RESERVE));
     for _ in 0..count {
-        elements.push(T::read(input, at)?);
+        elements.push_mut(T::DEFAULT).read_into(input, at)?;
     }
     Ok(elements)
 }

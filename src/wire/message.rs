@@ -210,8 +210,8 @@ pub(super) const fn versions(first: i16, last: i16) -> Rule {
 }
 
 /// The default of fields that can be null and are not unless somebody says so.
-pub(super) fn empty<T: Default>() -> Option<T> {
-    Some(T::default())
+pub(super) const fn empty<T: Field>() -> Option<T> {
+    Some(T::DEFAULT)
 }
 
 impl Rule {
@@ -359,7 +359,7 @@ macro_rules! throttle_of {
 /// A field's default: what the table says, or the type's own.
 macro_rules! default_of {
     ($type:ty) => {
-        <$type as Default>::default()
+        <$type as Field>::DEFAULT
     };
     ($type:ty, $default:expr) => {
         $default
@@ -380,7 +380,7 @@ macro_rules! structure {
 
         impl Default for $name {
             fn default() -> Self {
-                Self { $( $field: default_of!($type $(, $default)?), )* }
+                Self::DEFAULT
             }
         }
 
@@ -396,6 +396,7 @@ macro_rules! structure {
         }
 
         impl Field for $name {
+            const DEFAULT: Self = Self { $( $field: default_of!($type $(, $default)?), )* };
             const KIND: Kind = Kind::Struct {
                 name: stringify!($name),
                 fields: &[ $( FieldSpec {
@@ -438,26 +439,44 @@ macro_rules! structure {
                 Ok(())
             }
 
+            #[inline]
             fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
-                let mut value = Self::default();
+                let mut value = Self::DEFAULT;
+                value.read_into(input, at)?;
+                Ok(value)
+            }
+
+            #[inline]
+            fn read_into(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
                 $(
                     if const { $rule }.place(at) == Place::Plain {
-                        value.$field = Field::read(input, const { $rule }.at(at))?;
+                        self.$field.read_into(input, const { $rule }.at(at))?;
                     }
                 )*
                 if at.flexible {
-                    input.tags(|input, tag| {
-                        $(
-                            if const { $rule }.place(at) == Place::Tagged(tag) {
-                                value.$field = Field::read(input, const { $rule }.at(at))?;
-                                return Ok(true);
-                            }
-                        )*
-                        let _ = (input, tag);
-                        Ok(false)
-                    })?;
+                    let tags = input.tag_count()?;
+                    if tags > 0 {
+                        return self.read_tags(tags, input, at);
+                    }
                 }
-                Ok(value)
+                Ok(())
+            }
+        }
+
+        impl $name {
+            #[cold]
+            #[inline(never)]
+            fn read_tags(&mut self, count: usize, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+                input.counted_tags(count, |input, tag| {
+                    $(
+                        if const { $rule }.place(at) == Place::Tagged(tag) {
+                            self.$field = Field::read(input, const { $rule }.at(at))?;
+                            return Ok(true);
+                        }
+                    )*
+                    let _ = (&self, input, tag);
+                    Ok(false)
+                })
             }
         }
 

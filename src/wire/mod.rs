@@ -14,6 +14,7 @@ mod code;
 mod fault;
 mod field;
 mod frame;
+mod ids;
 mod message;
 pub mod messages;
 mod negotiate;
@@ -32,6 +33,7 @@ pub use frame::{
     Frame, decode_body, decode_response, decode_versioned, encode_body, encode_request, encode_versioned,
     response_correlation_id,
 };
+pub use ids::BrokerIds;
 pub use message::{Entity, FieldSpec, Kind, Message, Place, Request, Rule};
 pub use negotiate::Versions;
 pub use records::Records;

@@ -18,6 +18,9 @@ enum Pieces {
 }
 
 impl Records {
+    /// No batches.
+    pub const EMPTY: Self = Self(Pieces::One(Bytes::new()));
+
     /// Batches whose bytes are `pieces`, one after the other.
     pub fn from_pieces(pieces: Vec<Bytes>) -> Self {
         Self(Pieces::Many(pieces))
@@ -57,7 +60,7 @@ impl Records {
 
 impl Default for Records {
     fn default() -> Self {
-        Self(Pieces::One(Bytes::new()))
+        Self::EMPTY
     }
 }
 

@@ -9,6 +9,9 @@ use bytes::Bytes;
 pub struct Str(Bytes);
 
 impl Str {
+    /// No text.
+    pub const EMPTY: Self = Self(Bytes::new());
+
     /// Text that lives as long as the program.
     pub const fn from_static(text: &'static str) -> Self {
         Self(Bytes::from_static(text.as_bytes()))
