@@ -29,21 +29,14 @@ pub trait Field: Sized + Default {
     /// # Errors
     /// The value cannot be said in this version.
     fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError>;
-    /// Reads the bytes.
+    /// Reads the bytes into a value that is still [`DEFAULT`](Field::DEFAULT).
+    ///
+    /// In place, and not as a value that is returned: moving a structure of a list to where it lies took longer than
+    /// reading it.
     ///
     /// # Errors
     /// They are not what this version allows.
-    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError>;
-    /// Reads the bytes into a value that is still its default. A structure in a list is read where it will lie: moving
-    /// it there took longer than reading it.
-    ///
-    /// # Errors
-    /// As [`read`](Field::read).
-    #[inline]
-    fn read_into(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
-        *self = Self::read(input, at)?;
-        Ok(())
-    }
+    fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError>;
 }
 
 /// A type that has a null on the wire; in a message it is an `Option`.
@@ -69,7 +62,7 @@ pub trait Nullable: Field {
     ///
     /// # Errors
     /// As [`Field::read`].
-    fn read_nullable(input: &mut Reader, at: At) -> Result<Option<Self>, DecodeError>;
+    fn read_nullable(value: &mut Option<Self>, input: &mut Reader, at: At) -> Result<(), DecodeError>;
 }
 
 /// In which version a field is written or read.
@@ -135,8 +128,9 @@ macro_rules! numbers {
                 Ok(())
             }
             #[inline]
-            fn read(input: &mut Reader, _: At) -> Result<Self, DecodeError> {
-                Ok(Self::from_be_bytes(input.array()?))
+            fn read(&mut self, input: &mut Reader, _: At) -> Result<(), DecodeError> {
+                *self = Self::from_be_bytes(input.array()?);
+                Ok(())
             }
         }
     )*};
@@ -157,8 +151,9 @@ impl Field for bool {
         Ok(())
     }
     #[inline]
-    fn read(input: &mut Reader, _: At) -> Result<Self, DecodeError> {
-        Ok(input.array::<1>()? != [0])
+    fn read(&mut self, input: &mut Reader, _: At) -> Result<(), DecodeError> {
+        *self = input.array::<1>()? != [0];
+        Ok(())
     }
 }
 
@@ -174,8 +169,8 @@ impl Field for ErrorCode {
         self.0.write(out, at)
     }
     #[inline]
-    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
-        i16::read(input, at).map(Self)
+    fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+        self.0.read(input, at)
     }
 }
 
@@ -192,8 +187,9 @@ impl Field for Uuid {
         Ok(())
     }
     #[inline]
-    fn read(input: &mut Reader, _: At) -> Result<Self, DecodeError> {
-        Ok(Self(u128::from_be_bytes(input.array()?)))
+    fn read(&mut self, input: &mut Reader, _: At) -> Result<(), DecodeError> {
+        self.0 = u128::from_be_bytes(input.array()?);
+        Ok(())
     }
 }
 
@@ -211,8 +207,10 @@ impl Field for Str {
         Ok(())
     }
     #[inline]
-    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
-        present(Self::read_nullable(input, at)?, input)
+    fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+        let length = read_length(Prefix::Short, input, at)?;
+        *self = input.str(length)?;
+        Ok(())
     }
 }
 
@@ -230,8 +228,10 @@ impl Field for Bytes {
         Ok(())
     }
     #[inline]
-    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
-        present(Self::read_nullable(input, at)?, input)
+    fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+        let length = read_length(Prefix::Long, input, at)?;
+        *self = input.bytes(length)?;
+        Ok(())
     }
 }
 
@@ -249,8 +249,10 @@ impl Field for Records {
         Ok(())
     }
     #[inline]
-    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
-        present(Self::read_nullable(input, at)?, input)
+    fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+        let length = read_length(Prefix::Long, input, at)?;
+        *self = input.bytes(length)?.into();
+        Ok(())
     }
 }
 
@@ -267,8 +269,10 @@ impl<T: Field> Field for Vec<T> {
         self.iter().try_for_each(|element| element.write(out, at))
     }
     #[inline]
-    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
-        present(Self::read_nullable(input, at)?, input)
+    fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+        let length = read_length(Prefix::Long, input, at)?;
+        *self = read_elements(length, input, at)?;
+        Ok(())
     }
 }
 
@@ -285,15 +289,9 @@ impl Field for BrokerIds {
         self.iter().for_each(|id| out.put(&id.to_be_bytes()));
         Ok(())
     }
-    #[inline]
-    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
-        let mut ids = Self::default();
-        ids.read_into(input, at)?;
-        Ok(ids)
-    }
     #[inline(always)]
-    fn read_into(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
-        let Some(count) = input.length(Prefix::Long, at.flexible)? else { return Err(input.fault(DecodeFault::Null)) };
+    fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+        let count = read_length(Prefix::Long, input, at)?;
         let ahead = input.ahead();
         let bytes = input.slice(size_of::<i32>() * count)?;
         self.set_big_endian(count, bytes, ahead);
@@ -325,14 +323,14 @@ impl<T: Nullable> Field for Option<T> {
         }
     }
     #[inline]
-    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
-        if at.nullable { T::read_nullable(input, at) } else { T::read(input, at).map(Some) }
+    fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+        if at.nullable { T::read_nullable(self, input, at) } else { self.insert(T::DEFAULT).read(input, at) }
     }
 }
 
 /// The null of types that have a length in front, and how they are read.
 macro_rules! null_by_length {
-    ($prefix:expr, $input:ident, $at:ident, $length:ident => $read:expr) => {
+    ($prefix:expr, $value:ident, $input:ident, $at:ident, $length:ident => $read:expr) => {
         #[inline]
         fn measure_null(at: At) -> Size {
             measure_null_length($prefix, at)
@@ -342,29 +340,30 @@ macro_rules! null_by_length {
             write_null_length($prefix, out, at);
         }
         #[inline]
-        fn read_nullable($input: &mut Reader, $at: At) -> Result<Option<Self>, DecodeError> {
+        fn read_nullable($value: &mut Option<Self>, $input: &mut Reader, $at: At) -> Result<(), DecodeError> {
             match $input.length($prefix, $at.flexible)? {
-                Some($length) => $read.map(Some),
-                None => Ok(None),
+                Some($length) => $read,
+                None => *$value = None,
             }
+            Ok(())
         }
     };
 }
 
 impl Nullable for Str {
-    null_by_length! { Prefix::Short, input, at, length => input.str(length) }
+    null_by_length! { Prefix::Short, value, input, at, length => *value = Some(input.str(length)?) }
 }
 
 impl Nullable for Bytes {
-    null_by_length! { Prefix::Long, input, at, length => input.bytes(length) }
+    null_by_length! { Prefix::Long, value, input, at, length => *value = Some(input.bytes(length)?) }
 }
 
 impl Nullable for Records {
-    null_by_length! { Prefix::Long, input, at, length => input.bytes(length).map(Records::from) }
+    null_by_length! { Prefix::Long, value, input, at, length => *value = Some(input.bytes(length)?.into()) }
 }
 
 impl<T: Field> Nullable for Vec<T> {
-    null_by_length! { Prefix::Long, input, at, count => read_elements(count, input, at) }
+    null_by_length! { Prefix::Long, value, input, at, count => *value = Some(read_elements(count, input, at)?) }
 }
 
 fn read_elements<T: Field>(count: usize, input: &mut Reader, at: At) -> Result<Vec<T>, DecodeError> {
@@ -373,13 +372,18 @@ fn read_elements<T: Field>(count: usize, input: &mut Reader, at: At) -> Result<V
     let believed = input.remaining() / size_of::<T>().max(1);
     let mut elements = Vec::with_capacity(count.min(believed + 1).min(RESERVE));
     for _ in 0..count {
-        elements.push_mut(T::DEFAULT).read_into(input, at)?;
+        elements.push_mut(T::DEFAULT).read(input, at)?;
     }
     Ok(elements)
 }
 
-fn present<T>(value: Option<T>, input: &Reader) -> Result<T, DecodeError> {
-    value.ok_or_else(|| input.fault(DecodeFault::Null))
+/// A length where null is not possible.
+#[inline(always)]
+fn read_length(prefix: Prefix, input: &mut Reader, at: At) -> Result<usize, DecodeError> {
+    match input.length(prefix, at.flexible)? {
+        Some(length) => Ok(length),
+        None => Err(input.fault(DecodeFault::Null)),
+    }
 }
 
 fn measure_length(length: usize, prefix: Prefix, at: At) -> Size {

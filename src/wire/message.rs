@@ -71,7 +71,9 @@ pub trait Message: Field + Default + Clone + fmt::Debug + PartialEq {
         if !Self::VERSIONS.contains(&version) {
             return Err(input.fault(super::DecodeFault::Version(version)));
         }
-        Self::read(input, at::<Self>(version))
+        let mut message = Self::DEFAULT;
+        message.read(input, at::<Self>(version))?;
+        Ok(message)
     }
 }
 
@@ -440,17 +442,10 @@ macro_rules! structure {
             }
 
             #[inline]
-            fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
-                let mut value = Self::DEFAULT;
-                value.read_into(input, at)?;
-                Ok(value)
-            }
-
-            #[inline]
-            fn read_into(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+            fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
                 $(
                     if const { $rule }.place(at) == Place::Plain {
-                        self.$field.read_into(input, const { $rule }.at(at))?;
+                        self.$field.read(input, const { $rule }.at(at))?;
                     }
                 )*
                 if at.flexible {
@@ -470,7 +465,7 @@ macro_rules! structure {
                 input.counted_tags(count, |input, tag| {
                     $(
                         if const { $rule }.place(at) == Place::Tagged(tag) {
-                            self.$field = Field::read(input, const { $rule }.at(at))?;
+                            self.$field.read(input, const { $rule }.at(at))?;
                             return Ok(true);
                         }
                     )*
@@ -494,9 +489,9 @@ macro_rules! structure {
             fn write_null(out: &mut Writer, _: At) {
                 out.put(&[0xff]);
             }
-            fn read_nullable(input: &mut Reader, at: At) -> Result<Option<Self>, DecodeError> {
-                let present = i8::from_be_bytes(input.array()?) >= 0;
-                present.then(|| Self::read(input, at)).transpose()
+            fn read_nullable(value: &mut Option<Self>, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+                *value = None;
+                if i8::from_be_bytes(input.array()?) < 0 { Ok(()) } else { value.insert(Self::DEFAULT).read(input, at) }
             }
         }
     };
