@@ -5,7 +5,9 @@
 //! - strings, byte fields and records that are read share the frame, they are not copied out of it;
 //! - records that are written are taken over as they are, between pieces of the small bytes around them.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::{
     MAX_ARRAY, MAX_TAGS, Records, Size, Str, Uuid,
@@ -21,12 +23,14 @@ pub struct Reader<'a> {
     rest: &'a [u8],
     /// Where the frame ends, or the tagged field.
     end: usize,
+    /// The frame for records to share, once there are any.
+    shared: Option<Arc<Bytes>>,
 }
 
 impl<'a> Reader<'a> {
     /// Starts at the first byte of `frame`.
     pub fn new(frame: &'a Bytes) -> Self {
-        Self { frame, rest: frame, end: frame.len() }
+        Self { frame, rest: frame, end: frame.len(), shared: None }
     }
 
     /// How many bytes were read.
@@ -72,6 +76,19 @@ impl<'a> Reader<'a> {
         let start = self.position();
         self.slice(length)?;
         Ok(self.frame.slice(start..start + length))
+    }
+
+    /// The next `length` bytes as records, shared with the frame.
+    ///
+    /// # Errors
+    /// Fewer are left.
+    #[inline]
+    pub(super) fn records(&mut self, length: usize) -> Result<Records, DecodeError> {
+        let start = self.position();
+        self.slice(length)?;
+        let end = self.position();
+        let frame = self.shared.get_or_insert_with(|| Arc::new(self.frame.clone()));
+        Ok(Records::within(Arc::clone(frame), start as u32, end as u32))
     }
 
     /// The next `length` bytes as text, shared with the frame.
@@ -220,49 +237,73 @@ impl<'a> Reader<'a> {
 /// Collects the pieces of one frame: small bytes go to a buffer of their exact size, records stay what they are.
 #[derive(Debug)]
 pub struct Writer {
-    head: BytesMut,
-    pieces: Vec<Bytes>,
+    small: Vec<u8>,
+    /// Pieces of records, and how many of the small bytes stand before each.
+    records: Vec<(usize, Bytes)>,
 }
 
 impl Writer {
     /// A writer for something of this size.
     pub fn with_size(size: Size) -> Self {
-        Self { head: BytesMut::with_capacity(size.inline), pieces: Vec::new() }
+        Self { small: Vec::with_capacity(size.inline), records: Vec::new() }
     }
 
     /// Appends bytes by copying them.
+    #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
-        self.head.extend_from_slice(bytes);
+        self.small.extend_from_slice(bytes);
     }
 
     /// Appends an unsigned variable-length integer.
+    #[inline]
     pub fn put_uvarint(&mut self, value: u32) {
-        varint::put_u32(value, |byte| self.head.put_u8(byte));
+        if value < 0x80 {
+            self.small.push(value as u8);
+        } else {
+            self.put_long_uvarint(value);
+        }
+    }
+
+    #[inline(never)]
+    fn put_long_uvarint(&mut self, value: u32) {
+        varint::put_u32(value, |byte| self.small.push(byte));
     }
 
     /// Appends an id.
+    #[inline]
     pub fn put_uuid(&mut self, id: Uuid) {
-        self.head.put_u128(id.0);
+        self.put(&id.0.to_be_bytes());
     }
 
     /// Appends record batches without copying them.
     pub fn put_records(&mut self, records: &Records) {
-        if !self.head.is_empty() {
-            self.pieces.push(self.head.split().freeze());
-        }
-        self.pieces.extend(records.pieces().iter().filter(|piece| !piece.is_empty()).cloned());
+        let before = self.small.len();
+        self.records.extend(records.pieces().map(|piece| (before, piece)));
     }
 
     /// What was written, in order.
-    pub fn into_pieces(mut self) -> Vec<Bytes> {
-        if !self.head.is_empty() {
-            self.pieces.push(self.head.freeze());
+    pub fn into_pieces(self) -> Vec<Bytes> {
+        let small = Bytes::from(self.small);
+        let mut pieces = Vec::with_capacity(2 * self.records.len() + 1);
+        let mut written = 0;
+        for (before, piece) in self.records {
+            if before > written {
+                pieces.push(small.slice(written..before));
+                written = before;
+            }
+            pieces.push(piece);
         }
-        self.pieces
+        if written < small.len() {
+            pieces.push(small.slice(written..));
+        }
+        pieces
     }
 
     /// What was written in one piece; records in it are copied. For tests and tools.
     pub fn into_bytes(self) -> Bytes {
+        if self.records.is_empty() {
+            return self.small.into();
+        }
         Records::from_pieces(self.into_pieces()).into_bytes()
     }
 }

@@ -251,7 +251,7 @@ impl Field for Records {
     #[inline]
     fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
         let length = read_length(Prefix::Long, input, at)?;
-        *self = input.bytes(length)?.into();
+        *self = input.records(length)?;
         Ok(())
     }
 }
@@ -359,7 +359,7 @@ impl Nullable for Bytes {
 }
 
 impl Nullable for Records {
-    null_by_length! { Prefix::Long, value, input, at, length => *value = Some(input.bytes(length)?.into()) }
+    null_by_length! { Prefix::Long, value, input, at, length => *value = Some(input.records(length)?) }
 }
 
 impl<T: Field> Nullable for Vec<T> {

@@ -30,6 +30,24 @@ impl Str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// How many bytes the text has. As for `str`, but the text is not looked at.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no text.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The text as bytes.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// A copy that does not keep the frame alive it was read from. For what is stored for long.
     #[must_use]
     pub fn detached(&self) -> Self {
