@@ -386,6 +386,61 @@ fn a_registry_that_is_not_there_is_one_line_of_the_demo() {
     assert_one_line_error(&output, &closed);
 }
 
+#[test]
+fn the_verifiable_pair_speaks_the_lines_of_kafkas_own() {
+    let broker = Broker::start(&[]);
+    broker.produce("verified", &[], b"");
+    let flags = ["--bootstrap-server", &broker.bootstrap, "--topic", "verified"];
+    let producer = ["--max-messages", "3", "--repeating-keys", "2", "--value-prefix", "7"];
+    let produced = run(&[&["verifiable-producer"], &flags[..], &producer].concat(), b"");
+    assert!(produced.status.success(), "{}", text(&produced.stderr));
+    let mut lines = json_lines(&produced.stdout);
+    let totals = lines.pop().expect("totals");
+    assert_eq!((&totals["name"], &totals["sent"], &totals["acked"]), (&"tool_data".into(), &3.into(), &3.into()));
+    let named = |line: &serde_json::Value| line["name"].as_str().unwrap_or_default().to_owned();
+    assert_eq!((named(&lines[0]), named(&lines[4])), ("startup_complete".into(), "shutdown_complete".into()));
+    // Told as their fates become known, so in any order.
+    lines[1..4].sort_by_key(|line| line["offset"].as_i64());
+    for (number, line) in lines[1..4].iter().enumerate() {
+        let key = (number % 2).to_string();
+        let expected = serde_json::json!({
+            "timestamp": line["timestamp"], "name": "producer_send_success", "key": key, "value": format!("7.{number}"),
+            "offset": number, "topic": "verified", "partition": 0,
+        });
+        assert_eq!(line, &expected);
+    }
+
+    let consumer = ["--verbose", "--max-messages", "3", "--group-id", "g"];
+    let consumed = run(&[&["verifiable-consumer"], &flags[..], &consumer].concat(), b"");
+    assert!(consumed.status.success() && text(&consumed.stderr).contains("without effect"));
+    let lines = json_lines(&consumed.stdout);
+    let values: Vec<_> = lines.iter().filter(|line| named(line) == "record_data").map(|line| &line["value"]).collect();
+    assert_eq!(values, ["7.0", "7.1", "7.2"]);
+    let read = lines.iter().filter(|line| named(line) == "records_consumed").filter_map(|line| line["count"].as_u64());
+    assert_eq!(read.sum::<u64>(), 3);
+    assert_eq!(lines[1]["partitions"], serde_json::json!([{"topic": "verified", "partition": 0}]));
+    assert_eq!(lines.last().map(named), Some("shutdown_complete".into()));
+}
+
+#[test]
+fn a_signal_ends_the_verifiable_producer_with_every_record_accounted_for() {
+    let broker = Broker::start(&[]);
+    broker.produce("endless", &[], b"");
+    let flags = ["verifiable-producer", "--bootstrap-server", &broker.bootstrap, "--topic", "endless"];
+    let mut running = spawn(&[&flags[..], &["--throughput", "500"]].concat(), Stdio::null());
+    let mut lines = BufReader::new(running.stdout.take().unwrap());
+    let mut first: Vec<String> = (0..20).map(|_| next_line(&mut lines)).collect();
+    terminate(&running);
+    let mut rest = Vec::new();
+    lines.read_to_end(&mut rest).unwrap();
+    assert!(finish(running).status.success());
+    first.extend(text(&rest).lines().map(str::to_owned));
+    let all = json_lines(first.join("\n").as_bytes());
+    let told = all.iter().filter(|line| line["name"] == "producer_send_success").count();
+    let totals = all.last().expect("totals");
+    assert_eq!((totals["sent"].as_u64(), totals["acked"].as_u64()), (Some(told as u64), Some(told as u64)));
+}
+
 /// On a real broker and registry, whose address has a path: the whole demo, and again with the broker killed half-way.
 #[test]
 fn live_demo_finishes_although_the_broker_is_killed() {
@@ -539,6 +594,10 @@ fn free_port() -> String {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn json_lines(bytes: &[u8]) -> Vec<serde_json::Value> {
+    text(bytes).lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
 fn last_line(bytes: &[u8]) -> String {

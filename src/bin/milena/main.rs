@@ -17,6 +17,7 @@ mod lines;
 mod options;
 mod produce;
 mod signal;
+mod verifiable;
 
 use failure::Failure;
 
@@ -34,6 +35,8 @@ enum Command {
     Broker(broker::Broker),
     Produce(produce::Produce),
     Consume(consume::Consume),
+    VerifiableProducer(verifiable::VerifiableProducer),
+    VerifiableConsumer(verifiable::VerifiableConsumer),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,8 @@ fn main() -> ExitCode {
         Command::Broker(command) => block_on(command.run()),
         Command::Produce(command) => block_on(command.run()),
         Command::Consume(command) => block_on(command.run()),
+        Command::VerifiableProducer(command) => block_on(command.run()),
+        Command::VerifiableConsumer(command) => block_on(command.run()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

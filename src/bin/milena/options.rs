@@ -15,7 +15,7 @@ pub(crate) struct Options {
     property: Vec<(String, String)>,
 
     /// Reads a Java properties file.
-    #[arg(long = "properties", value_name = "FILE")]
+    #[arg(long = "properties", aliases = ["command-config", "producer.config", "consumer.config"], value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
