@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::{
     MAX_ARRAY, MAX_TAGS, Records, Size, Str, Uuid,
     fault::{DecodeError, DecodeFault},
-    ids, varint,
+    varint,
 };
 
 /// Walks through the bytes of one frame.
@@ -86,9 +86,11 @@ impl<'a> Reader<'a> {
     pub(super) fn records(&mut self, length: usize) -> Result<Records, DecodeError> {
         let start = self.position();
         self.slice(length)?;
-        let end = self.position();
+        let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(self.position())) else {
+            return Ok(self.frame.slice(start..start + length).into());
+        };
         let frame = self.shared.get_or_insert_with(|| Arc::new(self.frame.clone()));
-        Ok(Records::within(Arc::clone(frame), start as u32, end as u32))
+        Ok(Records::within(Arc::clone(frame), start, end))
     }
 
     /// The next `length` bytes as text, shared with the frame.
@@ -165,6 +167,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Refuses arrays that no honest peer sends, before memory is reserved for them.
+    #[inline]
     pub(super) fn check_count(&self, count: usize) -> Result<(), DecodeError> {
         if count > MAX_ARRAY { Err(self.fault(DecodeFault::TooMany(count))) } else { Ok(()) }
     }

@@ -3,6 +3,8 @@
 //! Rules this file keeps:
 //! - a type says its size, its bytes and its description in one place;
 //! - null is a matter of `Option`, never of a special value; a version without null neither writes nor reads it;
+//! - everything is read where it will lie, and nothing that is large is returned: a structure that was read onto the
+//!   stack and then moved into its list stalled on its own stores, which took longer than reading it;
 //! - memory is reserved for at most a thousand elements, and no more bytes than the frame has left, ahead of reading.
 
 use std::ops::{Add, AddAssign};
@@ -13,7 +15,7 @@ use super::{
     BrokerIds, ErrorCode, Kind, Reader, Records, Str, Uuid, Writer,
     buf::{MAX_STRING, Prefix},
     fault::{DecodeError, DecodeFault, EncodeError, EncodeFault},
-    varint,
+    ids, varint,
 };
 
 /// A type that can stand in a message.
@@ -29,10 +31,7 @@ pub trait Field: Sized + Default {
     /// # Errors
     /// The value cannot be said in this version.
     fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError>;
-    /// Reads the bytes into a value that is still [`DEFAULT`](Field::DEFAULT).
-    ///
-    /// In place, and not as a value that is returned: moving a structure of a list to where it lies took longer than
-    /// reading it.
+    /// Reads the bytes into a value that is still [`DEFAULT`](Field::DEFAULT), or what the table has in its place.
     ///
     /// # Errors
     /// They are not what this version allows.
@@ -281,7 +280,7 @@ impl Field for BrokerIds {
     const KIND: Kind = <Vec<i32> as Field>::KIND;
     #[inline]
     fn measure(&self, at: At) -> Size {
-        measure_length(self.len(), Prefix::Long, at) + Size::of(size_of::<i32>() * self.len())
+        measure_length(self.len(), Prefix::Long, at) + Size::of(ids::ID * self.len())
     }
     #[inline]
     fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
@@ -292,9 +291,9 @@ impl Field for BrokerIds {
     #[inline(always)]
     fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
         let count = read_length(Prefix::Long, input, at)?;
+        input.check_count(count)?;
         let ahead = input.ahead();
-        let bytes = input.slice(size_of::<i32>() * count)?;
-        self.set_big_endian(count, bytes, ahead);
+        self.set_big_endian(input.slice(ids::ID * count)?, ahead);
         Ok(())
     }
 }

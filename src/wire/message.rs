@@ -18,7 +18,7 @@
 //! versions of its own.
 //!
 //! A line is `name: type = default => rule`. Without a default it is the type's own (zero, empty, null), which is
-//! what Kafka's specifications mean too. An `Option` whose default is the empty string or list says `= empty()`.
+//! what Kafka's specifications mean too. Defaults are constants. An `Option` whose default is the empty string or list says `= empty()`.
 //!
 //! Rules this file keeps:
 //! - a field that carries a value is never left out silently: unless the rule says `ignorable`, a version without
@@ -449,7 +449,6 @@ macro_rules! structure {
                 Ok(())
             }
 
-            #[inline]
             fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
                 $(
                     if const { $rule }.place(at) == Place::Plain {
