@@ -6,6 +6,13 @@
 //! - the values read are dropped within the measurement: allocating is only half of what an allocation costs.
 //!
 //! Goal: a Metadata response of 10,000 partitions and a Fetch response of 1,000 are read five times faster.
+//!
+//! Measured on two shared cores, best of many, glibc that keeps its memory
+//! (`GLIBC_TUNABLES=glibc.malloc.trim_threshold=200000000:glibc.malloc.mmap_threshold=100000000`; else a good part of
+//! both Metadata readings is the kernel handing out the same pages again): Metadata v12 127 µs and 726 µs, 5.7 times;
+//! Fetch v17 15 µs and 48 µs, 3.1 times. A partition of that Fetch response costs 15 ns, of which 8 go to counting one
+//! more and one less holder of the frame: an atomic addition waits for the stores before it. Records that do not hold
+//! the frame would be needed to come under that.
 
 use std::{fmt, hint::black_box, time::Duration};
 

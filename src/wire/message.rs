@@ -466,12 +466,15 @@ macro_rules! structure {
         }
 
         impl $name {
+            // Out of the way of `read`: a structure in a list has none, or one at a change of leaders.
             #[cold]
             #[inline(never)]
             fn read_tags(&mut self, count: usize, input: &mut Reader, at: At) -> Result<(), DecodeError> {
                 input.counted_tags(count, |input, tag| {
                     $(
                         if const { $rule }.place(at) == Place::Tagged(tag) {
+                            // A peer may say a tag twice; the last one counts, as a whole.
+                            self.$field = <$type as Field>::DEFAULT;
                             self.$field.read(input, const { $rule }.at(at))?;
                             return Ok(true);
                         }
