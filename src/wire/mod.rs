@@ -12,6 +12,7 @@ mod buf;
 mod catalog;
 mod code;
 mod fault;
+mod features;
 mod field;
 mod frame;
 mod ids;
@@ -20,6 +21,7 @@ pub mod messages;
 mod negotiate;
 mod records;
 mod str;
+pub mod tree;
 mod uuid;
 pub mod varint;
 
@@ -28,6 +30,7 @@ pub use buf::{Reader, Writer};
 pub use catalog::{APIS, Api, DATA, Table};
 pub use code::ErrorCode;
 pub use fault::{DecodeError, DecodeFault, EncodeError, EncodeFault};
+pub use features::Features;
 pub use field::{At, Field, Nullable, Size};
 pub use frame::{
     Frame, decode_body, decode_response, decode_versioned, encode_body, encode_request, encode_versioned,
@@ -35,7 +38,7 @@ pub use frame::{
 };
 pub use ids::BrokerIds;
 pub use message::{Entity, FieldSpec, Kind, Message, Place, Request, Rule};
-pub use negotiate::Versions;
+pub use negotiate::{Choice, Versions};
 pub use records::Records;
 pub use str::Str;
 pub use uuid::{NotAUuid, Uuid};
