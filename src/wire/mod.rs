@@ -15,6 +15,7 @@ mod fault;
 mod features;
 mod field;
 mod frame;
+mod ids;
 mod message;
 pub mod messages;
 mod negotiate;
@@ -35,6 +36,7 @@ pub use frame::{
     Frame, decode_body, decode_response, decode_versioned, encode_body, encode_request, encode_versioned,
     response_correlation_id,
 };
+pub use ids::BrokerIds;
 pub use message::{Entity, FieldSpec, Kind, Message, Place, Request, Rule};
 pub use negotiate::{Choice, Versions};
 pub use records::Records;
