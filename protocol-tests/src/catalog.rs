@@ -8,6 +8,8 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::{Decodable, Encodable};
 use milena::wire::{self, FieldSpec, Message, Request};
 
+use crate::fuzz::Checks;
+
 /// What tests need of one message.
 #[derive(Debug)]
 pub struct Table {
@@ -29,6 +31,8 @@ pub struct Table {
     pub theirs: Copier,
     /// The versions that kafka-protocol has.
     pub their_versions: RangeInclusive<i16>,
+    /// What has to hold of any bytes; the fuzz targets call it.
+    pub checks: Checks,
 }
 
 /// Reads a body in a version and writes it again.
@@ -39,8 +43,12 @@ macro_rules! catalog {
         /// All tables, a request before its response.
         pub fn catalog() -> Vec<Table> {
             vec![$(
-                table::<wire::messages::$request, wire::messages::$request, kafka_protocol::messages::$request>(),
-                table::<wire::messages::$request, wire::messages::$response, kafka_protocol::messages::$response>(),
+                table::<wire::messages::$request, wire::messages::$request, kafka_protocol::messages::$request>(
+                    Checks::of_request::<wire::messages::$request>(),
+                ),
+                table::<wire::messages::$request, wire::messages::$response, kafka_protocol::messages::$response>(
+                    Checks::of_response::<wire::messages::$request>(),
+                ),
             )* $(
                 data::<wire::messages::$data, kafka_protocol::messages::$data>(),
             )*]
@@ -82,8 +90,10 @@ catalog! {
     }
 }
 
-fn table<R: Request, M: Message, P: kafka_protocol::protocol::Message + Decodable + Encodable>() -> Table {
-    Table { api: Some(R::API.0), last_stable: *R::STABLE.end(), ..data::<M, P>() }
+fn table<R: Request, M: Message, P: kafka_protocol::protocol::Message + Decodable + Encodable>(
+    checks: Checks,
+) -> Table {
+    Table { api: Some(R::API.0), last_stable: *R::STABLE.end(), checks, ..data::<M, P>() }
 }
 
 fn data<M: Message, P: kafka_protocol::protocol::Message + Decodable + Encodable>() -> Table {
@@ -97,6 +107,7 @@ fn data<M: Message, P: kafka_protocol::protocol::Message + Decodable + Encodable
         ours: ours::<M>,
         theirs: theirs::<P>,
         their_versions: P::VERSIONS.min..=P::VERSIONS.max,
+        checks: Checks::of_data::<M>(),
     }
 }
 
