@@ -66,6 +66,10 @@ fn what_the_other_codec_does_not_have_is_known() {
         ("OffsetCommitRequest", 10),
         ("OffsetFetchRequest", 10),
         ("InitProducerIdRequest", 6),
+        ("WriteTxnMarkersRequest", 2),
+        ("WriteTxnMarkersResponse", 2),
+        ("DescribeLogDirsRequest", 5),
+        ("DescribeLogDirsResponse", 5),
     ];
     assert_eq!(unchecked, expected, "kafka-protocol ends at Kafka 4.1");
 }

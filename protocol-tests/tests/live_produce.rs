@@ -176,3 +176,23 @@ fn an_unknown_topic_is_an_error_within_its_bound() {
         producer.close().await
     });
 }
+
+#[test]
+fn kip_126_a_topic_with_a_small_limit_takes_the_batches_of_a_large_producer() {
+    run("kip_126_a_topic_with_a_small_limit_takes_the_batches_of_a_large_producer", async |live| {
+        let kafka = Kafka::connect(&live.bootstrap).await?;
+        for codec in [Compression::None, Compression::Zstd] {
+            let topic = unique("small");
+            kafka.admin().create_topic(NewTopic::new(topic.as_str(), 2, 1).config("max.message.bytes", "3000")).await?;
+            let producer = kafka.producer().compression(codec).build().await?;
+            for number in 0..20_000 {
+                producer.enqueue(Record::to(&topic).value(number.to_string())).await?.detach();
+            }
+            producer.flush().await?;
+            producer.close().await?;
+            check_numbers(&read_back(&kafka, &topic, 2).await?, 20_000);
+            kafka.admin().delete_topic(&topic).await?;
+        }
+        Ok(())
+    });
+}

@@ -66,7 +66,7 @@ impl Check<'_> {
     fn fields(&mut self, place: &str, ours: &[FieldSpec], theirs: &Value) {
         let theirs = theirs.as_array().map(Vec::as_slice).unwrap_or_default();
         let names = |names: Vec<String>| names.join(", ");
-        let our_names = ours.iter().map(|field| field.name.trim_start_matches("r#").to_string()).collect();
+        let our_names = ours.iter().map(|field| field.name.to_string()).collect();
         let their_names = theirs.iter().map(|field| snake(field["name"].as_str().unwrap_or_default())).collect();
         self.same(place, "the list of fields", names(our_names), names(their_names));
         for (ours, theirs) in ours.iter().zip(theirs) {
@@ -150,6 +150,31 @@ const RENAMED: &[(&str, &str)] = &[
     ("FetchLeaderIdAndEpoch", "LeaderIdAndEpoch"),
     ("FetchEpochEndOffset", "EpochEndOffset"),
     ("FetchNodeEndpoint", "NodeEndpoint"),
+    ("AlterClientQuotasRequestEntityData", "EntityData"),
+    ("AlterClientQuotasRequestEntryData", "EntryData"),
+    ("AlterClientQuotasResponseEntityData", "EntityData"),
+    ("AlterClientQuotasResponseEntryData", "EntryData"),
+    ("AlterPartitionRequestPartitionData", "PartitionData"),
+    ("AlterPartitionRequestTopicData", "TopicData"),
+    ("AlterPartitionResponsePartitionData", "PartitionData"),
+    ("AlterPartitionResponseTopicData", "TopicData"),
+    ("DescribeClientQuotasEntityData", "EntityData"),
+    ("DescribeClientQuotasEntryData", "EntryData"),
+    ("DescribeProducersTopicRequest", "TopicRequest"),
+    ("DescribeQuorumListener", "Listener"),
+    ("DescribeQuorumReplicaState", "ReplicaState"),
+    ("DescribeQuorumRequestPartitionData", "PartitionData"),
+    ("DescribeQuorumRequestTopicData", "TopicData"),
+    ("DescribeQuorumResponsePartitionData", "PartitionData"),
+    ("DescribeQuorumResponseTopicData", "TopicData"),
+    ("DescribeTransactionsTopicData", "TopicData"),
+    ("DescribeTransactionsTransactionState", "TransactionState"),
+    ("ElectLeadersPartitionResult", "PartitionResult"),
+    ("ElectLeadersTopicPartitions", "TopicPartitions"),
+    ("IncrementalAlterConfigsResource", "AlterConfigsResource"),
+    ("IncrementalAlterConfigsResourceResponse", "AlterConfigsResourceResponse"),
+    ("IncrementalAlterableConfig", "AlterableConfig"),
+    ("ListTransactionsTransactionState", "TransactionState"),
 ];
 
 fn inner(kind: &Kind) -> &Kind {
@@ -171,16 +196,18 @@ fn range(text: Option<&str>) -> Option<std::ops::RangeInclusive<i16>> {
 
 /// `TopicIdName` → `topic_id_name`; a run of capitals is one word.
 fn snake(name: &str) -> String {
+    if name == "Enable2Pc" {
+        return "enable_2pc".into();
+    }
     let letters: Vec<char> = name.chars().collect();
     let mut out = String::new();
     for (index, letter) in letters.iter().enumerate() {
         let before = index.checked_sub(1).and_then(|before| letters.get(before));
         let starts_word = letter.is_uppercase()
             && before.is_some_and(|before| {
-                !before.is_uppercase() && !before.is_numeric()
-                    || before.is_uppercase() && letters.get(index + 1).is_some_and(|next| next.is_lowercase())
+                !before.is_uppercase() || letters.get(index + 1).is_some_and(|next| next.is_lowercase())
             });
-        if starts_word || name == "Enable2Pc" && *letter == '2' {
+        if starts_word {
             out.push('_');
         }
         out.extend(letter.to_lowercase());

@@ -56,6 +56,8 @@ pub(super) struct Partition {
     pub(super) index: i32,
     /// Its number in the producer: the sender's name for it.
     pub(super) number: usize,
+    /// Bytes that a batch may have here, once the broker refused a larger one.
+    limit: AtomicUsize,
     state: Mutex<PartitionState>,
 }
 
@@ -197,7 +199,8 @@ impl Accumulator {
         let mut sealed = false;
         if let Some(open) = &mut state.open {
             let timestamp = record.timestamp.unwrap_or_else(|| open.clock.now());
-            let fits = open.builder.batch_len() + record.len() <= self.batch_size;
+            let limit = self.batch_size.min(partition.limit.load(Ordering::Relaxed));
+            let fits = open.builder.batch_len() + record.len() <= limit;
             // What was reserved for records that then fitted into the chunk before is still there.
             let spare = || open.reserved.saturating_sub(open.builder.memory());
             let needed = record.len() + RECORD_OVERHEAD;
@@ -209,7 +212,7 @@ impl Accumulator {
             if let Err(bytes) = self.reserve(room, &mut open.reserved, record, permit) {
                 return Ok(Placed::NoMemory(bytes));
             }
-            match open.builder.append_within(self.batch_size, timestamp, record.key, record.value, record.headers) {
+            match open.builder.append_within(limit, timestamp, record.key, record.value, record.headers) {
                 Ok(()) => return Ok(open.placed(false, false)),
                 Err(AppendError::BatchFull) => state.seal(),
                 Err(error) => return Err(error.into()),
@@ -371,7 +374,13 @@ impl Drop for Blocked<'_> {
 
 impl Partition {
     pub(super) fn new(topic: Str, index: i32, number: usize) -> Self {
-        Self { topic, index, number, state: Mutex::default() }
+        Self { topic, index, number, limit: AtomicUsize::new(usize::MAX), state: Mutex::default() }
+    }
+
+    /// From now on batches are begun smaller: the broker has refused one of twice the size. There is no way back up: the
+    /// topic's limit may be raised, but asking whether it was would cost a refused batch each time.
+    pub(super) fn limit_to(&self, bytes: usize) {
+        self.limit.fetch_min(bytes.max(SMALLEST_LIMIT), Ordering::Relaxed);
     }
 
     /// What the sender comes for: the sealed batches, and when the open one was begun.
@@ -451,6 +460,8 @@ fn closed() -> Error {
 const COMFORTABLE: usize = 8 << 20;
 /// And for so long at most per batch, so that a stalled broker's buffer still fills.
 const LONGEST_PACE: Duration = Duration::from_millis(5);
+/// No partition's batches are begun smaller than this.
+const SMALLEST_LIMIT: usize = 1024;
 /// Lengths, deltas and attributes of one record, at most.
 const RECORD_OVERHEAD: usize = 48;
 /// A batch's header.

@@ -1,4 +1,4 @@
-//! The workers that compress sealed batches, off the caller's task and off the connection's.
+//! The workers that compress sealed batches, and split those that are too large, off the caller's task and off the connection's.
 //!
 //! Rules this file keeps:
 //! - as many batches at once as there are processors, no more: a codec keeps its contexts per thread, and a thread more
@@ -14,6 +14,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
+    error::Result,
     machine::queue::BatchId,
     record::{Compression, SealedBatch},
 };
@@ -25,10 +26,24 @@ use super::sender::Event;
 pub(super) struct Compressor {
     codec: Compression,
     level: Option<i32>,
-    waiting: VecDeque<(usize, BatchId, SealedBatch)>,
+    waiting: VecDeque<(usize, BatchId, Work)>,
     busy: usize,
     workers: usize,
     outbox: mpsc::UnboundedSender<Event>,
+}
+
+#[derive(Debug)]
+enum Work {
+    Compress(SealedBatch),
+    Split(SealedBatch),
+}
+
+/// A half of a batch that was too large.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) sealed: SealedBatch,
+    /// Before compression.
+    pub(super) raw_len: usize,
 }
 
 impl Compressor {
@@ -44,7 +59,13 @@ impl Compressor {
 
     /// Takes a batch. It comes back as `Event::Compressed`.
     pub(super) fn push(&mut self, number: usize, id: BatchId, batch: SealedBatch) {
-        self.waiting.push_back((number, id, batch));
+        self.waiting.push_back((number, id, Work::Compress(batch)));
+        self.start();
+    }
+
+    /// Takes a batch that is too large. Its halves come back as `Event::Split`.
+    pub(super) fn split(&mut self, number: usize, id: BatchId, batch: SealedBatch) {
+        self.waiting.push_back((number, id, Work::Split(batch)));
         self.start();
     }
 
@@ -56,16 +77,28 @@ impl Compressor {
 
     fn start(&mut self) {
         while self.busy < self.workers
-            && let Some((number, id, batch)) = self.waiting.pop_front()
+            && let Some((number, id, work)) = self.waiting.pop_front()
         {
             self.busy += 1;
             let (codec, level, outbox) = (self.codec, self.level, self.outbox.clone());
             tokio::task::spawn_blocking(move || {
-                // A codec that panics must not take a worker with it: the batch goes out as it is.
-                let plain = batch.clone();
-                let batch = catch_unwind(AssertUnwindSafe(|| batch.compress(codec, level))).unwrap_or(plain);
-                let _ = outbox.send(Event::Compressed { number, id, batch });
+                let event = match work {
+                    Work::Compress(batch) => Event::Compressed { number, id, batch: compress(batch, codec, level) },
+                    Work::Split(batch) => Event::Split { number, id, parts: split(&batch, codec, level) },
+                };
+                let _ = outbox.send(event);
             });
         }
     }
+}
+
+/// A codec that panics must not take a worker with it: the batch goes out as it is.
+fn compress(batch: SealedBatch, codec: Compression, level: Option<i32>) -> SealedBatch {
+    let plain = batch.clone();
+    catch_unwind(AssertUnwindSafe(|| batch.compress(codec, level))).unwrap_or(plain)
+}
+
+fn split(batch: &SealedBatch, codec: Compression, level: Option<i32>) -> Result<[Part; 2]> {
+    let part = |half: SealedBatch| Part { raw_len: half.wire_len(), sealed: compress(half, codec, level) };
+    Ok(batch.split()?.map(part))
 }

@@ -57,6 +57,13 @@ pub struct RecordAck {
 impl Delivery {
     /// Gives up the answer, not the record: it is delivered all the same, and `flush` reports its failure.
     pub fn detach(self) {}
+
+    /// Goes on to the part that has the record, as often as batches were split.
+    fn follow(&mut self) {
+        while let Some((begin, part)) = self.cell.part_of(self.index) {
+            (self.cell, self.index, self.waker) = (part, self.index - begin, NO_WAKER);
+        }
+    }
 }
 
 impl Future for Delivery {
@@ -64,8 +71,14 @@ impl Future for Delivery {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        this.follow();
         let mut state = this.cell.state();
         match &mut *state {
+            // Split between the two looks.
+            State::Split(_) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             State::Settled(outcome) => Poll::Ready(outcome.clone().map(|ack| this.cell.ack(ack, this.index))),
             State::Open(wakers) => {
                 match wakers.get_mut(this.waker as usize) {
@@ -93,6 +106,8 @@ pub(super) struct Cell {
 enum State {
     Open(Vec<Waker>),
     Settled(Result<BatchAck>),
+    /// The batch was too large; its records are in these, which begin at these numbers.
+    Split(Vec<(i32, Arc<Cell>)>),
 }
 
 /// A batch that was acknowledged.
@@ -119,9 +134,49 @@ impl Cell {
         }
     }
 
-    /// Waits for the batch as a whole.
+    /// The batch becomes several of so many records each. Whoever waits for a record waits for its part from now on.
+    pub(super) fn split<const N: usize>(&self, records: [i32; N]) -> [Arc<Self>; N] {
+        let mut begin = 0;
+        let mut parts = Vec::with_capacity(N);
+        let cells = records.map(|records| {
+            let part = Self::new(self.topic.clone(), self.partition);
+            parts.push((begin, part.clone()));
+            begin += records;
+            part
+        });
+        let before = std::mem::replace(&mut *self.state(), State::Split(parts));
+        if let State::Open(wakers) = before {
+            wakers.into_iter().for_each(Waker::wake);
+        }
+        cells
+    }
+
+    /// The part that has the record of this number, and the number with which the part begins, if there are parts.
+    fn part_of(&self, index: i32) -> Option<(i32, Arc<Self>)> {
+        match &*self.state() {
+            State::Split(parts) => parts.iter().rev().find(|(begin, _)| *begin <= index).cloned(),
+            _ => None,
+        }
+    }
+
+    /// Waits for the batch as a whole: for all its parts, if it is split. The first failure is told.
     pub(super) async fn settled(self: Arc<Self>) -> Result<()> {
-        self.delivery(0).await.map(drop)
+        let mut outcome = Ok(());
+        let mut open = vec![self];
+        while let Some(cell) = open.pop() {
+            // Where the batch was split, this is the fate of the first part, and the others are still to be waited for.
+            let first = cell.delivery(0).await.map(drop);
+            outcome = outcome.and(first);
+            if let State::Split(parts) = &*cell.state() {
+                open.extend(parts.iter().skip(1).map(|(_, part)| part.clone()));
+                open.extend(parts.first().filter(|(_, part)| part.is_split()).map(|(_, part)| part.clone()));
+            }
+        }
+        outcome
+    }
+
+    fn is_split(&self) -> bool {
+        matches!(&*self.state(), State::Split(_))
     }
 
     fn ack(&self, batch: BatchAck, index: i32) -> RecordAck {
@@ -176,6 +231,29 @@ mod tests {
         cell.settle(Ok(BatchAck { base_offset: -1, log_append_time: 5 }));
         let ack = waiting.await.unwrap().unwrap();
         assert_eq!((ack.offset, ack.log_append_time), (None, Some(5)));
+    }
+
+    #[tokio::test]
+    async fn kip_126_a_record_is_told_the_fate_of_its_half() {
+        let whole = Cell::new("t".into(), 0);
+        let waiting: Vec<_> = (0..5).map(|index| tokio::spawn(whole.delivery(index))).collect();
+        let all = tokio::spawn(whole.clone().settled());
+        tokio::task::yield_now().await;
+        let [first, second] = whole.split([2, 3]);
+        // The second half is still too large.
+        let [third, fourth] = second.split([1, 2]);
+        tokio::task::yield_now().await;
+        fourth.settle(Ok(BatchAck { base_offset: 90, log_append_time: -1 }));
+        first.settle(Ok(BatchAck { base_offset: 10, log_append_time: -1 }));
+        tokio::task::yield_now().await;
+        assert!(!all.is_finished(), "a record is still on its way");
+        third.settle(Err(Error::new(crate::ErrorKind::Closed, "third")));
+        let mut offsets = Vec::new();
+        for delivery in waiting {
+            offsets.push(delivery.await.unwrap().map(|ack| ack.offset).map_err(|error| error.to_string()));
+        }
+        assert_eq!(offsets, [Ok(Some(10)), Ok(Some(11)), Err("third".into()), Ok(Some(90)), Ok(Some(91))]);
+        assert_eq!(all.await.unwrap().map_err(|error| error.to_string()), Err("third".into()));
     }
 
     #[tokio::test]

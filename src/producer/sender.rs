@@ -34,7 +34,7 @@ use crate::{
 use super::{
     Core,
     accumulator::{Partition, Sealed},
-    compressor::Compressor,
+    compressor::{Compressor, Part},
     delivery::{Cell, Settler},
     lane::Lane,
 };
@@ -48,7 +48,7 @@ pub(super) struct Sender {
     pub(super) lanes: HashMap<BrokerId, Lane>,
     pub(super) outbox: mpsc::UnboundedSender<Event>,
     events: mpsc::UnboundedReceiver<Event>,
-    compressor: Compressor,
+    pub(super) compressor: Compressor,
     /// When to look at which partition: one entry for each at most.
     timers: BTreeSet<(Instant, usize)>,
     watch: Watch,
@@ -89,6 +89,7 @@ pub(super) enum Event {
     Connected { broker: BrokerId, outcome: Result<Connection> },
     Answered { broker: BrokerId, flight: Vec<(usize, BatchId)>, outcome: Result<Answer, Lost> },
     Compressed { number: usize, id: BatchId, batch: SealedBatch },
+    Split { number: usize, id: BatchId, parts: Result<[Part; 2]> },
     Granted(Result<ProducerId, (Error, Option<ErrorCode>)>),
     Retry(BrokerId),
     Unthrottled,
@@ -175,6 +176,10 @@ impl Sender {
                     waiting.sealed = batch;
                 }
                 self.list(number);
+            }
+            Event::Split { number, id, parts } => {
+                self.compressor.handle_done();
+                self.handle_split(number, id, parts);
             }
             Event::Granted(outcome) => self.handle_granted(outcome),
             Event::AskAgain => self.identity.handle_refused(false),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Result},
     machine::{
         conn::Certainty,
         metadata::LeaderHint,
@@ -18,7 +18,8 @@ use crate::{
 };
 
 use super::{
-    delivery::BatchAck,
+    compressor::Part,
+    delivery::{BatchAck, Settler},
     sender::{Answer, Batch, Sender},
 };
 use tokio::time::Instant;
@@ -76,11 +77,33 @@ impl Sender {
         slot.last_error = Some(Error::broker(answer.error_code, partition));
         match slot.queue.handle_refused(Instant::now().into_std(), id, answer.error_code, wait) {
             Verdict::RetryElsewhere => self.core.cluster.request_refresh(),
+            Verdict::TooLarge => self.split(number, id),
             Verdict::Dead => {
                 self.identity.handle_fatal();
                 return self.die(answer.error_code);
             }
             _ => {}
+        }
+        self.settle(number);
+    }
+
+    /// The broker takes no batch of this size (KIP-126): a worker halves it, and later ones are begun smaller.
+    fn split(&mut self, number: usize, id: BatchId) {
+        let slot = &self.slots[number];
+        let Some(batch) = slot.queue.batch(id) else { return };
+        slot.partition.limit_to(batch.raw_len / 2);
+        self.compressor.split(number, id, batch.sealed.clone());
+    }
+
+    /// A batch that was too large is two now.
+    pub(super) fn handle_split(&mut self, number: usize, id: BatchId, parts: Result<[Part; 2]>) {
+        let Some(slot) = self.slots.get_mut(number) else { return };
+        match parts {
+            Ok(parts) => slot.queue.handle_split(id, |whole| whole.into_parts(parts)),
+            Err(error) => {
+                slot.last_error = Some(error);
+                slot.queue.handle_unsplit(id, ErrorCode::MESSAGE_TOO_LARGE);
+            }
         }
         self.settle(number);
     }
@@ -174,6 +197,19 @@ impl Sender {
                 with_last(Error::new(ErrorKind::Timeout, format!("{place}: tried {tries} times (retries){last}")))
             }
         }
+    }
+}
+
+impl Batch {
+    /// The batch's parts. Who waits for a record of it waits for its part from now on.
+    fn into_parts(self, parts: [Part; 2]) -> Vec<(i32, Batch)> {
+        let cells = self.cell.0.split(parts.each_ref().map(|part| part.sealed.record_count));
+        let first = self.reserved / 2;
+        let reserved = [first, self.reserved - first];
+        let part = |((Part { sealed, raw_len }, cell), reserved)| {
+            (sealed.record_count, Batch { sealed, cell: Settler(cell), reserved, raw_len, header: None })
+        };
+        parts.into_iter().zip(cells).zip(reserved).map(part).collect()
     }
 }
 

@@ -14,6 +14,7 @@ mod decode;
 mod golden;
 pub mod header;
 pub mod partitioner;
+mod split;
 mod varint;
 mod view;
 

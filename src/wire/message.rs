@@ -209,6 +209,14 @@ pub(super) const fn versions(first: i16, last: i16) -> Rule {
     }
 }
 
+/// A field's name as the specification has it: `r#match` is only how Rust writes `match`.
+pub(super) const fn plain_name(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
+    }
+}
+
 /// The default of fields that can be null and are not unless somebody says so.
 pub(super) fn empty<T: Default>() -> Option<T> {
     Some(T::default())
@@ -389,7 +397,7 @@ macro_rules! structure {
                 let mut out = f.debug_struct(stringify!($name));
                 $(
                     let shown: &dyn fmt::Debug = if const { $rule }.secret { &"(secret)" } else { &self.$field };
-                    out.field(stringify!($field), shown);
+                    out.field(plain_name(stringify!($field)), shown);
                 )*
                 out.finish()
             }
@@ -399,7 +407,7 @@ macro_rules! structure {
             const KIND: Kind = Kind::Struct {
                 name: stringify!($name),
                 fields: &[ $( FieldSpec {
-                    name: stringify!($field),
+                    name: plain_name(stringify!($field)),
                     kind: <$type as Field>::KIND,
                     rule: $rule,
                     default: || {
@@ -423,7 +431,7 @@ macro_rules! structure {
                 $(
                     const { $rule }
                         .write_plain(at, &self.$field, || default_of!($type $(, $default)?), out, &mut tags)
-                        .map_err(|error| error.within(stringify!($name), stringify!($field)))?;
+                        .map_err(|error| error.within(stringify!($name), plain_name(stringify!($field))))?;
                 )*
                 if at.flexible {
                     out.put_uvarint(tags);
@@ -432,7 +440,7 @@ macro_rules! structure {
                     $(
                         const { $rule }
                             .write_tagged(at, &self.$field, || default_of!($type $(, $default)?), out)
-                            .map_err(|error| error.within(stringify!($name), stringify!($field)))?;
+                            .map_err(|error| error.within(stringify!($name), plain_name(stringify!($field))))?;
                     )*
                 }
                 Ok(())

@@ -4,7 +4,9 @@
 //!            poll_send                 handle_acked (oldest)
 //!   Ready ───────────────▶ InFlight ─────────────────────────▶ done
 //!     ▲                       │
-//!     └───────────────────────┘ lost, refused but retriable, or answered out of turn
+//!     ├───────────────────────┤ lost, refused but retriable, or answered out of turn
+//!     │    handle_split       ▼
+//!     └────────────────── Sealing   too large: its place is taken by its halves
 //! ```
 //!
 //! Rules this file keeps (the numbers are those of the must-not-have list):
@@ -16,6 +18,7 @@
 //! - P5  only the oldest batch may run out of time, never one from the middle;
 //! - P6  a new identity resets the sequence and clears every stamp before anything is sent with it;
 //! - P7  a batch that fails for good leaves no gap behind it: its numbers are taken back, or the epoch is over;
+//! - the halves of a batch share out its sequence numbers, and may have been written if it may;
 //! - P8  sequence numbers wrap to 0 after 2³¹ − 1;
 //! - deliveries complete in append order, except that without idempotence an acknowledged batch is never sent again;
 //! - delivery timeout bounds everything that is not on the wire.
@@ -129,7 +132,7 @@ struct Entry<B> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// It is being compressed.
+    /// It is being compressed, or split.
     Sealing,
     Ready,
     InFlight,
@@ -286,6 +289,7 @@ impl<B> Queue<B> {
         }
         self.settle_those_behind();
         match verdict {
+            Verdict::TooLarge => return self.refuse_size(code),
             Verdict::Fail => self.fail_oldest(Failure::Refused(code)),
             Verdict::Broken if self.rules.idempotent => {
                 self.broken = true;
@@ -298,6 +302,60 @@ impl<B> Queue<B> {
             _ => self.try_again(now, wait),
         }
         verdict
+    }
+
+    /// The oldest batch is too large. `TooLarge`: it waits to be split. An earlier attempt may have been written, if the
+    /// topic's limit was another one then. The leader finds its halves out of order in that case, and as they may have
+    /// been written, too, they fail and are not written twice.
+    fn refuse_size(&mut self, code: ErrorCode) -> Verdict {
+        match self.entries.front_mut() {
+            Some(oldest) if oldest.records > 1 => {
+                oldest.state = State::Sealing;
+                Verdict::TooLarge
+            }
+            _ => {
+                self.fail_oldest(Failure::Refused(code));
+                Verdict::Fail
+            }
+        }
+    }
+
+    /// A batch that was too large was split: its parts, each with its number of records, take its place and its numbers.
+    /// Nothing happens if it failed meanwhile.
+    pub(crate) fn handle_split(&mut self, id: BatchId, split: impl FnOnce(B) -> Vec<(i32, B)>) {
+        let is_waiting = |entry: &Entry<B>| entry.id == id && entry.state == State::Sealing;
+        if !self.entries.front().is_some_and(is_waiting) {
+            return;
+        }
+        let Some(whole) = self.entries.pop_front() else { return };
+        let mut sequence = whole.stamp.map(|stamp| stamp.sequence);
+        let mut parts = Vec::new();
+        for (records, batch) in split(whole.batch) {
+            let stamp = whole.stamp.map(|stamp| Stamp { sequence: sequence.unwrap_or(stamp.sequence), ..stamp });
+            sequence = sequence.map(|sequence| advance(sequence, records));
+            let id = BatchId(self.next_id);
+            self.next_id += 1;
+            parts.push(Entry {
+                id,
+                batch,
+                records,
+                deadline: whole.deadline,
+                state: State::Ready,
+                stamp,
+                maybe_written: whole.maybe_written,
+                attempts: 0,
+                last: whole.last,
+            });
+        }
+        parts.into_iter().rev().for_each(|part| self.entries.push_front(part));
+    }
+
+    /// A batch that was too large could not be split.
+    pub(crate) fn handle_unsplit(&mut self, id: BatchId, code: ErrorCode) {
+        let is_waiting = |entry: &Entry<B>| entry.id == id && entry.state == State::Sealing;
+        if self.entries.front().is_some_and(is_waiting) {
+            self.fail_oldest(Failure::Refused(code));
+        }
     }
 
     /// The connection was lost, or the request could not be written.
@@ -314,7 +372,7 @@ impl<B> Queue<B> {
     /// Whether an older batch is known not to be written. Its leader knew the sequence before it (P1), so it refused
     /// whatever came after: such a batch cannot stand in the log either.
     fn is_behind_unwritten(&self, index: usize) -> bool {
-        let unwritten = |entry: &Entry<B>| entry.state == State::Ready && !entry.maybe_written;
+        let unwritten = |entry: &Entry<B>| entry.state != State::InFlight && !entry.maybe_written;
         self.rules.idempotent && index > 0 && self.entries.front().is_some_and(unwritten)
     }
 

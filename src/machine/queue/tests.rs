@@ -225,8 +225,8 @@ fn p7_the_last_number_is_taken_back_when_its_batch_is_refused() {
     story.prove();
     story.push("huge");
     let (.., huge) = story.send().expect("huge");
-    assert_eq!(story.refuse(huge, ErrorCode::MESSAGE_TOO_LARGE), Verdict::Fail);
-    assert_eq!(story.done(), Some(("huge", failed(Failure::Refused(ErrorCode::MESSAGE_TOO_LARGE), false))));
+    assert_eq!(story.refuse(huge, ErrorCode::INVALID_RECORD), Verdict::Fail);
+    assert_eq!(story.done(), Some(("huge", failed(Failure::Refused(ErrorCode::INVALID_RECORD), false))));
     assert!(!story.queue.poll_broken());
     story.push("c");
     assert_eq!(story.send().map(|sent| sent.2), Some(10), "no gap");
@@ -237,11 +237,72 @@ fn p7_a_refused_batch_with_younger_ones_on_the_wire_ends_the_epoch() {
     let mut story = Story::new(&["a", "huge", "c"]);
     story.prove();
     let ((.., huge), (.., c)) = (story.send().expect("huge"), story.send().expect("c"));
-    story.refuse(huge, ErrorCode::MESSAGE_TOO_LARGE);
+    story.refuse(huge, ErrorCode::INVALID_RECORD);
     assert!(matches!(story.done(), Some(("huge", _))));
     story.refuse(c, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
     story.bump();
     assert_eq!(story.send().map(|sent| (sent.0, sent.1, sent.2)), Some(("c", 1, 0)));
+}
+
+/// Splits the batch that waits for it into two of six and four records.
+fn split(story: &mut Story, id: BatchId) {
+    story.queue.handle_split(id, |_| vec![(6, "first"), (4, "second")]);
+}
+
+#[test]
+fn kip_126_halves_take_the_place_and_the_numbers_of_a_batch_that_is_too_large() {
+    let mut story = Story::new(&["a", "huge", "c"]);
+    story.prove();
+    let ((.., huge), (.., c)) = (story.send().expect("huge"), story.send().expect("c"));
+    assert_eq!(story.refuse(huge, ErrorCode::MESSAGE_TOO_LARGE), Verdict::TooLarge);
+    assert_eq!(story.send(), None, "what is behind it waits");
+    split(&mut story, huge);
+    assert_eq!(story.send(), None, "what was in flight behind it is waited for");
+    assert_eq!(story.refuse(c, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER), Verdict::Retry);
+    let sent: Vec<_> = std::iter::from_fn(|| story.send()).map(|sent| (sent.0, sent.1, sent.2)).collect();
+    assert_eq!(sent, [("first", 0, 10), ("second", 0, 16), ("c", 0, 20)]);
+    assert!(!story.queue.poll_broken(), "the chain of numbers never broke");
+}
+
+#[test]
+fn kip_126_halves_of_what_may_be_written_whole_are_never_written_twice() {
+    let mut story = Story::new(&["a", "huge"]);
+    story.prove();
+    let (.., huge) = story.send().expect("huge");
+    story.lose(huge, Certainty::MaybeSent);
+    let (.., huge) = story.send().expect("huge again");
+    assert_eq!(story.refuse(huge, ErrorCode::MESSAGE_TOO_LARGE), Verdict::TooLarge);
+    split(&mut story, huge);
+    let (.., first) = story.send().expect("first");
+    // The leader has its numbers already, in the whole batch.
+    story.refuse(first, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    let out_of_order = Failure::Refused(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_eq!(story.done(), Some(("first", failed(out_of_order, true))));
+}
+
+#[test]
+fn kip_126_a_batch_of_one_record_fails() {
+    let mut story = Story::new(&["a"]);
+    story.prove();
+    story.queue.push(story.now, 1, "one", true);
+    let (.., one) = story.send().expect("one");
+    assert_eq!(story.refuse(one, ErrorCode::MESSAGE_TOO_LARGE), Verdict::Fail);
+    assert!(matches!(story.done(), Some(("one", Outcome::Failed { maybe_written: false, .. }))));
+}
+
+#[test]
+fn kip_126_time_runs_out_while_a_batch_is_split() {
+    let mut story = Story::new(&["a", "huge", "c"]);
+    story.prove();
+    let (.., huge) = story.send().expect("huge");
+    story.refuse(huge, ErrorCode::MESSAGE_TOO_LARGE);
+    story.now += RULES.delivery_timeout;
+    story.queue.handle_timeout(story.now);
+    assert!(matches!(story.done(), Some(("huge", Outcome::Failed { maybe_written: false, .. }))));
+    assert!(matches!(story.done(), Some(("c", Outcome::Failed { maybe_written: false, .. }))));
+    split(&mut story, huge);
+    story.queue.handle_unsplit(huge, ErrorCode::MESSAGE_TOO_LARGE);
+    assert!(story.queue.is_empty() && story.done().is_none(), "its halves come too late");
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub(crate) enum Verdict {
     Unsure,
     /// The chain of sequence numbers does not fit what the broker knows.
     Broken,
+    /// It was not written because it is larger than the topic allows: smaller ones may be taken (KIP-126).
+    TooLarge,
     /// It fails for good.
     Fail,
     /// The producer as a whole may not write any more.
@@ -36,6 +38,7 @@ impl Verdict {
             | ErrorCode::CLUSTER_AUTHORIZATION_FAILED
             | ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
             | ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT => Self::Dead,
+            ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => Self::TooLarge,
             code if code.refreshes_metadata() => Self::RetryElsewhere,
             code if code.is_retriable() => Self::Retry,
             _ => Self::Fail,

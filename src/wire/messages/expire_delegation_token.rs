@@ -1,0 +1,26 @@
+//! Ending delegation tokens (KIP-48).
+
+use super::prelude::*;
+
+message! {
+    /// Asks that a token end sooner.
+    request ExpireDelegationTokenRequest = EXPIRE_DELEGATION_TOKEN, versions 1..=2, flexible 2
+        => ExpireDelegationTokenResponse {
+        /// The token's secret, which names it. Never printed.
+        hmac: Bytes                => since(0).secret(),
+        /// After how many milliseconds from now; negative for at once.
+        expiry_time_period_ms: i64 => since(0),
+    }
+}
+
+message! {
+    /// How long the token lives.
+    response ExpireDelegationTokenResponse, versions 1..=2, flexible 2 {
+        /// The error, or none.
+        error_code: ErrorCode    => since(0),
+        /// When it expires now, in milliseconds since 1970.
+        expiry_timestamp_ms: i64 => since(0),
+        /// How many milliseconds the client must hold back because of a quota (KIP-219).
+        throttle_time_ms: i32    => since(0),
+    }
+}
