@@ -93,7 +93,7 @@ pub(super) fn data(input: &[u8]) {
 }
 
 /// What an input of `consumer_protocol` begins with.
-pub(super) fn name_hash(name: &str) -> u16 {
+pub fn name_hash(name: &str) -> u16 {
     name.bytes().fold(0, |hash: u16, byte| hash.wrapping_mul(31).wrapping_add(u16::from(byte)))
 }
 

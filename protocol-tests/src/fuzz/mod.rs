@@ -12,7 +12,7 @@ mod records;
 mod tape;
 mod texts;
 
-pub use messages::Checks;
+pub use messages::{Checks, name_hash};
 pub use tape::Tape;
 
 /// One target.
