@@ -164,7 +164,7 @@ const PROPERTIES: &[(&str, &str)] = &[
 const AVRO: &[(&str, &[u8])] = &[
     ("string", b"\x08text"),
     ("longs", b"\x04\x02\x04\x01\x02\x06\x00"),
-    ("nulls", b"\x06\x00"),
+    ("some-integers", b"\x06\x00\x02\x08\x00\x00"),
     ("map-of-strings", b"\x02\x02k\x02\x02v\x00\x00"),
     ("union-with-fixed", b"\x04abcd"),
     ("list", b"\x02\x02\x04\x00"),
