@@ -107,7 +107,9 @@ fn imports_go_downward() {
     for (file, source) in &sources {
         let from = module(file);
         if from == "bin" {
+            // `decode` is about the wire; the other commands are not.
             let inside = ["wire", "machine", "net", "cluster"].map(|m| format!("milena::{m}"));
+            let inside = if file.contains("/decode/") { &inside[1..] } else { &inside[..] };
             wrong.extend(inside.iter().filter(|m| source.contains(*m)).map(|m| format!("{file} uses {m}")));
         } else if from != "lib" {
             let imported = imports(source, &exports);

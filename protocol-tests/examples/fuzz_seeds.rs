@@ -51,6 +51,9 @@ impl Seeds<'_> {
         // Version 1 of a response's header has tagged fields. ApiVersions stays with version 0.
         let tags: &[u8] = if is_response && last >= table.flexible_from && key != 18 { &[0] } else { &[] };
         self.write("frame", &name, &[&front(last), correlation_and_client, tags, &body]);
+        if is_response {
+            self.write("tree", &name, &[&[1, key as u8, last as u8, 0, 0, 0, 7], tags, &body]);
+        }
         self.write("structured_message", &name, &[&front(last), &[0, 0, 0, 1], &[0, 9, 0, 1, 0, 20, 2, 1]]);
     }
 
@@ -69,6 +72,10 @@ impl Seeds<'_> {
                 let front = [codec.id() as u8, 0, place];
                 self.write("structured_batch", &format!("{codec}-{place}"), &[&front, &records, &break_at]);
             }
+        }
+        for (magic, codec, place) in (0..24).map(|number| (number & 1, number / 2 % 4, number / 8)) {
+            let messages = [7, 3, 0, 3, b'k', b'e', b'y', 5, b'v', b'a', b'l', b'u', b'e', 0, 0, 255, 20, 1, 2, 3];
+            self.write("old_formats", &format!("{magic}-{codec}-{place}"), &[&[magic, codec, place], &messages]);
         }
         for (name, codec, bytes) in FRAMES {
             self.write("decompress", name, &[&[codec - 1, 0], bytes]);
@@ -109,17 +116,20 @@ fn batch(codec: Compression) -> Vec<u8> {
     sealed.pieces(sealed.stamp(7, 0, 0)).concat()
 }
 
-/// What real brokers and Java wrote: the golden batches of `src/record`.
+/// What Kafka's own classes wrote, in all formats.
 fn captured() -> Vec<(String, Vec<u8>)> {
-    let source = fs::read_to_string("src/record/golden.rs").expect("the golden batches");
-    let is_hex = |text: &&str| text.len() > 60 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let byte = |hex: &str, at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("two digits");
-    let regions = source.split('"').filter(is_hex).enumerate();
-    regions
-        .map(|(number, hex)| {
-            (format!("captured-{number}"), (0..hex.len()).step_by(2).map(|at| byte(hex, at)).collect())
-        })
-        .collect()
+    let mut found = Vec::new();
+    for entry in fs::read_dir("protocol-tests/golden/records").expect("the golden regions") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "txt") {
+            let text = fs::read_to_string(&path).expect("a golden region");
+            let hex = text.lines().next().unwrap_or_default();
+            let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("two digits");
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            found.push((name, (0..hex.len()).step_by(2).map(byte).collect()));
+        }
+    }
+    found
 }
 
 /// The length that a body should have: long enough for a list with something in it.

@@ -39,20 +39,26 @@ pub struct Table {
 pub type Copier = fn(Bytes, i16) -> Result<Bytes, String>;
 
 macro_rules! catalog {
-    ({ $($request:ident => $response:ident,)* } { $($data:ident,)* }) => {
+    ({ $($request:ident => $response:ident $(($alone:ident))?,)* } { $($data:ident $(($data_alone:ident))?,)* }) => {
         /// All tables, a request before its response.
         pub fn catalog() -> Vec<Table> {
             vec![$(
-                table::<wire::messages::$request, wire::messages::$request, kafka_protocol::messages::$request>(
-                    Checks::of_request::<wire::messages::$request>(),
-                ),
-                table::<wire::messages::$request, wire::messages::$response, kafka_protocol::messages::$response>(
-                    Checks::of_response::<wire::messages::$request>(),
-                ),
+                table::<wire::messages::$request, wire::messages::$request>(peer!($request $($alone)?), Checks::of_request::<wire::messages::$request>()),
+                table::<wire::messages::$request, wire::messages::$response>(peer!($response $($alone)?), Checks::of_response::<wire::messages::$request>()),
             )* $(
-                data::<wire::messages::$data, kafka_protocol::messages::$data>(),
+                data::<wire::messages::$data>(peer!($data $($data_alone)?)),
             )*]
         }
+    };
+}
+
+/// The same message in kafka-protocol; `alone` where it has none, so that no version can be compared.
+macro_rules! peer {
+    ($name:ident) => {
+        peer::<kafka_protocol::messages::$name>()
+    };
+    ($name:ident alone) => {
+        (|_, _| Err("kafka-protocol does not have it".into()), 0..=-1)
     };
 }
 
@@ -115,20 +121,50 @@ catalog! {
         DescribeTransactionsRequest => DescribeTransactionsResponse,
         ListTransactionsRequest => ListTransactionsResponse,
         AllocateProducerIdsRequest => AllocateProducerIdsResponse,
+        ConsumerGroupHeartbeatRequest => ConsumerGroupHeartbeatResponse,
+        ConsumerGroupDescribeRequest => ConsumerGroupDescribeResponse,
+        GetTelemetrySubscriptionsRequest => GetTelemetrySubscriptionsResponse,
+        PushTelemetryRequest => PushTelemetryResponse,
+        ListConfigResourcesRequest => ListConfigResourcesResponse,
+        DescribeTopicPartitionsRequest => DescribeTopicPartitionsResponse,
+        ShareGroupHeartbeatRequest => ShareGroupHeartbeatResponse,
+        ShareGroupDescribeRequest => ShareGroupDescribeResponse,
+        ShareFetchRequest => ShareFetchResponse,
+        ShareAcknowledgeRequest => ShareAcknowledgeResponse,
+        AddRaftVoterRequest => AddRaftVoterResponse,
+        RemoveRaftVoterRequest => RemoveRaftVoterResponse,
+        UpdateRaftVoterRequest => UpdateRaftVoterResponse,
+        StreamsGroupHeartbeatRequest => StreamsGroupHeartbeatResponse (alone),
+        StreamsGroupDescribeRequest => StreamsGroupDescribeResponse (alone),
+        DescribeShareGroupOffsetsRequest => DescribeShareGroupOffsetsResponse,
+        AlterShareGroupOffsetsRequest => AlterShareGroupOffsetsResponse,
+        DeleteShareGroupOffsetsRequest => DeleteShareGroupOffsetsResponse,
+        StreamsGroupTopologyDescriptionUpdateRequest => StreamsGroupTopologyDescriptionUpdateResponse (alone),
+        UnregisterControllerRequest => UnregisterControllerResponse (alone),
     }
     {
         RequestHeader,
         ResponseHeader,
+        ConsumerProtocolSubscription,
+        ConsumerProtocolAssignment,
+        StickyAssignorUserData (alone),
+        CooperativeStickyAssignorUserData (alone),
+        DefaultPrincipalData,
+        ControlRecordTypeSchema (alone),
+        EndTxnMarker,
+        LeaderChangeMessage,
+        SnapshotHeaderRecord,
+        SnapshotFooterRecord,
+        KRaftVersionRecord,
+        VotersRecord,
     }
 }
 
-fn table<R: Request, M: Message, P: kafka_protocol::protocol::Message + Decodable + Encodable>(
-    checks: Checks,
-) -> Table {
-    Table { api: Some(R::API.0), last_stable: *R::STABLE.end(), checks, ..data::<M, P>() }
+fn table<R: Request, M: Message>(peer: (Copier, RangeInclusive<i16>), checks: Checks) -> Table {
+    Table { api: Some(R::API.0), last_stable: *R::STABLE.end(), checks, ..data::<M>(peer) }
 }
 
-fn data<M: Message, P: kafka_protocol::protocol::Message + Decodable + Encodable>() -> Table {
+fn data<M: Message>((theirs, their_versions): (Copier, RangeInclusive<i16>)) -> Table {
     Table {
         name: M::NAME,
         api: None,
@@ -137,10 +173,14 @@ fn data<M: Message, P: kafka_protocol::protocol::Message + Decodable + Encodable
         flexible_from: M::FLEXIBLE_FROM,
         fields: M::FIELDS,
         ours: ours::<M>,
-        theirs: theirs::<P>,
-        their_versions: P::VERSIONS.min..=P::VERSIONS.max,
+        theirs,
+        their_versions,
         checks: Checks::of_data::<M>(),
     }
+}
+
+fn peer<P: kafka_protocol::protocol::Message + Decodable + Encodable>() -> (Copier, RangeInclusive<i16>) {
+    (theirs::<P>, P::VERSIONS.min..=P::VERSIONS.max)
 }
 
 fn ours<M: Message>(body: Bytes, version: i16) -> Result<Bytes, String> {

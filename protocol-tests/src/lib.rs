@@ -4,14 +4,31 @@ pub mod catalog;
 pub mod fuzz;
 pub mod jar;
 pub mod random;
+pub mod record_golden;
 
 use std::{env, process::Command, time::Duration};
+
+use bytes::Bytes;
+use milena::wire::{self, tree::Tree};
 
 /// The servers that `compose/with-kafka` started.
 #[derive(Debug, Clone)]
 pub struct Live {
     /// `HOST:PORT` of the broker's plaintext listener.
     pub bootstrap: String,
+}
+
+/// A body as the reader of `milena decode` sees it.
+pub fn tree_of(table: &catalog::Table, version: i16, body: Bytes) -> Tree {
+    let catalog::Table { name, versions, flexible_from, fields, .. } = table;
+    let table = wire::Table { name, versions: versions.clone(), flexible_from: *flexible_from, fields };
+    Tree::read(&table, version, body)
+}
+
+/// A body as failing tests print it: the tree as far as it can be read, and the bytes.
+pub fn show(table: &catalog::Table, version: i16, body: &Bytes) -> String {
+    let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}body: {hex}", tree_of(table, version, body.clone()))
 }
 
 /// The live servers, or `None` on a user's machine that has none: the test then says so and passes over.

@@ -1,5 +1,9 @@
 //! milena's tables against Kafka's own specifications, which ship inside the jar of kafka-clients: every message,
 //! every field, its type, versions, tag, null, default and whether it may be dropped.
+//!
+//! Rules this file keeps: what Kafka 4.4 adds to the jar of 4.3.1 stands in `kafka-4.4.json`, one entry to a message
+//! with its source, and is laid over the jar's specifications first. So a difference that nobody listed fails, and so
+//! does a listed one that the tables do not have, that the jar has already, or that leads nowhere.
 
 use std::{collections::HashMap, path::Path};
 
@@ -13,14 +17,27 @@ const JAR: &str = "kafka-clients-4.3.1.jar";
 #[test]
 fn tables_are_kafkas_specifications() {
     let Some(folder) = variable("tables_are_kafkas_specifications", "MILENA_KAFKA_LIBS") else { return };
-    let specs = specs(&Path::new(&folder).join(JAR));
+    let mut specs = specs(&Path::new(&folder).join(JAR));
+    assert!(specs.len() > 150, "the jar holds {} specifications", specs.len());
+    let additions: Value = serde_json::from_str(include_str!("../kafka-4.4.json")).expect("kafka-4.4.json");
     let mut differences = Vec::new();
+    for addition in array(&additions["messages"]) {
+        let name = text(&addition["name"]);
+        differences.extend(add(&mut specs, addition).err().map(|wrong| format!("kafka-4.4.json, {name}: {wrong}")));
+        if !catalog().iter().any(|table| table.name == name) {
+            differences.push(format!("{name} is listed in kafka-4.4.json and has no table"));
+        }
+    }
     for table in catalog() {
         let Some(spec) = specs.get(table.name) else {
+            if UNSPECIFIED.contains(&table.name) {
+                continue;
+            }
             differences.push(format!("{} is not among Kafka's messages", table.name));
             continue;
         };
-        let mut check = Check { spec, differences: &mut differences };
+        let first = *table.versions.start();
+        let mut check = Check { spec, first, differences: &mut differences };
         let mut same = |what: &str, ours: String, theirs: String| check.same(table.name, what, ours, theirs);
         same("api key", format!("{:?}", table.api.map(i64::from)), format!("{:?}", spec["apiKey"].as_i64()));
         let versions = range(spec["validVersions"].as_str());
@@ -35,7 +52,6 @@ fn tables_are_kafkas_specifications() {
         check.fields(table.name, table.fields, &spec["fields"]);
     }
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
-    assert!(specs.len() > 150, "the jar holds {} specifications", specs.len());
 }
 
 /// What holds of every table, jar or not: the macro writes tagged fields in the order of the table.
@@ -51,8 +67,35 @@ fn tags_count_up_from_zero() {
     catalog().iter().for_each(|table| check(table.name, table.fields));
 }
 
+/// The file of additions can say nothing that is not so: each entry here is refused.
+#[test]
+fn additions_that_say_nothing_or_lead_nowhere_are_refused() {
+    let jar =
+        r#"{ "validVersions": "0-1", "fields": [{ "name": "A", "versions": "0+", "fields": [{ "name": "B" }] }] }"#;
+    let about = r#""name": "M", "kip": "KIP-1", "what": "w", "source": "s""#;
+    let newer = |changes: &str| format!(r#"{{ {about}, "validVersions": "0-2", "changes": [{changes}] }}"#);
+    for (addition, wrong) in [
+        (r#"{ "name": "M", "kip": "KIP-1", "what": "w", "validVersions": "0-2" }"#.to_string(), "it has no source"),
+        (format!(r#"{{ {about}, "validVersions": "0-1" }}"#), r#"the jar has versions "0-1" already"#),
+        (format!(r#"{{ {about}, "spec": {{}} }}"#), "the jar has the message already"),
+        (format!(r#"{{ {}, "validVersions": "0" }}"#, about.replace('M', "N")), "the jar has no such message"),
+        (newer(r#"{ "in": ["C"], "field": "A", "set": {} }"#), r#"nothing is called "C""#),
+        (newer(r#"{ "in": ["A", "B"], "field": "A", "set": {} }"#), "has no fields of its own"),
+        (newer(r#"{ "in": [], "after": "B", "add": { "name": "C" } }"#), r#"no field is called "B""#),
+        (newer(r#"{ "in": ["A"], "after": "B", "add": { "name": "B" } }"#), r#"the jar has "B" already"#),
+        (newer(r#"{ "in": [], "field": "A", "set": { "versions": "0+" } }"#), r#"versions of "A" is "0+" already"#),
+        (newer(r#"{ "in": [], "field": "A" }"#), "a change adds a field or sets attributes"),
+    ] {
+        let mut specs = HashMap::from([("M".to_string(), serde_json::from_str(jar).expect("the jar"))]);
+        let said = add(&mut specs, &serde_json::from_str(&addition).expect("JSON"));
+        assert!(said.as_ref().is_err_and(|said| said.contains(wrong)), "{addition}: {said:?}");
+    }
+}
+
 struct Check<'a> {
     spec: &'a Value,
+    /// The first version of the message.
+    first: i16,
     differences: &'a mut Vec<String>,
 }
 
@@ -79,7 +122,12 @@ impl Check<'_> {
         let Rule { first, last, nullable_from, tag, tagged_from, ignorable, rigid, entity, secret: _ } = ours.rule;
         let versions = range(theirs["versions"].as_str());
         self.same(place, "versions", format!("{:?}", Some(first..=last)), format!("{versions:?}"));
-        let from = |name: &str| range(theirs[name].as_str()).map_or(i16::MAX, |versions| *versions.start());
+        // A range that ends before the first version of the message says nothing any more.
+        let first_version = self.first;
+        let from = |name: &str| match range(theirs[name].as_str()) {
+            Some(versions) if *versions.end() >= first_version => *versions.start(),
+            _ => i16::MAX,
+        };
         self.same(place, "nullable from", nullable_from.to_string(), from("nullableVersions").to_string());
         self.same(place, "tag", format!("{tag:?}"), format!("{:?}", theirs["tag"].as_u64()));
         self.same(place, "tagged from", tagged_from.to_string(), from("taggedVersions").to_string());
@@ -144,12 +192,12 @@ fn type_name(kind: &Kind) -> String {
     }
 }
 
+/// What Kafka writes by hand: its sticky assignors describe their user data in Java, without a specification.
+const UNSPECIFIED: &[&str] = &["StickyAssignorUserData", "CooperativeStickyAssignorUserData"];
+
 /// Structures whose name in the specifications is used by another message too.
 const RENAMED: &[(&str, &str)] = &[
-    ("ProduceLeaderIdAndEpoch", "LeaderIdAndEpoch"),
-    ("FetchLeaderIdAndEpoch", "LeaderIdAndEpoch"),
-    ("FetchEpochEndOffset", "EpochEndOffset"),
-    ("FetchNodeEndpoint", "NodeEndpoint"),
+    ("AddRaftVoterListener", "Listener"),
     ("AlterClientQuotasRequestEntityData", "EntityData"),
     ("AlterClientQuotasRequestEntryData", "EntryData"),
     ("AlterClientQuotasResponseEntityData", "EntityData"),
@@ -158,6 +206,14 @@ const RENAMED: &[(&str, &str)] = &[
     ("AlterPartitionRequestTopicData", "TopicData"),
     ("AlterPartitionResponsePartitionData", "PartitionData"),
     ("AlterPartitionResponseTopicData", "TopicData"),
+    ("ConsumerGroupDescribeAssignment", "Assignment"),
+    ("ConsumerGroupDescribeMember", "Member"),
+    ("ConsumerGroupDescribeTopicPartitions", "TopicPartitions"),
+    ("ConsumerGroupDescribedGroup", "DescribedGroup"),
+    ("ConsumerGroupHeartbeatAssignment", "Assignment"),
+    ("ConsumerGroupHeartbeatTopicPartitions", "TopicPartitions"),
+    ("ConsumerProtocolAssignmentTopicPartition", "TopicPartition"),
+    ("ConsumerProtocolSubscriptionTopicPartition", "TopicPartition"),
     ("DescribeClientQuotasEntityData", "EntityData"),
     ("DescribeClientQuotasEntryData", "EntryData"),
     ("DescribeProducersTopicRequest", "TopicRequest"),
@@ -167,14 +223,62 @@ const RENAMED: &[(&str, &str)] = &[
     ("DescribeQuorumRequestTopicData", "TopicData"),
     ("DescribeQuorumResponsePartitionData", "PartitionData"),
     ("DescribeQuorumResponseTopicData", "TopicData"),
+    ("DescribeTopicPartitionsTopicRequest", "TopicRequest"),
     ("DescribeTransactionsTopicData", "TopicData"),
     ("DescribeTransactionsTransactionState", "TransactionState"),
     ("ElectLeadersPartitionResult", "PartitionResult"),
     ("ElectLeadersTopicPartitions", "TopicPartitions"),
+    ("FetchEpochEndOffset", "EpochEndOffset"),
+    ("FetchLeaderIdAndEpoch", "LeaderIdAndEpoch"),
+    ("FetchNodeEndpoint", "NodeEndpoint"),
     ("IncrementalAlterConfigsResource", "AlterConfigsResource"),
     ("IncrementalAlterConfigsResourceResponse", "AlterConfigsResourceResponse"),
     ("IncrementalAlterableConfig", "AlterableConfig"),
+    ("LeaderChangeMessageVoter", "Voter"),
     ("ListTransactionsTransactionState", "TransactionState"),
+    ("ProduceLeaderIdAndEpoch", "LeaderIdAndEpoch"),
+    ("ShareAcknowledgeLeaderIdAndEpoch", "LeaderIdAndEpoch"),
+    ("ShareAcknowledgeNodeEndpoint", "NodeEndpoint"),
+    ("ShareAcknowledgePartitionData", "PartitionData"),
+    ("ShareFetchForgottenTopic", "ForgottenTopic"),
+    ("ShareFetchLeaderIdAndEpoch", "LeaderIdAndEpoch"),
+    ("ShareFetchNodeEndpoint", "NodeEndpoint"),
+    ("ShareFetchPartition", "FetchPartition"),
+    ("ShareFetchPartitionData", "PartitionData"),
+    ("ShareFetchTopic", "FetchTopic"),
+    ("ShareGroupDescribeAssignment", "Assignment"),
+    ("ShareGroupDescribeMember", "Member"),
+    ("ShareGroupDescribeTopicPartitions", "TopicPartitions"),
+    ("ShareGroupDescribedGroup", "DescribedGroup"),
+    ("ShareGroupHeartbeatAssignment", "Assignment"),
+    ("ShareGroupHeartbeatTopicPartitions", "TopicPartitions"),
+    ("StreamsGroupDescribeAssignment", "Assignment"),
+    ("StreamsGroupDescribeEndpoint", "Endpoint"),
+    ("StreamsGroupDescribeKeyValue", "KeyValue"),
+    ("StreamsGroupDescribeMember", "Member"),
+    ("StreamsGroupDescribeSubtopology", "Subtopology"),
+    ("StreamsGroupDescribeTaskIds", "TaskIds"),
+    ("StreamsGroupDescribeTaskOffset", "TaskOffset"),
+    ("StreamsGroupDescribeTopicInfo", "TopicInfo"),
+    ("StreamsGroupDescribeTopology", "Topology"),
+    ("StreamsGroupDescribeTopologyDescription", "TopologyDescription"),
+    ("StreamsGroupDescribeTopologyDescriptionGlobalStore", "TopologyDescriptionGlobalStore"),
+    ("StreamsGroupDescribeTopologyDescriptionNode", "TopologyDescriptionNode"),
+    ("StreamsGroupDescribeTopologyDescriptionSubtopology", "TopologyDescriptionSubtopology"),
+    ("StreamsGroupDescribedGroup", "DescribedGroup"),
+    ("StreamsGroupHeartbeatEndpoint", "Endpoint"),
+    ("StreamsGroupHeartbeatKeyValue", "KeyValue"),
+    ("StreamsGroupHeartbeatSubtopology", "Subtopology"),
+    ("StreamsGroupHeartbeatTaskIds", "TaskIds"),
+    ("StreamsGroupHeartbeatTaskOffset", "TaskOffset"),
+    ("StreamsGroupHeartbeatTopicInfo", "TopicInfo"),
+    ("StreamsGroupHeartbeatTopicPartition", "TopicPartition"),
+    ("StreamsGroupHeartbeatTopology", "Topology"),
+    ("UpdateRaftVoterKRaftVersionFeature", "KRaftVersionFeature"),
+    ("UpdateRaftVoterListener", "Listener"),
+    ("VotersRecordEndpoint", "Endpoint"),
+    ("VotersRecordKRaftVersionFeature", "KRaftVersionFeature"),
+    ("VotersRecordVoter", "Voter"),
 ];
 
 fn inner(kind: &Kind) -> &Kind {
@@ -213,6 +317,75 @@ fn snake(name: &str) -> String {
         out.extend(letter.to_lowercase());
     }
     out
+}
+
+/// Lays what Kafka 4.4 changes in one message over the specifications of 4.3.1.
+fn add(specs: &mut HashMap<String, Value>, addition: &Value) -> Result<(), String> {
+    for named in ["name", "kip", "what", "source"] {
+        if text(&addition[named]).is_empty() {
+            return Err(format!("it has no {named}"));
+        }
+    }
+    let name = text(&addition["name"]);
+    if addition["spec"].is_object() {
+        return match specs.insert(name.to_string(), addition["spec"].clone()) {
+            Some(_) => Err("the jar has the message already".into()),
+            None => Ok(()),
+        };
+    }
+    let spec = specs.get_mut(name).ok_or("the jar has no such message, so all of it must be given")?;
+    if spec["validVersions"] == addition["validVersions"] {
+        return Err(format!("the jar has versions {} already", spec["validVersions"]));
+    }
+    spec["validVersions"] = addition["validVersions"].clone();
+    for change in array(&addition["changes"]) {
+        let mut fields = &mut spec["fields"];
+        for step in array(&change["in"]) {
+            let inside =
+                fields.as_array_mut().and_then(|fields| fields.iter_mut().find(|field| field["name"] == *step));
+            fields = &mut inside.ok_or_else(|| format!("nothing is called {step}"))?["fields"];
+        }
+        let fields = fields.as_array_mut().ok_or_else(|| format!("{} has no fields of its own", change["in"]))?;
+        apply(fields, change)?;
+    }
+    let structures = array(&addition["commonStructs"]).to_vec();
+    match &mut spec["commonStructs"] {
+        Value::Array(known) => known.extend(structures),
+        none => *none = structures.into(),
+    }
+    Ok(())
+}
+
+/// One change: a field after another, or other attributes of one.
+fn apply(fields: &mut Vec<Value>, change: &Value) -> Result<(), String> {
+    let place = |name: &Value| {
+        fields.iter().position(|field| field["name"] == *name).ok_or_else(|| format!("no field is called {name}"))
+    };
+    if change["add"].is_object() {
+        let after = place(&change["after"])?;
+        if place(&change["add"]["name"]).is_ok() {
+            return Err(format!("the jar has {} already", change["add"]["name"]));
+        }
+        fields.insert(after + 1, change["add"].clone());
+        return Ok(());
+    }
+    let at = place(&change["field"])?;
+    let attributes = change["set"].as_object().ok_or("a change adds a field or sets attributes of one")?;
+    for (attribute, value) in attributes {
+        if fields[at][attribute] == *value {
+            return Err(format!("{attribute} of {} is {value} already", change["field"]));
+        }
+        fields[at][attribute] = value.clone();
+    }
+    Ok(())
+}
+
+fn array(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 fn specs(path: &Path) -> HashMap<String, Value> {

@@ -16,7 +16,7 @@ use crate::{
         AbortedFilter, BatchView, Control, FetchPart, FetchPlan, FetchReply, Leader, LookupPlan, OffsetReply, Piece,
         Watermarks,
     },
-    record::{Batches, DecodeScratch, RawBatch},
+    record::{Batches, ControlType, DecodeScratch, RawBatch},
     types::{BrokerId, Offset},
     wire::{
         ErrorCode, Str, Uuid,
@@ -173,12 +173,11 @@ fn view(batch: &RawBatch) -> BatchView {
     }
 }
 
-/// The kind of a control batch stands in its record's key: a version, then the type, 0 for an abort (KIP-98).
+/// The kind of a control batch (KIP-98). One that cannot be read ends nobody's transaction.
 fn control(batch: &RawBatch) -> Control {
-    let Ok(decoded) = batch.decode(&mut DecodeScratch::new(0), CONTROL_LIMIT) else { return Control::Other };
-    let marker = decoded.records().next().and_then(Result::ok);
-    match marker.and_then(|marker| marker.key).and_then(|key| key.get(2..4)) {
-        Some([0, 0]) => Control::Abort,
+    let marker = batch.decode(&mut DecodeScratch::new(0), CONTROL_LIMIT).and_then(|decoded| decoded.control());
+    match marker {
+        Ok(Some(marker)) if marker.kind == ControlType::ABORT => Control::Abort,
         _ => Control::Other,
     }
 }
@@ -251,3 +250,47 @@ pub(super) fn protocol(what: impl Into<String>) -> Error {
 const LAST_BY_NAME: i16 = 12;
 /// No control record is larger.
 const CONTROL_LIMIT: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A plain message of format 1. Its checksum does not cover its offset.
+    const MESSAGE: &str = "00000000000000000000001b565adc8c01000000015ac2acf800ffffffff00000005616c706861";
+    /// A wrapper of format 1: gzip, the records at 101 and 104.
+    const WRAPPER: &str = "000000000000006800000068cb17c55a01010000015d3ef7981effffffff000000521f8b08000000000000ff636000034620965be0bf7a3d88c1186bf77d860890c19c9d5a09a458938a12cbf2210a19588078db8eb65781709572ff8100c859909c9158949399aa30586900ecb89ee9ec000000";
+    /// A batch of format 2 with offsets 100 to 104, of which the log cleaner left the record at 101.
+    const TAIL: &str = "00000000000000640000004f0000000502c9a4c1270003000000040000015d3ef798140000015d3ef79814ffffffffffffffffffffffffffff0000000104224d186040820f0000801c000002066b65790a627261766f0000000000";
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    }
+
+    fn at(offset: i64, hex: &str) -> Vec<u8> {
+        let mut bytes = bytes(hex);
+        bytes[..8].copy_from_slice(&offset.to_be_bytes());
+        bytes
+    }
+
+    fn pieces(region: Vec<u8>, asked: Offset) -> Vec<(Offset, Offset, usize)> {
+        let pieces = read_pieces(region.into(), asked, AbortedFilter::default());
+        let size = |piece: &Piece<Fetched>| match &piece.batch {
+            Fetched::Batch { batch, hidden: false } => batch.size(),
+            other => panic!("{other:?}"),
+        };
+        pieces.iter().map(|piece| (piece.base_offset, piece.next_offset, size(piece))).collect()
+    }
+
+    #[test]
+    fn messages_of_old_formats_are_pieces_like_batches() {
+        let region = [at(90, MESSAGE), at(93, MESSAGE), bytes(WRAPPER), at(110, MESSAGE)].concat();
+        let (plain, wrapper) = (MESSAGE.len() / 2, WRAPPER.len() / 2);
+        // What is owed of a wrapper begins where the piece before it ended: its own first offset is not known yet.
+        assert_eq!(pieces(region, 90), [(90, 94, 2 * plain), (94, 105, wrapper), (110, 111, plain)]);
+    }
+
+    #[test]
+    fn c2_a_position_passes_the_tail_that_compaction_removed() {
+        assert_eq!(pieces(bytes(TAIL), 100), [(100, 105, TAIL.len() / 2)]);
+    }
+}

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 /// A kind of request, by Kafka's numbers.
@@ -68,6 +69,10 @@ pub enum FaultAction {
     /// In an answer to Fetch, one bit of the last batch of every partition is wrong. The log stays sound. An answer
     /// without records is left as it is.
     CorruptBatch,
+    /// In an answer to Fetch, these bytes stand for the records of every partition: batches that no producer of today
+    /// can have the log keep, such as those of old formats or after compaction. An answer without records is left as it
+    /// is.
+    Records(Bytes),
 }
 
 /// A fault to inject: to which requests it happens, and what.

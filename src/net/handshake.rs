@@ -21,7 +21,7 @@ use crate::{
     error::ErrorKind,
     security::{Exchange, Sasl, Step},
     wire::{
-        ApiKey, ErrorCode, Message, Request, Str, Versions, decode_response, encode_request,
+        ApiKey, ErrorCode, Request, Str, Versions, decode_response, encode_request,
         messages::{ApiVersionsRequest, ApiVersionsResponse, SaslAuthenticateRequest, SaslHandshakeRequest},
         response_correlation_id,
     },
@@ -62,7 +62,7 @@ pub(super) struct Refused {
 pub(crate) async fn connect(address: &str, config: &NetConfig, client_id: &str) -> Result<Ready> {
     let address = Address::parse(address)?;
     let stream = transport::connect(&address, config.connect_timeout).await?;
-    let refused = match greet(stream, &address, config, client_id, NEWEST).await {
+    let refused = match greet(stream, &address, config, client_id, TRIED_FIRST).await {
         Ok(ready) => return Ok(ready),
         Err(refused) if refused.may_be_old => refused,
         Err(refused) => return Err(refused.error),
@@ -304,6 +304,7 @@ fn introduction(version: i16) -> ApiVersionsRequest {
     ApiVersionsRequest {
         client_software_name: Str::from_static("milena"),
         client_software_version: Str::from_static(env!("CARGO_PKG_VERSION")),
+        ..Default::default()
     }
 }
 
@@ -345,8 +346,10 @@ fn printable(text: &str) -> String {
     text.chars().take(300).flat_map(char::escape_debug).collect()
 }
 
-/// The version of ApiVersions that is tried first.
-const NEWEST: i16 = *ApiVersionsRequest::VERSIONS.end();
+/// The version of ApiVersions that is tried first: the newest that brokers of Kafka 4.0 to 4.3 can read. Version 5 (Kafka
+/// 4.4) would cost a second round trip on each of them, and says nothing yet: whom the client means (KIP-1242) is not known
+/// to the handshake.
+const TRIED_FIRST: i16 = 4;
 /// The longest reply of a handshake: a list of all versions has two kilobytes.
 const MAX_REPLY: usize = 1 << 20;
 /// More rounds than any mechanism has.

@@ -342,6 +342,18 @@ fn write_record(
     }
 }
 
+/// Writes one record without headers behind others; the numbers are what a batch can express.
+pub(super) fn push_record(
+    out: &mut Vec<u8>,
+    offset_delta: i32,
+    timestamp_delta: i64,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) {
+    let body = body_size(offset_delta, timestamp_delta, key, value, &[]);
+    write_record(out, body, offset_delta, timestamp_delta, key, value, &[]);
+}
+
 #[cold]
 #[inline(never)]
 fn write_headers(out: &mut Vec<u8>, headers: &[Header<'_>]) {

@@ -8,13 +8,14 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::{
     chunk::Recycler,
-    compress::{Compression, Decompressor, Output},
+    compress::{Compression, Decompressor, Fault, Output},
     crc,
     header::{BatchHeader, CRC_COVERS, HEADER_LEN, LOG_OVERHEAD, MAGIC_AT},
+    legacy,
     view::{RecordIter, RecordView},
 };
 use crate::error::{Error, ErrorKind};
@@ -23,12 +24,14 @@ use crate::error::{Error, ErrorKind};
 #[derive(Debug, Clone)]
 pub struct Batches {
     region: Bytes,
+    /// The offset behind the batches read so far.
+    floor: i64,
 }
 
 impl Batches {
     /// The batches in `region`.
     pub fn new(region: Bytes) -> Self {
-        Self { region }
+        Self { region, floor: 0 }
     }
 
     /// The bytes behind the last whole batch; once the iteration has ended, those of a batch that was cut off.
@@ -58,11 +61,24 @@ impl Batches {
         if size > self.region.len() {
             return Ok(None);
         }
-        let bytes = self.region.split_to(size);
-        match bytes.get(MAGIC_AT) {
-            Some(2) => RawBatch::new(bytes).map(Some),
-            magic => Err(unread_format(magic.copied().unwrap_or_default())),
-        }
+        let batch = match self.region.get(MAGIC_AT).copied().unwrap_or_default() {
+            2 => RawBatch::new(self.region.split_to(size))?,
+            magic @ (0 | 1) => self.step_over_messages(magic, size)?,
+            magic => {
+                self.region.advance(size);
+                return Err(unknown_format(magic));
+            }
+        };
+        self.floor = batch.last_offset().saturating_add(1).max(self.floor);
+        Ok(Some(batch))
+    }
+
+    /// One or more messages of an old format, the first of which takes `size` bytes.
+    #[cold]
+    fn step_over_messages(&mut self, magic: u8, size: usize) -> Result<RawBatch, Error> {
+        let cut = legacy::cut(&self.region, self.floor);
+        let bytes = self.region.split_to(cut.as_ref().map_or(size, |(_, size)| *size));
+        cut.map(|(header, _)| RawBatch { header, magic, bytes })
     }
 
     /// Nothing behind a length that cannot be can be found.
@@ -83,18 +99,20 @@ impl Iterator for Batches {
 }
 
 #[cold]
-fn unread_format(magic: u8) -> Error {
-    let message = match magic {
-        0 | 1 => format!("record format v{magic} is not read yet"),
-        _ => format!("record format {magic} is not known"),
-    };
-    Error::new(ErrorKind::UnsupportedVersion, message)
+fn unknown_format(magic: u8) -> Error {
+    Error::new(ErrorKind::UnsupportedVersion, format!("record format {magic} is not known"))
 }
 
 /// A whole batch as it came; its header is read, its records are not. Dereferences to the [`BatchHeader`].
+///
+/// Of the formats before 2 (Kafka 0.10 and older) a batch is either one compressed wrapper message or a run of plain
+/// ones. They have no header, so one is made up: without producer and epoch, with the first message's checksum, and for
+/// a wrapper, which says only its last offset, with the end of the batch before as base offset and −1 as the number of
+/// records. [`decode`](Self::decode) puts both right.
 #[derive(Debug, Clone)]
 pub struct RawBatch {
     header: BatchHeader,
+    magic: u8,
     bytes: Bytes,
 }
 
@@ -103,7 +121,7 @@ impl RawBatch {
         let header = bytes.first_chunk::<HEADER_LEN>().ok_or_else(|| {
             Error::new(ErrorKind::CorruptBatch, format!("a record batch has only {} bytes", bytes.len()))
         })?;
-        Ok(Self { header: BatchHeader::read(header)?, bytes })
+        Ok(Self { header: BatchHeader::read(header)?, magic: 2, bytes })
     }
 
     /// The batch's header.
@@ -111,17 +129,26 @@ impl RawBatch {
         &self.header
     }
 
+    /// The record format: 2, or 0 or 1 for what Kafka 0.10 and older wrote.
+    pub fn magic(&self) -> u8 {
+        self.magic
+    }
+
     /// The batch as it came, header and all.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// Checks the checksum over everything but base offset, length and leader epoch.
+    /// Checks the checksum over everything but base offset, length and leader epoch; in the old formats that of every
+    /// message, but for those in a wrapper.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::CorruptBatch`] if it does not match.
     pub fn check_crc(&self) -> Result<(), Error> {
+        if self.magic < 2 {
+            return legacy::check_crc(&self.header, &self.bytes);
+        }
         let computed = crc::extend(0, self.bytes.get(CRC_COVERS..).unwrap_or_default());
         if computed == self.header.crc {
             return Ok(());
@@ -132,10 +159,17 @@ impl RawBatch {
 
     /// Makes the records readable: decompresses them if they are compressed, to at most `limit` bytes.
     ///
+    /// Messages of the old formats are copied into the form of today's records, which is never longer; a wrapper takes
+    /// up to twice the limit meanwhile.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::CorruptBatch`] if the codec is unknown, the compressed bytes are damaged or hold more than `limit`.
     pub fn decode(&self, scratch: &mut DecodeScratch, limit: usize) -> Result<DecodedBatch, Error> {
+        if self.magic < 2 {
+            let (header, data) = legacy::decode(&self.header, &self.bytes, scratch, limit)?;
+            return Ok(DecodedBatch { header, data });
+        }
         let body = self.bytes.slice(HEADER_LEN.min(self.bytes.len())..);
         let data = match self.header.compression()? {
             Compression::None => body,
@@ -202,7 +236,7 @@ impl DecodeScratch {
         Self { decompressor: Decompressor::default(), buffers: Recycler::new(idle_bytes, 1..=LARGEST_KEPT) }
     }
 
-    fn decompress(&mut self, codec: Compression, input: &[u8], limit: usize) -> Result<Bytes, super::compress::Fault> {
+    pub(super) fn decompress(&mut self, codec: Compression, input: &[u8], limit: usize) -> Result<Bytes, Fault> {
         let mut output = Output::new(self.buffers.take().unwrap_or_default(), limit);
         let done = self.decompressor.decompress(codec, input, &mut output);
         let (buffer, used) = output.into_parts();
@@ -211,6 +245,26 @@ impl DecodeScratch {
             Err(fault) => {
                 self.buffers.put(buffer);
                 Err(fault)
+            }
+        }
+    }
+
+    /// What `write` writes into an empty buffer with room for `size` bytes.
+    pub(super) fn rewrite<E>(
+        &mut self,
+        size: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<Bytes, E> {
+        let mut buffer = self.buffers.take().unwrap_or_default();
+        buffer.clear();
+        buffer.reserve(size);
+        let done = write(&mut buffer);
+        let used = buffer.len();
+        match done {
+            Ok(()) => Ok(self.buffers.freeze(buffer, used)),
+            Err(error) => {
+                self.buffers.put(buffer);
+                Err(error)
             }
         }
     }

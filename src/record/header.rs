@@ -24,6 +24,8 @@ pub const LOG_APPEND_TIME: i16 = 0x08;
 pub const TRANSACTIONAL: i16 = 0x10;
 /// The batch holds a marker of the transaction coordinator, not records of a user.
 pub const CONTROL: i16 = 0x20;
+/// The base timestamp is the time from which on the log cleaner may drop tombstones and markers (KIP-534).
+pub const DELETE_HORIZON: i16 = 0x40;
 
 /// A batch's header, number by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,8 @@ pub struct BatchHeader {
     pub attributes: i16,
     /// The last offset of the batch, counted from the base offset.
     pub last_offset_delta: i32,
-    /// What the records' timestamps count from, in milliseconds since 1970.
+    /// What the records' timestamps count from, in milliseconds since 1970: the first one's as written, and once the log
+    /// cleaner has found a tombstone or marker in the batch, the [`delete_horizon`](Self::delete_horizon).
     pub base_timestamp: i64,
     /// The latest timestamp, in milliseconds since 1970; with [`LOG_APPEND_TIME`] that of every record.
     pub max_timestamp: i64,
@@ -78,6 +81,12 @@ impl BatchHeader {
     /// Whether the broker set the timestamps.
     pub fn is_log_append_time(&self) -> bool {
         self.attributes & LOG_APPEND_TIME != 0
+    }
+
+    /// From when on the log cleaner may drop the batch's tombstones and markers, in milliseconds since 1970 (KIP-534);
+    /// `None` until it has come across one.
+    pub fn delete_horizon(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
     }
 
     /// How the records are compressed.

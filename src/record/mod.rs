@@ -8,11 +8,13 @@
 mod batch;
 mod chunk;
 mod compress;
+mod control;
 mod crc;
 mod decode;
 #[cfg(test)]
 mod golden;
 pub mod header;
+mod legacy;
 pub mod partitioner;
 mod split;
 mod varint;
@@ -21,6 +23,7 @@ mod view;
 pub use batch::{AppendError, BatchBuilder, Header, SealedBatch, record_size};
 pub use chunk::{CHUNK, ChunkPool};
 pub use compress::Compression;
+pub use control::{ControlRecord, ControlType};
 pub use decode::{Batches, DecodeScratch, DecodedBatch, RawBatch};
 pub use header::BatchHeader;
 pub use view::{HeaderView, Headers, RecordIter, RecordView};

@@ -45,7 +45,10 @@ mod tests {
     use super::*;
     use crate::record::{ChunkPool, Compression};
 
-    fn read(batch: &SealedBatch) -> Vec<(i64, Option<Vec<u8>>, Option<Vec<u8>>, usize)> {
+    /// Each record: timestamp, key, value, and how many headers it has.
+    type Read = (i64, Option<Vec<u8>>, Option<Vec<u8>>, usize);
+
+    fn read(batch: &SealedBatch) -> Vec<Read> {
         let region = batch.pieces(batch.stamp(7, 0, 0)).concat().into();
         let raw = Batches::new(region).next().expect("a batch").expect("whole");
         raw.check_crc().expect("the checksum");

@@ -124,10 +124,45 @@ pub const APIS: &[Api] = &[
     Api::of::<DescribeTransactionsRequest>(),
     Api::of::<ListTransactionsRequest>(),
     Api::of::<AllocateProducerIdsRequest>(),
+    Api::of::<ConsumerGroupHeartbeatRequest>(),
+    Api::of::<ConsumerGroupDescribeRequest>(),
+    Api::of::<GetTelemetrySubscriptionsRequest>(),
+    Api::of::<PushTelemetryRequest>(),
+    Api::of::<ListConfigResourcesRequest>(),
+    Api::of::<DescribeTopicPartitionsRequest>(),
+    Api::of::<ShareGroupHeartbeatRequest>(),
+    Api::of::<ShareGroupDescribeRequest>(),
+    Api::of::<ShareFetchRequest>(),
+    Api::of::<ShareAcknowledgeRequest>(),
+    Api::of::<AddRaftVoterRequest>(),
+    Api::of::<RemoveRaftVoterRequest>(),
+    Api::of::<UpdateRaftVoterRequest>(),
+    Api::of::<StreamsGroupHeartbeatRequest>(),
+    Api::of::<StreamsGroupDescribeRequest>(),
+    Api::of::<DescribeShareGroupOffsetsRequest>(),
+    Api::of::<AlterShareGroupOffsetsRequest>(),
+    Api::of::<DeleteShareGroupOffsetsRequest>(),
+    Api::of::<StreamsGroupTopologyDescriptionUpdateRequest>(),
+    Api::of::<UnregisterControllerRequest>(),
 ];
 
 /// All structures that travel outside of a body: the headers, and what other messages carry in bytes.
-pub const DATA: &[Table] = &[Table::of::<RequestHeader>(), Table::of::<ResponseHeader>()];
+pub const DATA: &[Table] = &[
+    Table::of::<RequestHeader>(),
+    Table::of::<ResponseHeader>(),
+    Table::of::<ConsumerProtocolSubscription>(),
+    Table::of::<ConsumerProtocolAssignment>(),
+    Table::of::<StickyAssignorUserData>(),
+    Table::of::<CooperativeStickyAssignorUserData>(),
+    Table::of::<DefaultPrincipalData>(),
+    Table::of::<ControlRecordTypeSchema>(),
+    Table::of::<EndTxnMarker>(),
+    Table::of::<LeaderChangeMessage>(),
+    Table::of::<SnapshotHeaderRecord>(),
+    Table::of::<SnapshotFooterRecord>(),
+    Table::of::<KRaftVersionRecord>(),
+    Table::of::<VotersRecord>(),
+];
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,7 @@ pub mod messages;
 mod negotiate;
 mod records;
 mod str;
+pub mod tree;
 mod uuid;
 pub mod varint;
 

@@ -3,7 +3,10 @@
 use std::{fmt::Debug, sync::OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use milena::wire::{self, ApiKey, Message, Records, Request, Versions, messages};
+use milena::wire::{
+    self, ApiKey, Message, Records, Request, Versions, messages,
+    tree::{FrameTree, Tree, guess_response},
+};
 
 use super::Tape;
 use crate::{
@@ -14,8 +17,8 @@ use crate::{
 /// What has to hold of any bytes for one message; each line of the catalog carries it.
 #[derive(Debug, Clone, Copy)]
 pub struct Checks {
-    /// For bytes as a body.
-    body: fn(Bytes, i16),
+    /// For bytes as a body. Whether they are one.
+    body: fn(Bytes, i16) -> bool,
     /// For bytes in the place where the message travels, with a correlation id and a client id for requests.
     outside: fn(Bytes, i16, i32, Option<&str>),
 }
@@ -41,7 +44,34 @@ impl Checks {
 pub(super) fn body(input: &[u8]) {
     let mut tape = Tape::new(input);
     let (table, version) = pick(&mut tape);
-    (table.checks.body)(Bytes::copy_from_slice(tape.rest()), version);
+    check_body(table, version, Bytes::copy_from_slice(tape.rest()));
+}
+
+/// The codec keeps its promises, and the tree, which reads by the table alone, says the same of the bytes.
+fn check_body(table: &Table, version: i16, body: Bytes) {
+    let decoded = (table.checks.body)(body.clone(), version);
+    let apis = wire::APIS.iter().flat_map(|api| [&api.request, &api.response]);
+    let by_name = apis.chain(wire::DATA).find(|found| found.name == table.name).expect("a table");
+    let tree = Tree::read(by_name, version, body);
+    assert_eq!(tree.fault.is_none(), decoded, "{} version {version}: {:?}", table.name, tree.fault);
+}
+
+/// Target `tree`: any bytes as a frame of which nothing is known, as `milena decode` reads them, and printed.
+pub(super) fn tree(input: &[u8]) {
+    let mut tape = Tape::new(input);
+    let mode = tape.byte() % 3;
+    let (key, version) = (ApiKey(i16::from(tape.byte())), i16::from(tape.byte() as i8));
+    // Short, because the records inside may be decompressed to a thousand times their length.
+    let frame = Bytes::copy_from_slice(tape.bytes(4096));
+    let tree = match mode {
+        0 => FrameTree::request(frame),
+        1 => FrameTree::response(frame, key, version),
+        _ => match guess_response(&frame, None, None).first() {
+            Some(guess) => FrameTree::response(frame, guess.api, *guess.versions.end()),
+            None => return,
+        },
+    };
+    assert!(!tree.to_string().is_empty());
 }
 
 /// Target `frame`: any bytes as the frame of a response; a request that can be read is sent and read back.
@@ -73,7 +103,7 @@ pub(super) fn structured(input: &[u8]) {
             break;
         }
         tape.damage(&mut body);
-        (table.checks.body)(Bytes::copy_from_slice(&body), version);
+        check_body(table, version, Bytes::copy_from_slice(&body));
     }
 }
 
@@ -88,7 +118,7 @@ pub(super) fn data(input: &[u8]) {
     let (version, bytes) = (tape.clone().byte(), Bytes::copy_from_slice(tape.rest()));
     (table.checks.outside)(bytes.clone(), 0, 0, None);
     if !bytes.is_empty() {
-        (table.checks.body)(bytes.slice(1..), nth_version(table, version));
+        check_body(table, nth_version(table, version), bytes.slice(1..));
     }
 }
 
@@ -116,10 +146,16 @@ fn tables() -> &'static [Table] {
     TABLES.get_or_init(catalog)
 }
 
-fn body_of<M: Message>(body: Bytes, version: i16) {
+fn body_of<M: Message>(body: Bytes, version: i16) -> bool {
     match wire::decode_body::<M>(body, version) {
-        Ok(message) => drop(canonical(&message, version)),
-        Err(error) => assert!(!error.to_string().is_empty()),
+        Ok(message) => {
+            canonical(&message, version);
+            true
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            false
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! - messages are chosen by key and version, not by their place in a list: new tables need no new seeds or targets.
 
 mod messages;
+mod old_records;
 mod records;
 mod tape;
 mod texts;
@@ -47,7 +48,7 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
 /// A value is alive twice, and its bytes and what it prints besides.
-const MESSAGE: usize = 400;
+const MESSAGE: usize = 600;
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
@@ -55,8 +56,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "response", run: messages::body, at_least: 64 * KIB, multiple: MESSAGE },
     Target { name: "structured_message", run: messages::structured, at_least: 2 * MIB, multiple: MESSAGE },
     Target { name: "consumer_protocol", run: messages::data, at_least: 64 * KIB, multiple: MESSAGE },
+    Target { name: "tree", run: messages::tree, at_least: 128 * MIB, multiple: 2_000 },
     Target { name: "record_batch", run: records::raw, at_least: 4 * MIB, multiple: 64 },
     Target { name: "structured_batch", run: records::structured, at_least: 32 * MIB, multiple: 64 },
+    Target { name: "old_formats", run: old_records::old_formats, at_least: 32 * MIB, multiple: 64 },
     Target { name: "decompress", run: records::decompress, at_least: 8 * MIB, multiple: 16 },
     Target { name: "confluent_frame", run: texts::confluent_frame, at_least: 16 * KIB, multiple: 4 },
     // The crate apache-avro reserves what a length says, up to the 128 MiB that `serdes/avro/limits.rs` allows it.

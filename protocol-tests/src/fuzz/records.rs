@@ -12,12 +12,12 @@ use super::Tape;
 
 /// What a record says, owned.
 #[derive(Debug, Clone, PartialEq)]
-struct Said {
-    offset: i64,
-    timestamp: i64,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+pub(super) struct Said {
+    pub(super) offset: i64,
+    pub(super) timestamp: i64,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Option<Vec<u8>>,
+    pub(super) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 /// Target `record_batch`: any bytes as the records of a partition.
@@ -100,7 +100,7 @@ pub(super) fn structured(input: &[u8]) {
 }
 
 /// Walks a whole region. What each batch said, `None` where it cannot be read.
-fn walk(region: Bytes, only_right: bool) -> Vec<Option<Vec<Said>>> {
+pub(super) fn walk(region: Bytes, only_right: bool) -> Vec<Option<Vec<Said>>> {
     let length = region.len();
     let (mut batches, mut read, mut taken, mut budget) = (Batches::new(region), Vec::new(), 0, MAX_REGION);
     while let Some(batch) = batches.next() {
@@ -113,7 +113,10 @@ fn walk(region: Bytes, only_right: bool) -> Vec<Option<Vec<Said>>> {
             if only_right && right.is_err() {
                 return None;
             }
-            let decoded = decode(&batch, MAX_OUTPUT.min(budget)).ok()?;
+            let limit = MAX_OUTPUT.min(budget);
+            let decoded = decode(&batch, limit).ok()?;
+            let is_compressed = !matches!(batch.compression(), Ok(Compression::None));
+            assert!(decoded.data.len() <= if is_compressed { limit } else { batch.bytes().len() });
             budget -= decoded.data.len().min(budget);
             walk_batch(&decoded)
         });
@@ -155,6 +158,7 @@ fn walk_batch(batch: &DecodedBatch) -> Option<Vec<Said>> {
         }
     }
     assert_eq!(batch.check().is_err(), failed, "checking and walking disagree");
+    let _ = batch.control();
     if failed {
         return None;
     }

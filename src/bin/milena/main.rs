@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 mod broker;
 mod consume;
+mod decode;
 mod demo;
 mod failure;
 mod lines;
@@ -21,7 +22,7 @@ mod verifiable;
 
 use failure::Failure;
 
-/// A Kafka client in Rust without a line of C: demo, embedded broker, produce, consume.
+/// A Kafka client in Rust without a line of C: demo, embedded broker, produce, consume, decode.
 #[derive(Debug, Parser)]
 #[command(name = "milena", version, after_help = "MILENA_LOG=debug writes what happens inside to stderr.")]
 struct Cli {
@@ -35,6 +36,7 @@ enum Command {
     Broker(broker::Broker),
     Produce(produce::Produce),
     Consume(consume::Consume),
+    Decode(decode::Decode),
     VerifiableProducer(verifiable::VerifiableProducer),
     VerifiableConsumer(verifiable::VerifiableConsumer),
 }
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Broker(command) => block_on(command.run()),
         Command::Produce(command) => block_on(command.run()),
         Command::Consume(command) => block_on(command.run()),
+        Command::Decode(command) => command.run(),
         Command::VerifiableProducer(command) => block_on(command.run()),
         Command::VerifiableConsumer(command) => block_on(command.run()),
     };

@@ -151,6 +151,9 @@ impl Call {
         for (topic, partitions) in found.topics {
             body.put_open(&topic, version, flexible, partitions.len())?;
             for (partition, mut read) in partitions {
+                if let Some(records) = self.records.as_ref().filter(|_| read.bytes > 0) {
+                    read = Read { bytes: records.len(), pieces: vec![records.clone()] };
+                }
                 if let (true, Some(last)) = (self.corrupt, read.pieces.last_mut()) {
                     *last = damaged(last);
                 }

@@ -66,6 +66,8 @@ pub(super) struct Call {
     throttle: Duration,
     /// Whether a fault wants the records of a Fetch to be damaged.
     corrupt: bool,
+    /// What a fault wants to stand for the records of a Fetch.
+    records: Option<Bytes>,
 }
 
 struct Forced {
@@ -130,6 +132,7 @@ pub(super) async fn answer(shared: &Arc<Shared>, broker: i32, frame: Bytes) -> O
         forced: None,
         throttle: Duration::ZERO,
         corrupt: false,
+        records: None,
     };
     let reply = Addressed { api, correlation_id, header_version: api.response_header_version(version) };
     match api {
@@ -164,6 +167,7 @@ async fn run<R: Serve>(mut call: Call, mut reply: Addressed, mut body: Bytes) ->
         Some((FaultAction::Error(code), topic)) => call.forced = Some(Forced { code, topic }),
         Some((FaultAction::Throttle(time), _)) => call.throttle = time,
         Some((FaultAction::CorruptBatch, _)) => call.corrupt = true,
+        Some((FaultAction::Records(records), _)) => call.records = Some(records),
         Some((other, _)) => action = Some(other),
         None => {}
     }

@@ -73,7 +73,7 @@ fn here() -> Address {
 async fn talk(security: Security, answers: Vec<Answer>) -> (Result<Ready, Refused>, Seen) {
     let (mine, theirs) = tokio::io::duplex(1 << 16);
     let (address, config) = (here(), config(security));
-    let client = async { greet(Stream::Memory(mine), &address, &config, "test", NEWEST).await };
+    let client = async { greet(Stream::Memory(mine), &address, &config, "test", TRIED_FIRST).await };
     // The client's end is dropped with its error, and the peer then ends too.
     let peer = tokio::spawn(serve(theirs, answers));
     let result = client.await;
@@ -110,6 +110,20 @@ async fn n1_api_versions_falls_back_to_what_the_broker_can_read() {
         assert!(ready.versions.supports(ApiKey(3), 13));
         let asked: Vec<_> = seen.iter().map(|(key, version, _)| (*key, *version)).collect();
         assert_eq!(asked, [(18, 4), (18, *expected)], "{advertised:?}");
+    }
+}
+
+/// KIP-1242's version 5 would cost every older broker a second question; brokers that have it read version 4 too.
+#[tokio::test]
+async fn api_versions_is_asked_once_in_version_4_of_old_and_new_brokers() {
+    let release = env!("CARGO_PKG_VERSION").as_bytes();
+    let names = [&[7], b"milena".as_slice(), &[release.len() as u8 + 1], release].concat();
+    for newest in [4, 5] {
+        let answers = vec![Answer::Body(offers(4, 0, &[(3, 0, 13), (18, 0, newest)]))];
+        let (result, seen) = talk(Security::plaintext(), answers).await;
+        result.expect("ready");
+        let [(18, 4, rest)] = seen.as_slice() else { panic!("{seen:?}") };
+        assert_eq!(rest[4..], [b"\0\x04test\0".as_slice(), &names, &[0]].concat(), "no cluster id, no node id");
     }
 }
 
@@ -337,7 +351,7 @@ async fn a_scram_server_that_does_not_know_the_password_is_not_believed() {
     let (mine, theirs) = tokio::io::duplex(1 << 16);
     let peer = tokio::spawn(impostor(theirs));
     let (address, config) = (here(), config(alice(Sasl::scram_sha_512)));
-    let refused = greet(Stream::Memory(mine), &address, &config, "test", NEWEST).await.expect_err("refused");
+    let refused = greet(Stream::Memory(mine), &address, &config, "test", TRIED_FIRST).await.expect_err("refused");
     assert_eq!(refused.error.kind(), ErrorKind::Authentication);
     assert!(refused.error.to_string().contains("signature is wrong"), "{}", refused.error);
     peer.await.expect("served");
@@ -403,7 +417,7 @@ mod tls {
                 serve(stream, vec![Answer::Body(offers(4, 0, MODERN))]).await;
             }
         });
-        let result = greet(Stream::Memory(mine), &address, &config(Security::tls(tls)), "test", NEWEST).await;
+        let result = greet(Stream::Memory(mine), &address, &config(Security::tls(tls)), "test", TRIED_FIRST).await;
         peer.await.expect("served");
         result
     }
@@ -433,7 +447,7 @@ mod tls {
         let (mine, mut theirs) = tokio::io::duplex(1 << 16);
         let peer = tokio::spawn(async move { theirs.read_i32().await });
         let config = config(Security::tls(TlsConfig::new().ca_pem(CA)));
-        let refused = greet(Stream::Memory(mine), &here(), &config, "test", NEWEST).await.expect_err("lost");
+        let refused = greet(Stream::Memory(mine), &here(), &config, "test", TRIED_FIRST).await.expect_err("lost");
         peer.await.expect("served").expect("read");
         assert_eq!(refused.error.kind(), ErrorKind::Disconnected);
         assert!(!refused.may_be_old);
@@ -450,7 +464,7 @@ mod tls {
             theirs.read_to_end(&mut Vec::new()).await
         });
         let config = config(Security::tls(TlsConfig::new().ca_pem(CA)));
-        let refused = greet(Stream::Memory(mine), &here(), &config, "test", NEWEST).await.expect_err("refused");
+        let refused = greet(Stream::Memory(mine), &here(), &config, "test", TRIED_FIRST).await.expect_err("refused");
         peer.await.expect("served").expect("written");
         assert_eq!(refused.error.kind(), ErrorKind::Tls);
         assert!(refused.error.to_string().contains("did not answer in TLS"), "{}", refused.error);
@@ -460,7 +474,7 @@ mod tls {
     async fn silence_during_tls_ends_at_the_deadline() {
         let (mine, _theirs) = tokio::io::duplex(1 << 16);
         let config = config(Security::tls(TlsConfig::new().ca_pem(CA)));
-        let refused = greet(Stream::Memory(mine), &here(), &config, "test", NEWEST).await.expect_err("silent");
+        let refused = greet(Stream::Memory(mine), &here(), &config, "test", TRIED_FIRST).await.expect_err("silent");
         assert_eq!(refused.error.kind(), ErrorKind::Timeout);
         assert!(refused.error.to_string().contains("did not answer the TLS handshake within 30s"), "{}", refused.error);
     }

@@ -97,6 +97,10 @@ impl Output {
         self.used = self.used.saturating_add(written).min(self.buffer.len());
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.used
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.used >= self.limit
     }

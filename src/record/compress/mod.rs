@@ -3,7 +3,9 @@
 //! Rules this folder keeps:
 //! - what is written is what Kafka's Java client reads: one LZ4 frame of independent blocks, xerial's snappy framing;
 //! - what is read is bounded by a limit of the caller's, over all members, frames and blocks of a batch together, and
-//!   memory grows with the output, never by a number that a peer wrote;
+//!   memory grows with the output, never by a number that a peer wrote: a batch takes its limit, and beside it 64 KiB
+//!   for gzip, nothing for snappy and LZ4, for zstd 4 MiB or, if its frame's window is larger (128 MiB at most), twice as
+//!   much as it has put out;
 //! - tables and contexts are kept, per thread when compressing and per scratch when decompressing.
 
 mod buffers;
@@ -106,6 +108,10 @@ impl FromStr for Compression {
 
 impl SealedBatch {
     /// The same batch with its records compressed, or as it was if that is not smaller.
+    ///
+    /// Kafka's rules allow that: every batch names its own codec, none is one of them, and no broker and no topic
+    /// refuses it. A topic's `compression.type` says what the broker stores, and a broker that wants another codec than a
+    /// batch has compresses it again itself. Java's producer keeps what has grown; readers see no difference.
     ///
     /// Pure computation of some milliseconds per mebibyte: call it on a worker, not on a connection's task. `level` is
     /// the codec's own default if `None`; the codec's tables are kept per thread.

@@ -72,6 +72,27 @@ fn levels_change_the_size() {
 }
 
 #[test]
+fn every_level_is_read_back_and_lz4_has_one() {
+    let (whole, pieces) = text(30_000, 6);
+    let levels: [(_, &[i32]); 3] = [
+        (Compression::Gzip, &[1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (Compression::Lz4, &[1, 9, 17]),
+        (Compression::Zstd, &[-131_072, -5, -1, 0, 1, 3, 9, 15, 19, 22]),
+    ];
+    for (codec, levels) in levels {
+        for &level in levels {
+            codec.check_level(level).unwrap();
+            let compressed = compress(codec, Some(level), &pieces);
+            assert_eq!(decompress(codec, &compressed, whole.len()).unwrap(), whole, "{codec} {level}");
+            let same = compressed == compress(codec, None, &pieces);
+            assert!(codec != Compression::Lz4 || same, "LZ4 takes its levels and has no use for them: {level}");
+        }
+    }
+    let sizes = [-131_072, -5, 3].map(|level| compress(Compression::Zstd, Some(level), &pieces).len());
+    assert!(sizes.is_sorted_by(|fast, small| fast > small), "negative levels are faster and larger: {sizes:?}");
+}
+
+#[test]
 fn levels_are_checked_by_name() {
     let cases = [
         (Compression::Gzip, 9, true),

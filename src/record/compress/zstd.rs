@@ -42,6 +42,15 @@ pub(super) struct Decompressor {
 
 impl Decompressor {
     pub(super) fn decompress(&mut self, input: &[u8], output: &mut Output) -> Result<(), Fault> {
+        let done = self.decompress_frames(input, output);
+        // The window grows with the output if the frame says so, and this would be kept for batches that need none of it.
+        if output.len() > LARGEST_KEPT {
+            self.kept = None;
+        }
+        done
+    }
+
+    fn decompress_frames(&mut self, input: &[u8], output: &mut Output) -> Result<(), Fault> {
         let decompressor = self.kept.get_or_insert_with(rust_zstd::Decompressor::new);
         decompressor.reset();
         let (mut read, mut idle_calls) = (0, 0);
@@ -72,4 +81,6 @@ fn fault(error: String) -> Fault {
 const DEFAULT_LEVEL: i32 = 3;
 /// The most of its own buffers that a thread keeps between batches.
 const KEPT: usize = 2 * 1024 * 1024;
+/// The longest output whose decompression context is kept.
+const LARGEST_KEPT: usize = 8 * 1024 * 1024;
 const STEP: usize = 128 * 1024;

@@ -115,13 +115,23 @@ fn golden_codecs_of_java() {
 }
 
 #[test]
-fn old_formats_are_an_error_and_stepped_over() {
+fn golden_format_1_in_front_of_format_2() {
     let mut region = golden::bytes(golden::FORMAT_1);
+    region.extend(golden::bytes(golden::NULLABLE));
+    let time = 1_600_000_000_000;
+    let mut expected = vec![row(0, i64::from_be_bytes([0, 0, 0x01, 0x5a, 0xc2, 0xac, 0xf8, 0]), None, Some("alpha"))];
+    expected.extend([row(0, time, Some(""), None), row(1, time, None, Some("")), row(2, time, None, None)]);
+    assert_eq!(read(region).unwrap(), expected);
+}
+
+#[test]
+fn formats_to_come_are_an_error_and_stepped_over() {
+    let mut region = patched(golden::NULLABLE, 16, &[3]);
     region.extend(golden::bytes(golden::NULLABLE));
     let mut batches = Batches::new(region.into());
     let error = batches.next().unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
-    assert_eq!(error.to_string(), "record format v1 is not read yet");
+    assert_eq!(error.to_string(), "record format 3 is not known");
     assert_eq!(batches.next().unwrap().unwrap().record_count, 3);
     assert!(batches.next().is_none());
 }

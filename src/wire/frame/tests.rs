@@ -38,7 +38,11 @@ fn headers_have_the_version_of_their_api() {
 
 #[test]
 fn a_request_is_length_header_body() -> Result<(), EncodeError> {
-    let request = ApiVersionsRequest { client_software_name: "m".into(), client_software_version: "1".into() };
+    let request = ApiVersionsRequest {
+        client_software_name: "m".into(),
+        client_software_version: "1".into(),
+        ..Default::default()
+    };
     let flexible = encode_request(&request, 3, 7, Some("me"))?;
     assert_eq!(whole(&flexible), hex("00000012 0012 0003 00000007 0002 6d65 00  02 6d 02 31 00"));
     let anonymous = encode_request(&ApiVersionsRequest::default(), 0, 7, None)?;

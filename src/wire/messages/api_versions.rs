@@ -1,20 +1,25 @@
-//! What a broker offers: API versions and features (KIP-35, KIP-511, KIP-584).
+//! What a broker offers: API versions and features (KIP-35, KIP-511, KIP-584, KIP-1242).
 
 use super::prelude::*;
 
 message! {
-    /// Asks a broker which versions it has, before anything else is sent.
-    request ApiVersionsRequest = API_VERSIONS, versions 0..=4, flexible 3 => ApiVersionsResponse with header 0 {
+    /// Asks a broker which versions it has, before anything else is sent. Version 5 (Kafka 4.4) also says whom the
+    /// client means to ask, so that a broker of another cluster can send it back to its bootstrap servers (KIP-1242).
+    request ApiVersionsRequest = API_VERSIONS, versions 0..=5, flexible 3 => ApiVersionsResponse with header 0 {
         /// The name of the client's library; letters, digits, dots and dashes only.
         client_software_name: Str    => since(3).ignorable(),
         /// The version of the client's library; letters, digits, dots and dashes only.
         client_software_version: Str => since(3).ignorable(),
+        /// The cluster that the client means; null if it does not know.
+        cluster_id: Option<Str>      => since(5).nullable(5).ignorable(),
+        /// The broker or controller that the client means, or −1.
+        node_id: i32 = -1            => since(5).ignorable(),
     }
 }
 
 message! {
     /// The versions and features of one broker. A broker that does not know the version asked for answers in version 0.
-    response ApiVersionsResponse, versions 0..=4, flexible 3 {
+    response ApiVersionsResponse, versions 0..=5, flexible 3 {
         /// The error, or none.
         error_code: ErrorCode                        => since(0),
         /// The versions of each API.
