@@ -8,6 +8,8 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::{Decodable, Encodable};
 use milena::wire::{self, FieldSpec, Message, Request};
 
+use crate::fuzz::Checks;
+
 /// What tests need of one message.
 #[derive(Debug)]
 pub struct Table {
@@ -29,6 +31,8 @@ pub struct Table {
     pub theirs: Copier,
     /// The versions that kafka-protocol has.
     pub their_versions: RangeInclusive<i16>,
+    /// What has to hold of any bytes; the fuzz targets call it.
+    pub checks: Checks,
 }
 
 /// Reads a body in a version and writes it again.
@@ -39,8 +43,8 @@ macro_rules! catalog {
         /// All tables, a request before its response.
         pub fn catalog() -> Vec<Table> {
             vec![$(
-                table::<wire::messages::$request, wire::messages::$request>(peer!($request $($alone)?)),
-                table::<wire::messages::$request, wire::messages::$response>(peer!($response $($alone)?)),
+                table::<wire::messages::$request, wire::messages::$request>(peer!($request $($alone)?), Checks::of_request::<wire::messages::$request>()),
+                table::<wire::messages::$request, wire::messages::$response>(peer!($response $($alone)?), Checks::of_response::<wire::messages::$request>()),
             )* $(
                 data::<wire::messages::$data>(peer!($data $($data_alone)?)),
             )*]
@@ -156,8 +160,8 @@ catalog! {
     }
 }
 
-fn table<R: Request, M: Message>(peer: (Copier, RangeInclusive<i16>)) -> Table {
-    Table { api: Some(R::API.0), last_stable: *R::STABLE.end(), ..data::<M>(peer) }
+fn table<R: Request, M: Message>(peer: (Copier, RangeInclusive<i16>), checks: Checks) -> Table {
+    Table { api: Some(R::API.0), last_stable: *R::STABLE.end(), checks, ..data::<M>(peer) }
 }
 
 fn data<M: Message>((theirs, their_versions): (Copier, RangeInclusive<i16>)) -> Table {
@@ -171,6 +175,7 @@ fn data<M: Message>((theirs, their_versions): (Copier, RangeInclusive<i16>)) -> 
         ours: ours::<M>,
         theirs,
         their_versions,
+        checks: Checks::of_data::<M>(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the tests of this package share.
 
 pub mod catalog;
+pub mod fuzz;
 pub mod golden;
 pub mod jar;
 pub mod random;

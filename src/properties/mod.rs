@@ -94,6 +94,7 @@ impl Properties {
     /// Kind `Config`: an unknown name, with the nearest known one; a property that milena cannot fulfil, with the
     /// reason; a value out of its range; a combination that Java's producer refuses too.
     pub fn check(&self) -> Result<()> {
+        self.client().map(drop)?;
         self.producer().map(drop)?;
         self.registry().map(drop)
     }
