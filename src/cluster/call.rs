@@ -43,9 +43,13 @@ use super::{Cluster, KeyType, Route, To, Traffic};
 /// depends on the message: show [`elsewhere`](Self::elsewhere) the place, or call once more with
 /// [`fresh`](Self::fresh).
 ///
+/// What Kafka's specification calls ignorable is left out in versions that do not have it. Mostly that is harmless, but
+/// where a version has ids in place of names (Produce and Fetch 13, DeleteTopics 6, OffsetCommit and OffsetFetch 10,
+/// TxnOffsetCommit 6) a request with names alone asks for nothing: fill in the ids, or say [`at_most`](Self::at_most).
+///
 /// A connection that is lost is mended silently, with backoff, within the call's time: always while the broker cannot
 /// have seen the request, and afterwards for requests of which two do no more than one (reads, and writes that set a
-/// value). Any other, a creation or a deletion for example, then fails with [`Error::maybe_written`].
+/// value), ten times at most. Any other, a creation or a deletion for example, then fails with [`Error::maybe_written`].
 ///
 /// # Errors
 ///

@@ -222,7 +222,7 @@ impl Cluster {
         if route.fresh {
             self.look_again(route.to, deadline).await?;
         }
-        let mut failures = 0;
+        let (mut failures, mut unanswered) = (0, 0);
         loop {
             let Lost { certainty, error } = match self.try_send(route, request, deadline).await {
                 Ok(response) => return Ok(response),
@@ -232,6 +232,10 @@ impl Cluster {
                 return Err(error.with_maybe_written(true));
             }
             failures += 1;
+            unanswered += u32::from(certainty == Certainty::MaybeSent);
+            if unanswered == MOST_UNANSWERED {
+                return Err(error);
+            }
             let again = Instant::now() + self.0.config.retry_backoff.delay(failures, fastrand::f64());
             if !error.is_retriable() || again >= deadline {
                 return Err(error);
@@ -445,6 +449,10 @@ impl Watch {
         self.0.borrow_and_update().metadata.clone()
     }
 }
+
+/// How often a request may get a closed connection for an answer: brokers close it on a request that they cannot read, and
+/// will do so each time.
+const MOST_UNANSWERED: u32 = 10;
 
 /// All addresses failed. Their kinds may differ; one that points at a wrong setting is worth more than a refusal.
 fn no_broker(failures: &[Error]) -> Error {

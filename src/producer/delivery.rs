@@ -55,6 +55,11 @@ pub struct RecordAck {
 }
 
 impl Delivery {
+    /// The partition that the record went to.
+    pub fn partition(&self) -> i32 {
+        self.cell.partition
+    }
+
     /// Gives up the answer, not the record: it is delivered all the same, and `flush` reports its failure.
     pub fn detach(self) {}
 

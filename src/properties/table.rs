@@ -182,7 +182,7 @@ pub(super) const TABLE: &[Entry] = &[
     // The producer.
     row("acks", "P", OneOf(&["all", "-1", "0", "1"]), "all", "Which replicas must have a batch before it counts as written."),
     row("enable.idempotence", "P", Bool, "true", "Whether the broker refuses repetitions (KIP-98). Needs acks=all, retries above 0 and at most 5 requests in flight."),
-    row("batch.size", "P", Bytes { min: 0, max: INT }, "1000000", "A batch is sealed at this size, before compression. Memory is taken in chunks as records come, not reserved, and small batches cost: 16 KB doubles the client's CPU per record.").java("16384"),
+    row("batch.size", "P", Bytes { min: 0, max: INT }, "1000000", "A batch is sealed at this size, before compression. Memory is taken in chunks as records come, not reserved, and small batches cost: 16 KB doubles the client's CPU per record. A partition whose leader refused a batch as too large gets batches of half the size from then on, for the life of the producer.").java("16384"),
     row("linger.ms", "P", Millis { min: 0, max: LONG }, "5", "How long a batch waits for more records (KIP-1030)."),
     row("compression.type", "P", OneOf(&["none", "gzip", "snappy", "lz4", "zstd"]), "none", "The codec of new batches."),
     row("compression.gzip.level", "P", Whole { min: -1, max: 9 }, "-1", "-1 is the codec's own default, 6 (KIP-390)."),

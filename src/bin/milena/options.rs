@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use milena::{Kafka, properties::Properties, registry::Registry};
+use milena::{ErrorCode, Kafka, admin::NewTopic, properties::Properties, registry::Registry};
 
 use crate::failure::{Failure, say};
 
@@ -62,6 +62,29 @@ pub(crate) async fn partitions(kafka: &Kafka, properties: &Properties, topic: &s
     Ok(kafka.admin().timeout(patience).topic(topic).await?.leaders.len())
 }
 
+/// Makes sure that a topic can be written to. As other producers' tools, these make one that is not there, with the
+/// broker's defaults, and say so; unless `allow.auto.create.topics`, in Java the consumer's, is false.
+pub(crate) async fn ready_topic(kafka: &Kafka, properties: &Properties, topic: &str) -> Result<(), Failure> {
+    match properties.value(CREATE).map(|value| value.trim().to_ascii_lowercase()).as_deref() {
+        None | Some("true") => {}
+        Some("false") => return partitions(kafka, properties, topic).await.map(drop),
+        Some(value) => return Err(Failure::error(format!("{CREATE} is {value:?}, but has to be true or false"))),
+    }
+    match kafka.admin().create_topic(NewTopic::new(topic, -1, -1)).await {
+        Ok(()) => say(&format!("note: topic {topic} was not there; it has been made")),
+        Err(error) if error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS) => {}
+        // Whoever may not make topics can still write to one. An unknown topic is one error now, not one per line.
+        Err(error)
+            if error.code() == Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED)
+                || error.code() == Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED) =>
+        {
+            partitions(kafka, properties, topic).await?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
 /// The name of a topic; the broker judges the rest of it.
 pub(crate) fn topic_name(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("the name of a topic is not empty".to_owned()) } else { Ok(text.to_owned()) }
@@ -108,6 +131,9 @@ pub(crate) fn registry(properties: &Properties) -> Result<Registry, Failure> {
     }
     Ok(builder.build()?)
 }
+
+/// Whether a missing topic is made.
+pub(crate) const CREATE: &str = "allow.auto.create.topics";
 
 /// How long an unknown topic is asked for.
 const TOPIC_TIMEOUT: Duration = Duration::from_secs(10);

@@ -15,8 +15,7 @@ use std::sync::{
 use bytes::Bytes;
 use clap::Args;
 use milena::{
-    ErrorCode, Kafka, Record,
-    admin::NewTopic,
+    Record,
     producer::{Delivery, Producer},
     properties::Properties,
 };
@@ -25,7 +24,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use crate::{
     failure::{Failure, chain, plural, say},
     lines::{self, Line, Lines},
-    options::{Options, connect, partitions, separator, topic_name, with_bootstrap},
+    options::{CREATE, Options, connect, ready_topic, separator, topic_name, with_bootstrap},
     signal::Ending,
 };
 
@@ -58,11 +57,10 @@ impl Produce {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let properties = self.options.properties_with(&[CREATE])?;
         let properties = with_bootstrap(properties, self.bootstrap.as_deref())?;
-        let makes_topic = makes_topic(&properties)?;
         let mut ending = Ending::listen()?;
         let settings = properties.producer()?;
         let tally = tokio::select! {
-            tally = self.start(&properties, makes_topic) => tally?,
+            tally = self.start(&properties) => tally?,
             () = ending.asked() => return Err(Failure::error("interrupted before the first record")),
         };
         let stop = Stop { ending, tally: tally.counts.clone(), asked: false, given_up: false, said: false };
@@ -81,40 +79,10 @@ impl Produce {
         if read.is_err() || !settled || counts.failed() > 0 { Err(Failure::Reported) } else { Ok(()) }
     }
 
-    async fn start(&self, properties: &Properties, makes_topic: bool) -> Result<Tally, Failure> {
+    async fn start(&self, properties: &Properties) -> Result<Tally, Failure> {
         let kafka = connect(properties).await?;
-        if makes_topic {
-            self.make_topic(&kafka, properties).await?;
-        } else {
-            partitions(&kafka, properties, &self.topic).await?;
-        }
+        ready_topic(&kafka, properties, &self.topic).await?;
         Ok(Tally::start(kafka.producer().build().await?))
-    }
-
-    /// As other producers' tools, this one makes a topic that is not there, with the broker's defaults; and says so.
-    async fn make_topic(&self, kafka: &Kafka, properties: &Properties) -> Result<(), Failure> {
-        match kafka.admin().create_topic(NewTopic::new(self.topic.as_str(), -1, -1)).await {
-            Ok(()) => say(&format!("note: topic {} was not there; it has been made", self.topic)),
-            Err(error) if error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS) => {}
-            // Whoever may not make topics can still write to one. An unknown topic is one error now, not one per line.
-            Err(error)
-                if error.code() == Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED)
-                    || error.code() == Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED) =>
-            {
-                partitions(kafka, properties, &self.topic).await?;
-            }
-            Err(error) => return Err(error.into()),
-        }
-        Ok(())
-    }
-}
-
-/// Whether a missing topic is made: Java's name for it, although there it is the consumer's.
-fn makes_topic(properties: &Properties) -> Result<bool, Failure> {
-    match properties.value(CREATE).map(|value| value.trim().to_ascii_lowercase()).as_deref() {
-        None | Some("true") => Ok(true),
-        Some("false") => Ok(false),
-        Some(value) => Err(Failure::error(format!("{CREATE} is {value:?}, but has to be true or false"))),
     }
 }
 
@@ -340,8 +308,6 @@ const MAX_WAITING: usize = 64 * 1024;
 
 /// How many failures are described; the rest is only counted.
 const MAX_SAID: u64 = 5;
-
-const CREATE: &str = "allow.auto.create.topics";
 
 #[cfg(test)]
 mod tests {

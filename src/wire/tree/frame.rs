@@ -2,7 +2,9 @@
 //!
 //! Rules this file keeps:
 //! - a request says itself what it is; a response says nothing, so whoever has its request must say it;
-//! - a guess is marked as one: only what reads to the last byte is a candidate.
+//! - a guess is marked as one: only what reads to the last byte is a candidate;
+//! - what cannot be a request is not read as one, not even its first number: before Kafka 1.0, and still where a client
+//!   asks for it, SASL sends its passwords without any header.
 
 use std::{fmt, ops::RangeInclusive};
 
@@ -29,9 +31,9 @@ pub enum Direction {
 pub struct FrameTree {
     /// Which way it travels.
     pub direction: Direction,
-    /// What it is about.
+    /// What it is about; −1 if that cannot be.
     pub api: ApiKey,
-    /// The version of its body.
+    /// The version of its body; −1 if that cannot be.
     pub version: i16,
     /// How many bytes it has.
     pub len: usize,
@@ -57,6 +59,12 @@ impl FrameTree {
         let head = frame.first_chunk::<4>().copied().unwrap_or_default();
         let [k0, k1, v0, v1] = head;
         let (key, version) = (ApiKey(i16::from_be_bytes([k0, k1])), i16::from_be_bytes([v0, v1]));
+        if !may_be_a_request(key, version) {
+            let header = read(&NOTHING, 0, &frame, 0, Leftover::Allowed);
+            let fault = Fault { at: 0, path: String::new(), expected: "the header of a request", fault: None };
+            let (api, version, fault) = (UNKNOWN, -1, Some(fault));
+            return Self { direction: Direction::Request, api, version, len: frame.len(), header, body: None, fault };
+        }
         let api = Api::of_key(key);
         // Every version of the header begins alike; version 1 fits what is not known.
         let header_version = api.map_or(1, |api| (api.request_header_version)(version));
@@ -130,6 +138,12 @@ impl fmt::Display for FrameTree {
     }
 }
 
+/// Whether a request may begin with these. A raw token of SASL cannot: it begins with a zero byte and a user's name, or
+/// with text.
+fn may_be_a_request(key: ApiKey, version: i16) -> bool {
+    (0..i16::from(b' ')).contains(&key.0) || key.0 > 0 && (0..=i16::from(b' ')).contains(&version)
+}
+
 fn header(name: &str, version: i16, frame: &Bytes) -> Tree {
     match DATA.iter().find(|table| table.name == name) {
         Some(table) => read(table, version, frame, 0, Leftover::Allowed),
@@ -137,6 +151,9 @@ fn header(name: &str, version: i16, frame: &Bytes) -> Tree {
         None => read(&NOTHING, version, frame, 0, Leftover::Allowed),
     }
 }
+
+/// Stands for the API of what is no request.
+const UNKNOWN: ApiKey = ApiKey(-1);
 
 const NOTHING: Table = Table { name: "", versions: 0..=0, flexible_from: i16::MAX, fields: &[] };
 

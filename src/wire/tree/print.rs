@@ -40,8 +40,14 @@ impl Print {
         };
         let mut lines = self.lines(out);
         lines.indent(0)?;
-        writeln!(lines.out, "{sign} {} {noun} v{}, {}", frame.api, frame.version, count(frame.len, "byte"))?;
-        lines.section("header", &frame.header)?;
+        match frame.api.0 {
+            // Nothing of it is shown: it may be a password.
+            ..0 => writeln!(lines.out, "{sign} no {noun} of Kafka's, {}", count(frame.len, "byte"))?,
+            _ => {
+                writeln!(lines.out, "{sign} {} {noun} v{}, {}", frame.api, frame.version, count(frame.len, "byte"))?;
+                lines.section("header", &frame.header)?;
+            }
+        }
         if let Some(body) = &frame.body {
             lines.section("body", body)?;
         }

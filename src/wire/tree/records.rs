@@ -64,13 +64,9 @@ impl Iterator for BatchTrees {
         }
         let length = rest.get(8..12).and_then(|length| length.first_chunk()).copied().map(i32::from_be_bytes);
         let size = length.map(|length| usize::try_from(length).map(|length| length + header::LOG_OVERHEAD));
-        let whole = match size {
-            Some(Ok(size)) if size <= rest.len() => Some(rest.slice(..size)),
-            _ => None,
-        };
-        let batch = match whole {
-            Some(bytes) => self.whole(start, bytes),
-            None => cut(start, &rest, size.map(Result::ok)),
+        let batch = match size {
+            Some(Ok(size)) if size > header::MAGIC_AT && size <= rest.len() => self.whole(start, rest.slice(..size)),
+            _ => cut(start, &rest, size.map(Result::ok)),
         };
         self.at = start + batch.len;
         Some(batch)
@@ -92,8 +88,13 @@ impl BatchTrees {
 /// What is there of a batch that the region does not hold whole.
 fn cut(at: usize, rest: &Bytes, size: Option<Option<usize>>) -> BatchTree {
     let mut tree = BatchTree::new(at, rest);
-    match size {
-        Some(None) => tree.fault = Some("its length is negative".to_owned()),
+    match (size, rest.get(header::MAGIC_AT)) {
+        (Some(None), _) => tree.fault = Some("its length is negative".to_owned()),
+        // Nothing behind it can be found. A preallocated segment ends like that.
+        (Some(Some(size)), _) if size <= header::MAGIC_AT => {
+            tree.fault = Some("its length leaves no room for a batch".to_owned());
+        }
+        (_, Some(magic @ 3..)) => tree.fault = Some(format!("record format {magic} is not known")),
         _ => tree.is_cut = true,
     }
     tree.header.fault = None;

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use milena::wire::{
-    Api,
+    Api, ApiKey,
     tree::{Direction, FrameTree, guess_response},
 };
 
@@ -55,6 +55,14 @@ pub(crate) fn begins_like_a_request(bytes: &Bytes) -> bool {
     known && tree.header.fault.is_none()
 }
 
+/// Whether the key and version in front have a table, whatever comes behind them. Not for key 0, Produce: a response
+/// begins with a number, too, and small ones look like that.
+pub(crate) fn names_a_request(bytes: &[u8]) -> bool {
+    let Some([k0, k1, v0, v1]) = bytes.first_chunk().copied() else { return false };
+    let (key, version) = (i16::from_be_bytes([k0, k1]), i16::from_be_bytes([v0, v1]));
+    key != 0 && Api::of_key(ApiKey(key)).is_some_and(|api| api.request.versions.contains(&version))
+}
+
 fn as_text(input: &[u8]) -> Option<&str> {
     let is_text = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~') || *byte >= 0x80;
     if input.iter().all(is_text) { str::from_utf8(input).ok() } else { None }
@@ -82,7 +90,7 @@ fn lone(bytes: Bytes) -> Piece {
     let behind = bytes.slice(bytes.len().min(4)..);
     let is_longer = announced.is_some_and(|length| length > behind.len() as i64);
     // Cut off, with the length in front: what is there of a request is recognized by its header.
-    if is_longer && !begins_like_a_request(&bytes) && begins_like_a_request(&behind) {
+    if is_longer && !names_a_request(&bytes) && !begins_like_a_request(&bytes) && begins_like_a_request(&behind) {
         return Piece { is_cut: true, ..Piece::new(behind) };
     }
     Piece::new(bytes)

@@ -156,6 +156,10 @@ impl Decode {
         if let Some(tree) = asked.answered(bytes) {
             return Some(tree.into());
         }
+        // What names itself is not guessed at: read as something else, its secrets would be no secrets.
+        if direction.is_none() && input::names_a_request(bytes) {
+            return Some(FrameTree::request(bytes.clone()).into());
+        }
         if let (Some(api), Some(version)) = (self.api, self.version) {
             return Some(FrameTree::response(bytes.clone(), api, version).into());
         }
@@ -263,7 +267,10 @@ fn fault(tree: &FrameTree, piece: &Piece) -> String {
         None => "not every record batch could be read".to_owned(),
     };
     let cut = if piece.is_cut { "; its length says that it goes on" } else { "" };
-    format!("{} {noun} v{}: {why}{cut}", tree.api, tree.version)
+    match tree.api.0 {
+        ..0 => format!("{why}{cut}"),
+        _ => format!("{} {noun} v{}: {why}{cut}", tree.api, tree.version),
+    }
 }
 
 /// How much input is taken: 256 MiB.

@@ -1,6 +1,7 @@
 //! Sends numbered records and says what became of each.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,10 +13,11 @@ use clap::Args;
 use milena::{
     Record,
     producer::{Delivery, Producer},
+    properties::Properties,
 };
 use serde_json::{Value, json};
 use tokio::{
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
     time::{Instant, sleep_until},
 };
@@ -23,7 +25,7 @@ use tokio::{
 use super::Events;
 use crate::{
     failure::{Failure, chain},
-    options::{Options, connect, topic_name, with_bootstrap},
+    options::{CREATE, Options, connect, ready_topic, topic_name, with_bootstrap},
     signal::Ending,
 };
 
@@ -72,12 +74,13 @@ pub(crate) struct VerifiableProducer {
 impl VerifiableProducer {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut ending = Ending::listen()?;
-        let mut properties = with_bootstrap(self.options.properties()?, self.bootstrap_server.as_deref())?;
+        let mut properties =
+            with_bootstrap(self.options.properties_with(&[CREATE])?, self.bootstrap_server.as_deref())?;
         if let Some(acks) = self.acks {
             properties = properties.set("acks", acks.to_string());
         }
         let producer = tokio::select! {
-            producer = async { Ok::<_, Failure>(connect(&properties).await?.producer().build().await?) } => producer?,
+            producer = self.start(&properties) => producer?,
             () = ending.asked() => return Ok(()),
         };
         let events = Arc::new(Events::start());
@@ -88,6 +91,12 @@ impl VerifiableProducer {
             None => Err(Failure::error("a record is still on its way")),
         };
         done.and(written)
+    }
+
+    async fn start(&self, properties: &Properties) -> Result<Producer, Failure> {
+        let kafka = connect(properties).await?;
+        ready_topic(&kafka, properties, &self.topic).await?;
+        Ok(kafka.producer().build().await?)
     }
 
     async fn send_and_tell(self, producer: Producer, events: &Arc<Events>, ending: &mut Ending) -> Result<(), Failure> {
@@ -117,16 +126,25 @@ struct Sending {
     begun: Instant,
     sent: u64,
     acked: Arc<AtomicU64>,
-    /// A task to a record that is on its way, so that each is told when its own fate is known.
-    waiting: JoinSet<()>,
+    /// A task to a partition, so that its records are told in their order and no partition waits for another.
+    tellers: HashMap<i32, mpsc::UnboundedSender<Waiting>>,
+    telling: JoinSet<()>,
     room: Arc<Semaphore>,
+}
+
+/// A record that is on its way.
+struct Waiting {
+    key: Option<String>,
+    value: String,
+    delivery: Delivery,
+    _room: OwnedSemaphorePermit,
 }
 
 impl Sending {
     fn new(options: VerifiableProducer, producer: Producer, events: Arc<Events>) -> Self {
         let room = Arc::new(Semaphore::new(MAX_WAITING));
-        let (acked, waiting) = Default::default();
-        Self { options, producer, events, begun: Instant::now(), sent: 0, acked, waiting, room }
+        let (acked, tellers, telling) = Default::default();
+        Self { options, producer, events, begun: Instant::now(), sent: 0, acked, tellers, telling, room }
     }
 
     async fn send_all(&mut self) -> Result<(), Failure> {
@@ -141,7 +159,6 @@ impl Sending {
                 sleep_until(self.begun + Duration::from_secs_f64(self.sent as f64 / rate as f64)).await;
             }
             self.send_one().await?;
-            while self.waiting.try_join_next().is_some() {}
         }
         Ok(())
     }
@@ -157,27 +174,44 @@ impl Sending {
         if let Ok(first) = u64::try_from(self.options.message_create_time) {
             record = record.timestamp(UNIX_EPOCH + Duration::from_millis(first) + self.begun.elapsed());
         }
-        let room = self.room.clone().acquire_owned().await.map_err(|_| Failure::Reported)?;
+        let _room = self.room.clone().acquire_owned().await.map_err(|_| Failure::Reported)?;
         let delivery = self.producer.enqueue(record).await;
         self.sent += 1;
-        let (events, acked, topic) = (self.events.clone(), self.acked.clone(), self.options.topic.clone());
-        self.waiting.spawn(async move {
-            tell(&events, &acked, delivery, key, value, topic).await;
-            drop(room);
-        });
+        match delivery {
+            Ok(delivery) => self.wait_for(Waiting { key, value, delivery, _room }),
+            Err(error) => {
+                self.events.emit("producer_send_error", failed(key, value, &self.options.topic, &error)).await?
+            }
+        }
         Ok(())
+    }
+
+    fn wait_for(&mut self, record: Waiting) {
+        let teller = self.tellers.entry(record.delivery.partition()).or_insert_with(|| {
+            let (teller, mut records) = mpsc::unbounded_channel();
+            let (events, acked, topic) = (self.events.clone(), self.acked.clone(), self.options.topic.clone());
+            self.telling.spawn(async move {
+                while let Some(record) = records.recv().await {
+                    tell(&events, &acked, record, &topic).await;
+                }
+            });
+            teller
+        });
+        // The task ends when its sender is gone, not before.
+        let _ = teller.send(record);
     }
 
     /// Ends the tasks of records that are still on their way.
     async fn give_up(&mut self) {
-        self.waiting.shutdown().await;
+        self.telling.shutdown().await;
     }
 
     /// Waits until every record is delivered or failed, and sums up.
     async fn settle(&mut self) -> Value {
         // Its error is that of a record, which is told there.
         let _ = self.producer.flush().await;
-        while self.waiting.join_next().await.is_some() {}
+        self.tellers.clear();
+        while self.telling.join_next().await.is_some() {}
         let acked = self.acked.load(Ordering::Relaxed);
         let seconds = self.begun.elapsed().as_secs_f64();
         json!({
@@ -189,33 +223,25 @@ impl Sending {
     }
 }
 
-async fn tell(
-    events: &Events,
-    acked: &AtomicU64,
-    delivery: milena::Result<Delivery>,
-    key: Option<String>,
-    value: String,
-    topic: String,
-) {
-    let outcome = match delivery {
-        Ok(delivery) => delivery.await,
-        Err(error) => Err(error),
-    };
-    // A closed stdout ends the command before the next record is sent.
-    let _ = match outcome {
+async fn tell(events: &Events, acked: &AtomicU64, record: Waiting, topic: &str) {
+    let Waiting { key, value, delivery, _room } = record;
+    let (name, more) = match delivery.await {
         Ok(ack) => {
             acked.fetch_add(1, Ordering::Relaxed);
             let (offset, partition) = (ack.offset.unwrap_or(-1), ack.partition);
             let more = json!({"key": key, "value": value, "offset": offset, "topic": topic, "partition": partition});
-            events.emit("producer_send_success", more).await
+            ("producer_send_success", more)
         }
-        Err(error) => {
-            let (exception, message) = (format!("class milena::{:?}", error.kind()), chain(&error));
-            let more = json!({"key": key, "value": value, "topic": topic, "exception": exception, "message": message});
-            events.emit("producer_send_error", more).await
-        }
+        Err(error) => ("producer_send_error", failed(key, value, topic, &error)),
     };
+    // A closed stdout ends the command before the next record is sent.
+    let _ = events.emit(name, more).await;
 }
 
-/// Records that may be on their way: a small task each, while their bytes are bounded by `buffer.memory`.
+fn failed(key: Option<String>, value: String, topic: &str, error: &milena::Error) -> Value {
+    let (exception, message) = (format!("class milena::{:?}", error.kind()), chain(error));
+    json!({"key": key, "value": value, "topic": topic, "exception": exception, "message": message})
+}
+
+/// Records that may be on their way: some words each, while their bytes are bounded by `buffer.memory`.
 const MAX_WAITING: usize = 64 * 1024;
