@@ -5,13 +5,15 @@ use std::time::Duration;
 use crate::{
     admin::Admin,
     backoff::Backoff,
-    cluster::{Cluster, ClusterConfig},
+    cluster::{Call, Cluster, ClusterConfig},
     consumer::ConsumerBuilder,
     error::{Error, ErrorKind, Result},
     net::NetConfig,
     producer::{self, ProducerBuilder},
     properties::{ClientSettings, ConsumerSettings, Properties},
     security::Security,
+    types::BrokerId,
+    wire::{Features, Request, Versions},
 };
 
 /// A client of one Kafka cluster. Cheap to clone; producers, consumers and admin calls made from it share its
@@ -62,6 +64,37 @@ impl Kafka {
     /// The properties that the client was made with are its defaults.
     pub fn consumer(&self) -> ConsumerBuilder {
         ConsumerBuilder::new(self.cluster.clone()).settings(self.consumer.clone())
+    }
+
+    /// Any request of the protocol, for what milena has no words of its own for: see [`Call`] for where it goes.
+    ///
+    /// ```no_run
+    /// # use milena::wire::messages::DescribeGroupsRequest;
+    /// # async fn run(kafka: milena::Kafka) -> milena::Result<()> {
+    /// let request = DescribeGroupsRequest { groups: vec!["billing".into()], ..Default::default() };
+    /// let answer = kafka.request(request).coordinator_of_group("billing").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn request<R: Request>(&self, request: R) -> Call<R> {
+        Call::new(self.cluster.clone(), request, self.api_timeout)
+    }
+
+    /// What a broker offers: its APIs in their versions, and its view of the cluster's features. Asked anew.
+    ///
+    /// # Errors
+    /// `Timeout` and what keeps the broker from being reached; `Broker` if it refuses to tell.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the answer up and changes nothing.
+    pub async fn versions(&self, broker: impl Into<BrokerId>) -> Result<Versions> {
+        self.cluster.versions(broker.into(), self.api_timeout).await
+    }
+
+    /// What the cluster has switched on, by the newest answer that any connection of this client has got: each new
+    /// connection asks, and [`versions`](Self::versions) does. Nothing is sent. Clusters before 2.7 tell nothing.
+    pub fn features(&self) -> Features {
+        self.cluster.features()
     }
 
     /// Topics and what else an operator asks for. Nothing is sent yet.

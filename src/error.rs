@@ -129,8 +129,9 @@ impl Error {
         matches!(self.0.kind, ErrorKind::Fenced | ErrorKind::Closed)
     }
 
-    /// Whether the record may have been written although the call failed. Answered for records that were enqueued;
-    /// `false` for everything else, admin calls included, which says nothing about those.
+    /// Whether the record may have been written, or what was asked may have been done, although the call failed.
+    /// Answered for records that were enqueued, and for requests that are not repeated once they may have been sent;
+    /// `false` for everything else, which says nothing about that.
     pub fn maybe_written(&self) -> bool {
         self.0.maybe_written
     }

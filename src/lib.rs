@@ -55,6 +55,7 @@ pub mod consumer;
 pub mod producer;
 
 pub use client::{Kafka, KafkaBuilder};
+pub use cluster::Call;
 pub use consumer::Consumer;
 pub use error::{Error, ErrorKind, Result};
 pub use producer::{Delivery, Producer, Record};

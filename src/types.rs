@@ -8,6 +8,12 @@ use crate::wire::Str;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BrokerId(pub i32);
 
+impl From<i32> for BrokerId {
+    fn from(id: i32) -> Self {
+        Self(id)
+    }
+}
+
 impl fmt::Display for BrokerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -89,7 +89,12 @@ impl Seeds<'_> {
         self.write("confluent_frame", "id-1", &[&[0, 0, 0, 0, 1], b"body"]);
         self.write("confluent_frame", "guid", &[&[1; 17]]);
         for (name, text) in PROPERTIES {
-            self.write("properties", name, &[text.as_bytes()]);
+            // Every eighth input is checked, so these have lengths that are.
+            self.write(
+                "properties",
+                name,
+                &[text.as_bytes(), &vec![b'\n'; text.len().next_multiple_of(8) - text.len()]],
+            );
         }
         for (schema, (name, body)) in AVRO.iter().enumerate() {
             self.write("avro", name, &[&[schema as u8, schema as u8], body]);

@@ -58,7 +58,7 @@ macro_rules! peer {
         peer::<kafka_protocol::messages::$name>()
     };
     ($name:ident alone) => {
-        (|_, _| Err("kafka-protocol does not have it".into()), 0..=-1)
+        (|_, _| Err("kafka-protocol does not have it".into()), RangeInclusive::new(0, -1))
     };
 }
 

@@ -2,9 +2,11 @@
 
 pub mod catalog;
 pub mod fuzz;
+pub mod golden;
 pub mod jar;
 pub mod random;
 pub mod record_golden;
+pub mod recorder;
 
 use std::{env, process::Command, time::Duration};
 

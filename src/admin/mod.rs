@@ -5,14 +5,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    cluster::{Cluster, To, Traffic},
+    cluster::{Cluster, Route, To, Traffic},
     error::{Error, ErrorKind, Result},
     types::{BrokerId, Offset},
     wire::{
-        ErrorCode, Str,
+        Choice, ErrorCode, Str,
         messages::{
-            CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, DeleteTopicState, DeleteTopicsRequest,
-            ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+            CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, DeleteTopicsRequest, ListOffsetsPartition,
+            ListOffsetsRequest, ListOffsetsTopic,
         },
     },
 };
@@ -137,15 +137,17 @@ impl Admin {
     /// # Cancel safety
     /// Dropping the future gives the answer up; the topic may be deleted all the same.
     pub async fn delete_topic(&self, name: &str) -> Result<()> {
+        // Version 6 names topics in another field; up to 5 every broker from 2.1 on takes them by name alone.
+        let route = Route { to: To::Controller, traffic: Traffic::Other, choice: Choice::AtMost(5), fresh: false };
         let request = DeleteTopicsRequest {
-            topics: vec![DeleteTopicState { name: Some(name.into()), ..DeleteTopicState::default() }],
             topic_names: vec![name.into()],
             timeout_ms: self.broker_timeout(),
+            ..DeleteTopicsRequest::default()
         };
         let deadline = Instant::now() + self.timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let response = self.cluster.call(To::Controller, Traffic::Other, &request, left).await?;
+            let response = self.cluster.send(route, &request, left).await?;
             let Some(result) = response.responses.into_iter().next() else {
                 return Err(Error::new(ErrorKind::Protocol, format!("no answer about topic {name}")));
             };

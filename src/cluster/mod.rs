@@ -9,7 +9,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -28,15 +28,23 @@ use crate::{
     net::{
         NetConfig,
         conn::{Connection, Lost},
+        handshake,
         pool::{Destination, Pool},
     },
     types::BrokerId,
-    wire::{ApiKey, ErrorCode, Request, Str},
+    wire::{Choice, ErrorCode, Features, Request, Str, Versions},
 };
 
 pub(crate) use crate::net::pool::Traffic;
+pub use call::Call;
+pub(crate) use coordinator::KeyType;
 
+use coordinator::Coordinators;
+
+mod call;
+mod coordinator;
 mod refresh;
+mod repeat;
 
 /// What the whole client is configured with.
 #[derive(Debug, Clone)]
@@ -62,13 +70,16 @@ struct Shared {
     /// The topics that metadata requests name.
     topics: Mutex<BTreeSet<Str>>,
     wanted: Arc<Notify>,
+    /// Refreshes that began.
+    begun: AtomicU64,
+    coordinators: Coordinators,
 }
 
 /// What the last refresh brought.
 #[derive(Debug, Clone, Default)]
 struct View {
     metadata: Arc<Metadata>,
-    /// Refreshes that ended, well or not.
+    /// Refreshes that ended, well or not. They end in the order in which they began.
     rounds: u64,
     /// Why the last one failed.
     error: Option<Error>,
@@ -76,13 +87,27 @@ struct View {
 
 /// Who is to have a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum To {
+pub(crate) enum To<'a> {
     /// Any broker.
     Any,
     /// The controller, or whoever stands in for it.
     Controller,
     /// This broker.
     Broker(BrokerId),
+    /// Whoever coordinates this group, transactional id or share-group partition.
+    Coordinator(KeyType, &'a str),
+    /// Whoever leads this partition of a topic.
+    Leader(&'a str, i32),
+}
+
+/// How a request is to be sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Route<'a> {
+    pub(crate) to: To<'a>,
+    pub(crate) traffic: Traffic,
+    pub(crate) choice: Choice,
+    /// Whether what is remembered of `to` is not to be believed.
+    pub(crate) fresh: bool,
 }
 
 impl Cluster {
@@ -94,7 +119,15 @@ impl Cluster {
         let pool = Pool::new(config.net.clone(), &config.client_id, config.reconnect_backoff);
         let wanted = Arc::new(Notify::new());
         let (view, _) = watch::channel(View::default());
-        let cluster = Self(Arc::new(Shared { config, pool, view, topics: Mutex::default(), wanted }));
+        let cluster = Self(Arc::new(Shared {
+            config,
+            pool,
+            view,
+            topics: Mutex::default(),
+            wanted,
+            begun: AtomicU64::new(0),
+            coordinators: Coordinators::default(),
+        }));
         cluster.refresh_now().await?;
         tokio::spawn(refresh::run(Arc::downgrade(&cluster.0), cluster.0.wanted.clone()));
         Ok(cluster)
@@ -169,19 +202,33 @@ impl Cluster {
     /// been sent: the error says so (`Error::maybe_written`).
     pub(crate) async fn call<R: Request>(
         &self,
-        to: To,
+        to: To<'_>,
         traffic: Traffic,
         request: &R,
         timeout: Duration,
     ) -> Result<R::Response> {
+        let route = Route { to, traffic, choice: Choice::Stable, fresh: false };
+        self.send(route, request, timeout).await
+    }
+
+    /// As [`call`](Self::call), with more to say about how.
+    pub(crate) async fn send<R: Request>(
+        &self,
+        route: Route<'_>,
+        request: &R,
+        timeout: Duration,
+    ) -> Result<R::Response> {
         let deadline = Instant::now() + timeout;
+        if route.fresh {
+            self.look_again(route.to, deadline).await?;
+        }
         let mut failures = 0;
         loop {
-            let Lost { certainty, error } = match self.try_call(to, traffic, request, deadline).await {
+            let Lost { certainty, error } = match self.try_send(route, request, deadline).await {
                 Ok(response) => return Ok(response),
                 Err(lost) => lost,
             };
-            if certainty == Certainty::MaybeSent && !may_repeat(R::API) {
+            if certainty == Certainty::MaybeSent && !repeat::may_repeat(R::API) {
                 return Err(error.with_maybe_written(true));
             }
             failures += 1;
@@ -189,36 +236,100 @@ impl Cluster {
             if !error.is_retriable() || again >= deadline {
                 return Err(error);
             }
+            // Whoever was to have it may be another one by now.
+            if let To::Coordinator(kind, key) = route.to {
+                self.forget_coordinator(kind, key);
+            }
             self.request_refresh();
             sleep_until(again).await;
         }
     }
 
-    async fn try_call<R: Request>(
+    async fn try_send<R: Request>(
         &self,
-        to: To,
-        traffic: Traffic,
+        route: Route<'_>,
         request: &R,
         deadline: Instant,
     ) -> Result<R::Response, Lost> {
         let not_sent = |error| Lost { certainty: Certainty::NotSent, error };
-        let broker = match to {
-            To::Broker(broker) => Some(broker),
-            To::Controller => self.metadata().controller,
-            To::Any => None,
-        };
+        let broker = self.resolve(route.to, deadline).await.map_err(not_sent)?;
         let connection = match broker {
-            Some(broker) => timeout_at(deadline, self.connection(broker, traffic)).await,
-            None => timeout_at(deadline, self.any_connection(traffic)).await,
+            Some(broker) => timeout_at(deadline, self.connection(broker, route.traffic)).await,
+            None => timeout_at(deadline, self.any_connection(route.traffic)).await,
         };
         let connection = connection.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no connection in time")));
         let connection = connection.map_err(not_sent)?;
+        let address = &connection.peer().address;
+        let version = connection.versions().choose::<R>(route.choice);
+        let version = version.map_err(|error| not_sent(Error::new(error.kind(), format!("{address}: {error}"))))?;
         // The connection has its own time for the request; giving up earlier forgets the answer and harms nobody.
-        let answer = connection.start(request, self.0.config.request_timeout).map_err(not_sent)?;
+        let answer = connection.start_at(request, version, self.0.config.request_timeout).map_err(not_sent)?;
         timeout_at(deadline, answer).await.unwrap_or_else(|_| {
-            let message = format!("{} did not answer {} in time", connection.peer().address, R::NAME);
+            let message = format!("{address} did not answer {} in time", R::NAME);
             Err(Lost { certainty: Certainty::MaybeSent, error: Error::new(ErrorKind::Timeout, message) })
         })
+    }
+
+    /// Which broker that is; `None` is any.
+    async fn resolve(&self, to: To<'_>, deadline: Instant) -> Result<Option<BrokerId>> {
+        match to {
+            To::Any => Ok(None),
+            To::Broker(broker) => Ok(Some(broker)),
+            To::Controller => Ok(self.metadata().controller),
+            To::Coordinator(kind, key) => self.coordinator(kind, key, deadline).await.map(Some),
+            To::Leader(topic, partition) => self.leader(topic, partition, deadline).await.map(Some),
+        }
+    }
+
+    /// Makes the next `resolve` believe nothing that was known before.
+    async fn look_again(&self, to: To<'_>, deadline: Instant) -> Result<()> {
+        match to {
+            To::Any => return Ok(()),
+            To::Coordinator(kind, key) => {
+                self.forget_coordinator(kind, key);
+                return Ok(());
+            }
+            To::Leader(topic, _) => self.request_topic(topic),
+            To::Broker(_) | To::Controller => {}
+        }
+        self.refreshed(deadline).await
+    }
+
+    /// Who leads a partition; asks until it is known or `deadline` is over.
+    async fn leader(&self, topic: &str, partition: i32, deadline: Instant) -> Result<BrokerId> {
+        let mut failures = 0;
+        loop {
+            let metadata = self.topic(topic, deadline).await?;
+            let partitions = metadata.topic(topic).map(|topic| topic.partitions.as_slice()).unwrap_or_default();
+            let known = usize::try_from(partition).ok().and_then(|at| partitions.get(at));
+            if let Some(leader) = known.and_then(|partition| partition.leader) {
+                return Ok(leader);
+            }
+            let code = known.map_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, |_| ErrorCode::LEADER_NOT_AVAILABLE);
+            failures += 1;
+            let again = Instant::now() + self.0.config.retry_backoff.delay(failures, fastrand::f64());
+            if again >= deadline {
+                return Err(Error::broker(code, format_args!("{topic}-{partition}, one of {}", partitions.len())));
+            }
+            self.request_topic(topic);
+            sleep_until(again).await;
+        }
+    }
+
+    /// What a broker offers, asked anew.
+    pub(crate) async fn versions(&self, broker: BrokerId, timeout: Duration) -> Result<Versions> {
+        let response = self.call(To::Broker(broker), Traffic::Other, &handshake::introduction(), timeout).await?;
+        if response.error_code != ErrorCode::NONE {
+            return Err(Error::broker(response.error_code, format_args!("broker {broker} refused ApiVersions")));
+        }
+        let versions = Versions::from_response(&response);
+        self.0.pool.renew_features(versions.features());
+        Ok(versions)
+    }
+
+    /// The features of the newest epoch that any broker told.
+    pub(crate) fn features(&self) -> Features {
+        self.0.pool.features()
     }
 
     /// The connection to a broker for one class of traffic; dials if there is none.
@@ -244,6 +355,14 @@ impl Cluster {
         let metadata = self.metadata();
         let node = metadata.node(broker);
         node.is_none_or(|node| join_address(&node.host, node.port) == *connection.peer().address)
+    }
+
+    /// Takes in where a broker listens, if nothing is known about it yet.
+    fn learn_endpoint(&self, broker: BrokerId, host: &Str, port: i32) {
+        self.0.view.send_if_modified(|view| {
+            view.metadata.node(broker).is_none()
+                && Arc::make_mut(&mut view.metadata).handle_endpoint(broker, host, port)
+        });
     }
 
     /// Takes in a leader that a Produce or Fetch answer named (KIP-951), and where it listens.
@@ -325,11 +444,6 @@ impl Watch {
         }
         self.0.borrow_and_update().metadata.clone()
     }
-}
-
-/// Whether a request that may have been acted on can be sent again without harm.
-fn may_repeat(api: ApiKey) -> bool {
-    !matches!(api, ApiKey::CREATE_TOPICS | ApiKey::DELETE_TOPICS)
 }
 
 /// All addresses failed. Their kinds may differ; one that points at a wrong setting is worth more than a refusal.

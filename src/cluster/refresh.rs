@@ -1,7 +1,7 @@
 //! The task that keeps metadata fresh, and the one request it makes.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result},
     machine::metadata::Metadata,
     net::conn::Connection,
     wire::{
@@ -49,6 +49,7 @@ pub(super) async fn run(shared: Weak<Shared>, wanted: Arc<Notify>) {
 impl Cluster {
     /// One round: asks any broker, publishes what it says or why it failed.
     pub(super) async fn refresh_now(&self) -> Result<()> {
+        self.0.begun.fetch_add(1, Ordering::AcqRel);
         let asked: Vec<Str> = self.topics().iter().cloned().collect();
         let outcome = self.fetch_metadata(&asked).await;
         self.0.view.send_modify(|view| {
@@ -59,6 +60,30 @@ impl Cluster {
             }
         });
         outcome.map(drop)
+    }
+
+    /// Waits for a round that began after this call.
+    ///
+    /// # Errors
+    /// Why the last round failed.
+    pub(super) async fn refreshed(&self, deadline: Instant) -> Result<()> {
+        let mut view = self.0.view.subscribe();
+        let mut failures = 0;
+        loop {
+            let round = self.0.begun.load(Ordering::Acquire) + 1;
+            self.request_refresh();
+            let error = match timeout_at(deadline, view.wait_for(|view| view.rounds >= round)).await {
+                Ok(Ok(view)) => view.error.clone(),
+                _ => Some(Error::new(ErrorKind::Timeout, "no broker told about the cluster in time")),
+            };
+            let Some(error) = error else { return Ok(()) };
+            failures += 1;
+            let again = Instant::now() + self.0.config.retry_backoff.delay(failures, fastrand::f64());
+            if !error.is_retriable() || again >= deadline {
+                return Err(error);
+            }
+            sleep_until(again).await;
+        }
     }
 
     async fn fetch_metadata(&self, topics: &[Str]) -> Result<MetadataResponse> {

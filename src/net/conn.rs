@@ -3,7 +3,8 @@
 //! Rules this file keeps:
 //! - every decision is `machine::conn`'s; this loop moves bytes and wakes waiters;
 //! - a request's pieces are written as they are (vectored), never copied together;
-//! - a caller that goes away loses its answer and nothing else: the request is written, the reply is consumed.
+//! - a caller that goes away loses its answer and nothing else: the request is written, the reply is consumed, and the
+//!   silence that the reply asks for is kept (KIP-219).
 
 use std::{
     collections::VecDeque,
@@ -64,12 +65,19 @@ pub(crate) struct Lost {
 }
 
 enum Command {
-    Ask { correlation_id: i32, frame: Frame, timeout: Duration, waiter: oneshot::Sender<Answer> },
+    Ask { correlation_id: i32, frame: Frame, timeout: Duration, waiter: Waiter },
     Tell { frame: Frame, timeout: Duration, written: oneshot::Sender<Answer> },
     Throttle(Duration),
 }
 
 type Answer = Result<Bytes, Lost>;
+
+/// Who wants a reply, and what to read from it when that one is gone.
+struct Waiter {
+    reply: oneshot::Sender<Answer>,
+    version: i16,
+    throttle: fn(Bytes, i16) -> Duration,
+}
 
 impl Connection {
     /// Starts the task of a connection whose handshake is done.
@@ -123,7 +131,8 @@ impl Connection {
     ) -> Result<Pending<R>, Error> {
         let correlation_id = self.0.ids.fetch_add(1, Ordering::Relaxed);
         let frame = wire::encode_request(request, version, correlation_id, Some(&self.0.peer.client_id))?;
-        let (waiter, reply) = oneshot::channel();
+        let (sender, reply) = oneshot::channel();
+        let waiter = Waiter { reply: sender, version, throttle: throttle_in::<R> };
         // A closed connection drops the command, and with it the waiter: `Pending` then says `NotSent`.
         let _ = self.0.commands.send(Command::Ask { correlation_id, frame, timeout, waiter });
         Ok(Pending { connection: self.clone(), reply, version, request: PhantomData })
@@ -146,7 +155,7 @@ impl Connection {
 
 /// A request on its way. Dropping it forgets the answer; the request itself is not taken back.
 #[derive(Debug)]
-pub(crate) struct Pending<R> {
+pub(crate) struct Pending<R: Request> {
     connection: Connection,
     reply: oneshot::Receiver<Answer>,
     version: i16,
@@ -172,6 +181,24 @@ impl<R: Request> Future for Pending<R> {
         }
         Poll::Ready(Ok(response))
     }
+}
+
+impl<R: Request> Drop for Pending<R> {
+    fn drop(&mut self) {
+        // From here on the connection's task finds nobody and looks itself; what it sent before lies here.
+        self.reply.close();
+        if let Ok(Ok(frame)) = self.reply.try_recv() {
+            let throttle = throttle_in::<R>(frame, self.version);
+            if !throttle.is_zero() {
+                self.connection.throttle(throttle);
+            }
+        }
+    }
+}
+
+/// How long a reply that nobody reads asks to hold back; one that cannot be read asks nothing.
+fn throttle_in<R: Request>(frame: Bytes, version: i16) -> Duration {
+    wire::decode_response::<R>(frame, version).map_or(Duration::ZERO, |response| R::throttle_time(&response))
 }
 
 /// A request without an answer on its way.
@@ -202,7 +229,7 @@ impl Lost {
 struct Driver<S> {
     stream: S,
     inbox: mpsc::UnboundedReceiver<Command>,
-    conn: Conn<oneshot::Sender<Answer>>,
+    conn: Conn<Waiter>,
     out: VecDeque<Outgoing>,
     input: BytesMut,
     /// A reply that is larger than what one small read brings.
@@ -404,7 +431,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let waiter = self.conn.handle_reply(correlation_id).map_err(End::Poisoned)?;
         self.may_want_sasl = false;
         // The caller may be gone; its reply is consumed all the same.
-        let _ = waiter.send(Ok(frame));
+        if let Err(Ok(unread)) = waiter.reply.send(Ok(frame)) {
+            let throttle = (waiter.throttle)(unread, waiter.version);
+            if !throttle.is_zero() {
+                self.conn.handle_throttle(Instant::now().into_std(), throttle);
+            }
+        }
         Ok(())
     }
 
@@ -433,7 +465,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let error = end.error(&self.address, self.may_want_sasl);
         tracing::debug!(address = %self.address, %error, "connection ended");
         for (waiter, certainty) in self.conn.handle_lost() {
-            let _ = waiter.send(Err(Lost { certainty, error: error.clone() }));
+            let _ = waiter.reply.send(Err(Lost { certainty, error: error.clone() }));
         }
         for outgoing in self.out.drain(..) {
             let certainty = if outgoing.started { Certainty::MaybeSent } else { Certainty::NotSent };
@@ -519,6 +551,35 @@ mod tests {
             far.read_exact(&mut frame).await.expect("a request");
             let own = frame.iter().filter(|byte| **byte == b'a' + round).count();
             assert!(own >= 500, "request {round} carries other bytes than it was made of");
+        }
+    }
+
+    /// Whether the reply comes before the caller goes away or after, whoever asks next waits until the silence is over.
+    #[tokio::test(start_paused = true)]
+    async fn kip_219_a_caller_that_goes_away_takes_no_silence_with_it() {
+        use crate::wire::messages::{ListGroupsRequest, ListGroupsResponse};
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        for reply_comes_first in [true, false] {
+            let (near, mut far) = tokio::io::duplex(1000);
+            let connection = open(near);
+            let ask = || connection.start_at(&ListGroupsRequest::default(), 1, 60 * SECOND).expect("it can be written");
+            let pending = ask();
+            let mut frame = vec![0; far.read_u32().await.expect("a length") as usize];
+            far.read_exact(&mut frame).await.expect("a request");
+            let response = ListGroupsResponse { throttle_time_ms: 5_000, ..ListGroupsResponse::default() };
+            let body = wire::encode_body(&response, 1).expect("it can be said");
+            let mut pending = Some(pending).filter(|_| reply_comes_first);
+            far.write_u32(4 + body.len() as u32).await.expect("written");
+            far.write_all(&frame[4..8]).await.expect("written");
+            far.write_all(&body).await.expect("written");
+            // The connection's task has its turn.
+            tokio::time::sleep(SECOND / 10).await;
+            let answered = Instant::now();
+            drop(pending.take());
+            let _next = ask();
+            far.read_u32().await.expect("a length");
+            let silent = answered.elapsed();
+            assert!((4 * SECOND..6 * SECOND).contains(&silent), "{silent:?}, the reply first: {reply_comes_first}");
         }
     }
 

@@ -130,7 +130,7 @@ impl Talk<'_> {
     async fn api_versions(&mut self, first_version: i16) -> Result<Versions, Refused> {
         let mut version = first_version;
         loop {
-            let frame = self.exchange(&introduction(version), version).await.map_err(|error| {
+            let frame = self.exchange(&introduction(), version).await.map_err(|error| {
                 // Brokers before 0.10 and some imitations hang up on what they cannot read (N1).
                 Refused { may_be_old: version > 0 && error.kind() == ErrorKind::Disconnected, error }
             })?;
@@ -297,10 +297,8 @@ enum Offer {
     AskAgain(i16),
 }
 
-fn introduction(version: i16) -> ApiVersionsRequest {
-    if version < 3 {
-        return ApiVersionsRequest::default();
-    }
+/// Who we are, for brokers that want to know (KIP-511); versions that cannot say it leave it out.
+pub(crate) fn introduction() -> ApiVersionsRequest {
     ApiVersionsRequest {
         client_software_name: Str::from_static("milena"),
         client_software_version: Str::from_static(env!("CARGO_PKG_VERSION")),
@@ -346,9 +344,9 @@ fn printable(text: &str) -> String {
     text.chars().take(300).flat_map(char::escape_debug).collect()
 }
 
-/// The version of ApiVersions that is tried first: the newest that brokers of Kafka 4.0 to 4.3 can read. Version 5 (Kafka
-/// 4.4) would cost a second round trip on each of them, and says nothing yet: whom the client means (KIP-1242) is not known
-/// to the handshake.
+/// The version of ApiVersions that is tried first: the newest that brokers of Kafka 4.0 to 4.3 can read. Version 5
+/// (Kafka 4.4) would cost a second round trip on each of them, and says nothing yet: whom the client means (KIP-1242)
+/// is not known to the handshake.
 const TRIED_FIRST: i16 = 4;
 /// The longest reply of a handshake: a list of all versions has two kilobytes.
 const MAX_REPLY: usize = 1 << 20;

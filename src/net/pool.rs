@@ -17,6 +17,7 @@ use crate::{
     backoff::Backoff,
     error::{Error, ErrorKind, Result},
     types::BrokerId,
+    wire::Features,
 };
 
 use super::{
@@ -32,6 +33,12 @@ pub(crate) enum Traffic {
     Produce,
     /// Of the consumer with this number: a long poll of one must not hold back the fetches of another.
     Fetch(u64),
+    /// Of the group member with this number: while a JoinGroup of one waits for the others, the broker reads no
+    /// heartbeat behind it.
+    #[expect(dead_code, reason = "groups are an issue of their own")]
+    Group(u64),
+    /// What users ask in words of their own, which may be a long poll.
+    Request,
     Other,
 }
 
@@ -53,6 +60,8 @@ struct Shared {
     client_id: Arc<str>,
     backoff: Backoff,
     buffers: Buffers,
+    /// Of the newest epoch that any broker told.
+    features: Mutex<Features>,
     slots: Mutex<HashMap<(Destination, Traffic), Slot>>,
 }
 
@@ -73,8 +82,27 @@ enum State {
 
 impl Pool {
     pub(crate) fn new(config: NetConfig, client_id: &str, backoff: Backoff) -> Self {
-        let slots = Mutex::default();
-        Self(Arc::new(Shared { config, client_id: client_id.into(), backoff, buffers: Buffers::new(), slots }))
+        let (slots, features) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Shared {
+            config,
+            client_id: client_id.into(),
+            backoff,
+            buffers: Buffers::new(),
+            features,
+            slots,
+        }))
+    }
+
+    /// The features of the newest epoch that any broker told.
+    pub(crate) fn features(&self) -> Features {
+        self.newest_features().clone()
+    }
+
+    /// Takes in what a broker told of the cluster's features; an older epoch is stale news.
+    pub(crate) fn renew_features(&self, seen: &Features) {
+        if self.newest_features().renew(seen) {
+            tracing::debug!(epoch = seen.epoch(), "the cluster's features changed");
+        }
     }
 
     /// The connection to `destination`, which listens at `address`; dials if there is none.
@@ -159,6 +187,7 @@ impl Pool {
 
     async fn establish(&self, address: &Arc<str>) -> Result<Connection> {
         let ready = handshake::connect(address, &self.0.config, &self.0.client_id).await?;
+        self.renew_features(ready.versions.features());
         let peer = Peer {
             address: address.clone(),
             versions: Arc::new(ready.versions),
@@ -166,6 +195,10 @@ impl Pool {
             is_authenticated: self.0.config.security.protocol().starts_with("SASL"),
         };
         Ok(Connection::open(ready.stream, peer, self.0.buffers.clone(), self.0.config.max_frame))
+    }
+
+    fn newest_features(&self) -> MutexGuard<'_, Features> {
+        self.0.features.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<(Destination, Traffic), Slot>> {

@@ -5,7 +5,8 @@
 //!   lock and no other; per record there is no allocation, no clock call that enters the kernel, no message to a task;
 //! - the sender is woken when a batch is begun or sealed, never per record;
 //! - a partition that closes refuses under the same lock under which it would have accepted (P12);
-//! - memory is counted before it is used, chunk by chunk, and given back when the batch is settled.
+//! - memory is counted before it is used, chunk by chunk, and given back when the batch is settled. Not counted: what
+//!   compressing and splitting take besides, some copies of a batch for each worker and a chunk for each half.
 
 use std::{
     collections::VecDeque,

@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result},
     machine::queue::BatchId,
     record::{Compression, SealedBatch},
 };
@@ -99,6 +99,8 @@ fn compress(batch: SealedBatch, codec: Compression, level: Option<i32>) -> Seale
 }
 
 fn split(batch: &SealedBatch, codec: Compression, level: Option<i32>) -> Result<[Part; 2]> {
+    let panicked = |_| Err(Error::new(ErrorKind::CorruptBatch, "a codec has panicked over a batch of ours"));
+    let halves = catch_unwind(AssertUnwindSafe(|| batch.split())).unwrap_or_else(panicked)?;
     let part = |half: SealedBatch| Part { raw_len: half.wire_len(), sealed: compress(half, codec, level) };
-    Ok(batch.split()?.map(part))
+    Ok(halves.map(part))
 }

@@ -159,7 +159,7 @@ impl Cell {
         }
     }
 
-    /// Waits for the batch as a whole: for all its parts, if it is split. The first failure is told.
+    /// Waits for the batch as a whole: for all its parts, if it is split. One of the failures is told.
     pub(super) async fn settled(self: Arc<Self>) -> Result<()> {
         let mut outcome = Ok(());
         let mut open = vec![self];

@@ -14,7 +14,7 @@ pub const LOG_OVERHEAD: usize = 12;
 /// Where the bytes that the checksum covers begin.
 pub const CRC_COVERS: usize = 21;
 /// Where a batch of any format says which format it is.
-pub(super) const MAGIC_AT: usize = 16;
+pub(crate) const MAGIC_AT: usize = 16;
 
 /// The bits of the attributes that name the codec.
 pub const CODEC_MASK: i16 = 0x07;

@@ -173,6 +173,9 @@ fn rewrite(messages: &[u8], first: i64, base_timestamp: i64, out: &mut Vec<u8>) 
     Ok(())
 }
 
+/// A key or value; `None` is null.
+type Field<'a> = Option<&'a [u8]>;
+
 /// What stands in front of a message's key.
 #[derive(Debug, Clone, Copy)]
 struct Head {
@@ -230,7 +233,7 @@ impl Head {
     }
 
     /// The message's key and value; `None` if they do not fill it exactly.
-    fn fields<'a>(&self, message: &'a [u8]) -> Option<(Option<&'a [u8]>, Option<&'a [u8]>)> {
+    fn fields<'a>(&self, message: &'a [u8]) -> Option<(Field<'a>, Field<'a>)> {
         let mut rest = message.get(shortest(self.magic) - 2 * LENGTH..self.size)?;
         let key = take_field(&mut rest)?;
         let value = take_field(&mut rest)?;
@@ -262,7 +265,7 @@ fn shortest(magic: u8) -> usize {
 }
 
 /// A length and that many bytes; a negative length is null.
-fn take_field<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+fn take_field<'a>(rest: &mut &'a [u8]) -> Option<Field<'a>> {
     let (length, later) = rest.split_first_chunk()?;
     let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
         *rest = later;

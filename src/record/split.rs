@@ -1,10 +1,10 @@
 //! A batch that a broker calls too large becomes two (KIP-126).
 //!
 //! Rules this file keeps:
-//! - records keep their order, and both halves have some;
+//! - records keep their order, and both halves have some; what the producer said of the batch is said of both;
 //! - it is a rare thing: the records are decoded and encoded again, compressed ones decompressed for it.
 
-use super::{BatchBuilder, Batches, DecodeScratch, Header, RecordView, SealedBatch};
+use super::{BatchBuilder, Batches, DecodeScratch, Header, RecordView, SealedBatch, header::CODEC_MASK};
 use crate::error::{Error, ErrorKind, Result};
 
 impl SealedBatch {
@@ -12,7 +12,7 @@ impl SealedBatch {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::RecordTooLarge`]: there is only one record.
+    /// [`ErrorKind::RecordTooLarge`]: there is only one record. [`ErrorKind::CorruptBatch`]: the body is not what was sealed.
     pub fn split(&self) -> Result<[SealedBatch; 2]> {
         if self.record_count < 2 {
             return Err(Error::new(ErrorKind::RecordTooLarge, "a batch of one record cannot be split"));
@@ -30,7 +30,8 @@ impl SealedBatch {
             let half = number == last || number > 0 && is_behind_the_middle;
             append(&mut halves[usize::from(half)], &record)?;
         }
-        Ok(halves.map(BatchBuilder::seal))
+        let attributes = self.attributes & !CODEC_MASK;
+        Ok(halves.map(|half| SealedBatch { attributes, ..half.seal() }))
     }
 }
 
@@ -43,10 +44,11 @@ fn append(half: &mut BatchBuilder, record: &RecordView<'_>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{ChunkPool, Compression};
+    use crate::record::{ChunkPool, Compression, header::TRANSACTIONAL};
 
-    /// Each record: timestamp, key, value, and how many headers it has.
-    type Read = (i64, Option<Vec<u8>>, Option<Vec<u8>>, usize);
+    type Field = Option<Vec<u8>>;
+    /// Each record: timestamp, key, value and headers.
+    type Read = (i64, Field, Field, Vec<(Vec<u8>, Field)>);
 
     fn read(batch: &SealedBatch) -> Vec<Read> {
         let region = batch.pieces(batch.stamp(7, 0, 0)).concat().into();
@@ -54,10 +56,11 @@ mod tests {
         raw.check_crc().expect("the checksum");
         let decoded = raw.decode(&mut DecodeScratch::default(), usize::MAX).expect("the records");
         let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+        let headers = |record: &RecordView<'_>| {
+            record.headers().map(|header| (header.key.to_vec(), owned(header.value))).collect()
+        };
         let records = decoded.records().map(|record| record.expect("a record"));
-        records
-            .map(|record| (record.timestamp, owned(record.key), owned(record.value), record.headers().count()))
-            .collect()
+        records.map(|record| (record.timestamp, owned(record.key), owned(record.value), headers(&record))).collect()
     }
 
     #[test]
@@ -74,9 +77,10 @@ mod tests {
                         .append(1000 - number as i64, Some(key.as_bytes()), value, &header[..number % 3])
                         .expect("room");
                 }
-                let batch = builder.seal();
+                let batch = SealedBatch { attributes: TRANSACTIONAL, ..builder.seal() };
                 let [first, second] = batch.clone().compress(codec, None).split()?;
                 assert!(first.record_count > 0 && second.record_count > 0, "{codec} {lengths:?}");
+                assert_eq!([first.attributes, second.attributes], [TRANSACTIONAL; 2], "{codec} {lengths:?}");
                 assert_eq!([read(&first), read(&second)].concat(), read(&batch), "{codec} {lengths:?}");
             }
         }

@@ -47,7 +47,11 @@ pub(crate) fn take_i32(input: &mut &[u8]) -> Option<i32> {
             *input = rest;
             Some(unzigzag(u64::from(a & 0x7f) | u64::from(b) << 7) as i32)
         }
-        _ => take_long_form(input, MAX_VARINT).map(|raw| unzigzag(raw) as i32),
+        _ => {
+            let (raw, rest) = long_form(input, MAX_VARINT)?;
+            *input = rest;
+            Some(unzigzag(raw) as i32)
+        }
     }
 }
 
@@ -63,13 +67,18 @@ pub(crate) fn take_i64(input: &mut &[u8]) -> Option<i64> {
             *input = rest;
             Some(unzigzag(u64::from(a & 0x7f) | u64::from(b) << 7))
         }
-        _ => take_long_form(input, MAX_VARLONG).map(unzigzag),
+        _ => {
+            let (raw, rest) = long_form(input, MAX_VARLONG)?;
+            *input = rest;
+            Some(unzigzag(raw))
+        }
     }
 }
 
+/// By value: a reference that leaves the walk would keep the walk's place in memory instead of registers.
 #[cold]
 #[inline(never)]
-fn take_long_form(input: &mut &[u8], longest: usize) -> Option<u64> {
+fn long_form(input: &[u8], longest: usize) -> Option<(u64, &[u8])> {
     let bits = if longest == MAX_VARINT { 32 } else { 64 };
     let mut value = 0u64;
     for (index, &byte) in input.iter().enumerate().take(longest) {
@@ -81,8 +90,7 @@ fn take_long_form(input: &mut &[u8], longest: usize) -> Option<u64> {
         }
         value |= part << shift;
         if byte < 0x80 {
-            *input = input.get(index + 1..)?;
-            return Some(value);
+            return Some((value, input.get(index + 1..)?));
         }
     }
     None

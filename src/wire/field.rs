@@ -3,6 +3,8 @@
 //! Rules this file keeps:
 //! - a type says its size, its bytes and its description in one place;
 //! - null is a matter of `Option`, never of a special value; a version without null neither writes nor reads it;
+//! - everything is read where it will lie, and nothing that is large is returned: a structure that was read onto the
+//!   stack and then moved into its list stalled on its own stores, which took longer than reading it;
 //! - memory is reserved for at most a thousand elements, and no more bytes than the frame has left, ahead of reading.
 
 use std::ops::{Add, AddAssign};
@@ -10,14 +12,16 @@ use std::ops::{Add, AddAssign};
 use bytes::Bytes;
 
 use super::{
-    ErrorCode, Kind, Reader, Records, Str, Uuid, Writer,
+    BrokerIds, ErrorCode, Kind, Reader, Records, Str, Uuid, Writer,
     buf::{MAX_STRING, Prefix},
     fault::{DecodeError, DecodeFault, EncodeError, EncodeFault},
-    varint,
+    ids, varint,
 };
 
 /// A type that can stand in a message.
-pub trait Field: Sized {
+pub trait Field: Sized + Default {
+    /// Zero, empty or null. A constant, so that it costs a copy and no more.
+    const DEFAULT: Self;
     /// The type in the words of Kafka's specifications.
     const KIND: Kind;
     /// How many bytes [`write`](Field::write) appends.
@@ -27,16 +31,17 @@ pub trait Field: Sized {
     /// # Errors
     /// The value cannot be said in this version.
     fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError>;
-    /// Reads the bytes.
+    /// Reads the bytes into a value that is still [`DEFAULT`](Field::DEFAULT), or what the table has in its place.
     ///
     /// # Errors
     /// They are not what this version allows.
-    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError>;
+    fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError>;
 }
 
 /// A type that has a null on the wire; in a message it is an `Option`.
 pub trait Nullable: Field {
     /// The size of a value where null would have been possible too.
+    #[inline]
     fn measure_some(&self, at: At) -> Size {
         self.measure(at)
     }
@@ -44,6 +49,7 @@ pub trait Nullable: Field {
     ///
     /// # Errors
     /// As [`Field::write`].
+    #[inline]
     fn write_some(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
         self.write(out, at)
     }
@@ -55,7 +61,7 @@ pub trait Nullable: Field {
     ///
     /// # Errors
     /// As [`Field::read`].
-    fn read_nullable(input: &mut Reader, at: At) -> Result<Option<Self>, DecodeError>;
+    fn read_nullable(value: &mut Option<Self>, input: &mut Reader, at: At) -> Result<(), DecodeError>;
 }
 
 /// In which version a field is written or read.
@@ -109,16 +115,21 @@ impl AddAssign for Size {
 macro_rules! numbers {
     ($($type:ty = $kind:ident),*) => {$(
         impl Field for $type {
+            const DEFAULT: Self = 0 as Self;
             const KIND: Kind = Kind::$kind;
+            #[inline]
             fn measure(&self, _: At) -> Size {
                 Size::of(size_of::<Self>())
             }
+            #[inline]
             fn write(&self, out: &mut Writer, _: At) -> Result<(), EncodeError> {
                 out.put(&self.to_be_bytes());
                 Ok(())
             }
-            fn read(input: &mut Reader, _: At) -> Result<Self, DecodeError> {
-                Ok(Self::from_be_bytes(input.array()?))
+            #[inline]
+            fn read(&mut self, input: &mut Reader, _: At) -> Result<(), DecodeError> {
+                *self = Self::from_be_bytes(input.array()?);
+                Ok(())
             }
         }
     )*};
@@ -127,107 +138,170 @@ macro_rules! numbers {
 numbers! { i8 = Int8, i16 = Int16, u16 = Uint16, i32 = Int32, u32 = Uint32, i64 = Int64, f64 = Float64 }
 
 impl Field for bool {
+    const DEFAULT: Self = false;
     const KIND: Kind = Kind::Bool;
+    #[inline]
     fn measure(&self, _: At) -> Size {
         Size::of(1)
     }
+    #[inline]
     fn write(&self, out: &mut Writer, _: At) -> Result<(), EncodeError> {
         out.put(&[u8::from(*self)]);
         Ok(())
     }
-    fn read(input: &mut Reader, _: At) -> Result<Self, DecodeError> {
-        Ok(input.array::<1>()? != [0])
+    #[inline]
+    fn read(&mut self, input: &mut Reader, _: At) -> Result<(), DecodeError> {
+        *self = input.array::<1>()? != [0];
+        Ok(())
     }
 }
 
 impl Field for ErrorCode {
+    const DEFAULT: Self = Self::NONE;
     const KIND: Kind = Kind::Int16;
+    #[inline]
     fn measure(&self, at: At) -> Size {
         self.0.measure(at)
     }
+    #[inline]
     fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
         self.0.write(out, at)
     }
-    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
-        i16::read(input, at).map(Self)
+    #[inline]
+    fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+        self.0.read(input, at)
     }
 }
 
 impl Field for Uuid {
+    const DEFAULT: Self = Self(0);
     const KIND: Kind = Kind::Uuid;
+    #[inline]
     fn measure(&self, _: At) -> Size {
         Size::of(16)
     }
+    #[inline]
     fn write(&self, out: &mut Writer, _: At) -> Result<(), EncodeError> {
         out.put_uuid(*self);
         Ok(())
     }
-    fn read(input: &mut Reader, _: At) -> Result<Self, DecodeError> {
-        Ok(Self(u128::from_be_bytes(input.array()?)))
+    #[inline]
+    fn read(&mut self, input: &mut Reader, _: At) -> Result<(), DecodeError> {
+        self.0 = u128::from_be_bytes(input.array()?);
+        Ok(())
     }
 }
 
 impl Field for Str {
+    const DEFAULT: Self = Self::EMPTY;
     const KIND: Kind = Kind::String;
+    #[inline]
     fn measure(&self, at: At) -> Size {
         measure_length(self.len(), Prefix::Short, at) + Size::of(self.len())
     }
+    #[inline]
     fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
         write_length(self.len(), Prefix::Short, out, at)?;
         out.put(self.as_bytes());
         Ok(())
     }
-    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
-        present(Self::read_nullable(input, at)?, input)
+    #[inline]
+    fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+        let length = read_length(Prefix::Short, input, at)?;
+        *self = input.str(length)?;
+        Ok(())
     }
 }
 
 impl Field for Bytes {
+    const DEFAULT: Self = Self::new();
     const KIND: Kind = Kind::Bytes;
+    #[inline]
     fn measure(&self, at: At) -> Size {
         measure_length(self.len(), Prefix::Long, at) + Size::of(self.len())
     }
+    #[inline]
     fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
         write_length(self.len(), Prefix::Long, out, at)?;
         out.put(self);
         Ok(())
     }
-    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
-        present(Self::read_nullable(input, at)?, input)
+    #[inline]
+    fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+        let length = read_length(Prefix::Long, input, at)?;
+        *self = input.bytes(length)?;
+        Ok(())
     }
 }
 
 impl Field for Records {
+    const DEFAULT: Self = Self::EMPTY;
     const KIND: Kind = Kind::Records;
+    #[inline]
     fn measure(&self, at: At) -> Size {
         measure_length(self.len(), Prefix::Long, at) + Size { inline: 0, shared: self.len() }
     }
+    #[inline]
     fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
         write_length(self.len(), Prefix::Long, out, at)?;
         out.put_records(self);
         Ok(())
     }
-    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
-        present(Self::read_nullable(input, at)?, input)
+    #[inline]
+    fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+        let length = read_length(Prefix::Long, input, at)?;
+        *self = input.records(length)?;
+        Ok(())
     }
 }
 
 impl<T: Field> Field for Vec<T> {
+    const DEFAULT: Self = Self::new();
     const KIND: Kind = Kind::Array { of: &T::KIND };
+    #[inline]
     fn measure(&self, at: At) -> Size {
         self.iter().fold(measure_length(self.len(), Prefix::Long, at), |size, element| size + element.measure(at))
     }
+    #[inline]
     fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
         write_length(self.len(), Prefix::Long, out, at)?;
         self.iter().try_for_each(|element| element.write(out, at))
     }
-    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
-        present(Self::read_nullable(input, at)?, input)
+    #[inline]
+    fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+        let length = read_length(Prefix::Long, input, at)?;
+        *self = read_elements(length, input, at)?;
+        Ok(())
+    }
+}
+
+impl Field for BrokerIds {
+    const DEFAULT: Self = Self::EMPTY;
+    const KIND: Kind = <Vec<i32> as Field>::KIND;
+    #[inline]
+    fn measure(&self, at: At) -> Size {
+        measure_length(self.len(), Prefix::Long, at) + Size::of(ids::ID * self.len())
+    }
+    #[inline]
+    fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
+        write_length(self.len(), Prefix::Long, out, at)?;
+        self.iter().for_each(|id| out.put(&id.to_be_bytes()));
+        Ok(())
+    }
+    #[inline(always)]
+    fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+        let count = read_length(Prefix::Long, input, at)?;
+        input.check_count(count)?;
+        let ahead = input.ahead();
+        self.set_big_endian(input.slice(ids::ID * count)?, ahead);
+        Ok(())
     }
 }
 
 impl<T: Nullable> Field for Option<T> {
+    const DEFAULT: Self = None;
     const KIND: Kind = T::KIND;
+    #[inline]
     fn measure(&self, at: At) -> Size {
         match self {
             Some(value) if at.nullable => value.measure_some(at),
@@ -235,6 +309,7 @@ impl<T: Nullable> Field for Option<T> {
             None => T::measure_null(at),
         }
     }
+    #[inline]
     fn write(&self, out: &mut Writer, at: At) -> Result<(), EncodeError> {
         match self {
             Some(value) if at.nullable => value.write_some(out, at),
@@ -246,43 +321,48 @@ impl<T: Nullable> Field for Option<T> {
             None => Err(EncodeError::new(EncodeFault::Null)),
         }
     }
-    fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
-        if at.nullable { T::read_nullable(input, at) } else { T::read(input, at).map(Some) }
+    #[inline]
+    fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+        if at.nullable { T::read_nullable(self, input, at) } else { self.insert(T::DEFAULT).read(input, at) }
     }
 }
 
 /// The null of types that have a length in front, and how they are read.
 macro_rules! null_by_length {
-    ($prefix:expr, $input:ident, $at:ident, $length:ident => $read:expr) => {
+    ($prefix:expr, $value:ident, $input:ident, $at:ident, $length:ident => $read:expr) => {
+        #[inline]
         fn measure_null(at: At) -> Size {
             measure_null_length($prefix, at)
         }
+        #[inline]
         fn write_null(out: &mut Writer, at: At) {
             write_null_length($prefix, out, at);
         }
-        fn read_nullable($input: &mut Reader, $at: At) -> Result<Option<Self>, DecodeError> {
+        #[inline]
+        fn read_nullable($value: &mut Option<Self>, $input: &mut Reader, $at: At) -> Result<(), DecodeError> {
             match $input.length($prefix, $at.flexible)? {
-                Some($length) => $read.map(Some),
-                None => Ok(None),
+                Some($length) => $read,
+                None => *$value = None,
             }
+            Ok(())
         }
     };
 }
 
 impl Nullable for Str {
-    null_by_length! { Prefix::Short, input, at, length => input.str(length) }
+    null_by_length! { Prefix::Short, value, input, at, length => *value = Some(input.str(length)?) }
 }
 
 impl Nullable for Bytes {
-    null_by_length! { Prefix::Long, input, at, length => input.bytes(length) }
+    null_by_length! { Prefix::Long, value, input, at, length => *value = Some(input.bytes(length)?) }
 }
 
 impl Nullable for Records {
-    null_by_length! { Prefix::Long, input, at, length => input.bytes(length).map(Records::from) }
+    null_by_length! { Prefix::Long, value, input, at, length => *value = Some(input.records(length)?) }
 }
 
 impl<T: Field> Nullable for Vec<T> {
-    null_by_length! { Prefix::Long, input, at, count => read_elements(count, input, at) }
+    null_by_length! { Prefix::Long, value, input, at, count => *value = Some(read_elements(count, input, at)?) }
 }
 
 fn read_elements<T: Field>(count: usize, input: &mut Reader, at: At) -> Result<Vec<T>, DecodeError> {
@@ -291,13 +371,18 @@ fn read_elements<T: Field>(count: usize, input: &mut Reader, at: At) -> Result<V
     let believed = input.remaining() / size_of::<T>().max(1);
     let mut elements = Vec::with_capacity(count.min(believed + 1).min(RESERVE));
     for _ in 0..count {
-        elements.push(T::read(input, at)?);
+        elements.push_mut(T::DEFAULT).read(input, at)?;
     }
     Ok(elements)
 }
 
-fn present<T>(value: Option<T>, input: &Reader) -> Result<T, DecodeError> {
-    value.ok_or_else(|| input.fault(DecodeFault::Null))
+/// A length where null is not possible.
+#[inline(always)]
+fn read_length(prefix: Prefix, input: &mut Reader, at: At) -> Result<usize, DecodeError> {
+    match input.length(prefix, at.flexible)? {
+        Some(length) => Ok(length),
+        None => Err(input.fault(DecodeFault::Null)),
+    }
 }
 
 fn measure_length(length: usize, prefix: Prefix, at: At) -> Size {

@@ -82,7 +82,7 @@ pub fn encode_request<R: Request>(
 /// # Errors
 /// The frame is shorter.
 pub fn response_correlation_id(frame: &Bytes) -> Result<i32, DecodeError> {
-    let mut input = Reader::new(frame.slice(..frame.len().min(4)));
+    let mut input = Reader::new(frame);
     Ok(i32::from_be_bytes(input.array()?))
 }
 
@@ -91,7 +91,7 @@ pub fn response_correlation_id(frame: &Bytes) -> Result<i32, DecodeError> {
 /// # Errors
 /// The bytes are not what the version allows, or some are left over.
 pub fn decode_response<R: Request>(frame: Bytes, version: i16) -> Result<R::Response, DecodeError> {
-    let mut input = Reader::new(frame);
+    let mut input = Reader::new(&frame);
     ResponseHeader::decode(&mut input, R::response_header_version(version))?;
     let response = R::Response::decode(&mut input, version)?;
     input.finish()?;
@@ -113,7 +113,7 @@ pub fn encode_body<M: Message>(message: &M, version: i16) -> Result<Bytes, Encod
 /// # Errors
 /// As [`decode_response`].
 pub fn decode_body<M: Message>(body: Bytes, version: i16) -> Result<M, DecodeError> {
-    let mut input = Reader::new(body);
+    let mut input = Reader::new(&body);
     let message = M::decode(&mut input, version)?;
     input.finish()?;
     Ok(message)
@@ -136,7 +136,7 @@ pub fn encode_versioned<M: Message>(data: &M, version: i16) -> Result<Bytes, Enc
 /// # Errors
 /// The version is below all that the table has, or the bytes are not what it allows.
 pub fn decode_versioned<M: Message>(bytes: Bytes) -> Result<(i16, M), DecodeError> {
-    let mut input = Reader::new(bytes);
+    let mut input = Reader::new(&bytes);
     let version = i16::from_be_bytes(input.array()?);
     let newest = *M::VERSIONS.end();
     let data = M::decode(&mut input, version.min(newest))?;

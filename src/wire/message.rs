@@ -18,7 +18,7 @@
 //! versions of its own.
 //!
 //! A line is `name: type = default => rule`. Without a default it is the type's own (zero, empty, null), which is
-//! what Kafka's specifications mean too. An `Option` whose default is the empty string or list says `= empty()`.
+//! what Kafka's specifications mean too. Defaults are constants. An `Option` whose default is the empty string or list says `= empty()`.
 //!
 //! Rules this file keeps:
 //! - a field that carries a value is never left out silently: unless the rule says `ignorable`, a version without
@@ -71,7 +71,9 @@ pub trait Message: Field + Default + Clone + fmt::Debug + PartialEq {
         if !Self::VERSIONS.contains(&version) {
             return Err(input.fault(super::DecodeFault::Version(version)));
         }
-        Self::read(input, at::<Self>(version))
+        let mut message = Self::DEFAULT;
+        message.read(input, at::<Self>(version))?;
+        Ok(message)
     }
 }
 
@@ -218,8 +220,8 @@ pub(super) const fn plain_name(name: &'static str) -> &'static str {
 }
 
 /// The default of fields that can be null and are not unless somebody says so.
-pub(super) fn empty<T: Default>() -> Option<T> {
-    Some(T::default())
+pub(super) const fn empty<T: Field>() -> Option<T> {
+    Some(T::DEFAULT)
 }
 
 impl Rule {
@@ -367,7 +369,7 @@ macro_rules! throttle_of {
 /// A field's default: what the table says, or the type's own.
 macro_rules! default_of {
     ($type:ty) => {
-        <$type as Default>::default()
+        <$type as Field>::DEFAULT
     };
     ($type:ty, $default:expr) => {
         $default
@@ -388,7 +390,7 @@ macro_rules! structure {
 
         impl Default for $name {
             fn default() -> Self {
-                Self { $( $field: default_of!($type $(, $default)?), )* }
+                Self::DEFAULT
             }
         }
 
@@ -404,6 +406,7 @@ macro_rules! structure {
         }
 
         impl Field for $name {
+            const DEFAULT: Self = Self { $( $field: default_of!($type $(, $default)?), )* };
             const KIND: Kind = Kind::Struct {
                 name: stringify!($name),
                 fields: &[ $( FieldSpec {
@@ -446,26 +449,39 @@ macro_rules! structure {
                 Ok(())
             }
 
-            fn read(input: &mut Reader, at: At) -> Result<Self, DecodeError> {
-                let mut value = Self::default();
+            fn read(&mut self, input: &mut Reader, at: At) -> Result<(), DecodeError> {
                 $(
                     if const { $rule }.place(at) == Place::Plain {
-                        value.$field = Field::read(input, const { $rule }.at(at))?;
+                        self.$field.read(input, const { $rule }.at(at))?;
                     }
                 )*
                 if at.flexible {
-                    input.tags(|input, tag| {
-                        $(
-                            if const { $rule }.place(at) == Place::Tagged(tag) {
-                                value.$field = Field::read(input, const { $rule }.at(at))?;
-                                return Ok(true);
-                            }
-                        )*
-                        let _ = (input, tag);
-                        Ok(false)
-                    })?;
+                    let tags = input.tag_count()?;
+                    if tags > 0 {
+                        return self.read_tags(tags, input, at);
+                    }
                 }
-                Ok(value)
+                Ok(())
+            }
+        }
+
+        impl $name {
+            // Out of the way of `read`: a structure in a list has none, or one at a change of leaders.
+            #[cold]
+            #[inline(never)]
+            fn read_tags(&mut self, count: usize, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+                input.counted_tags(count, |input, tag| {
+                    $(
+                        if const { $rule }.place(at) == Place::Tagged(tag) {
+                            // A peer may say a tag twice; the last one counts, as a whole.
+                            self.$field = <$type as Field>::DEFAULT;
+                            self.$field.read(input, const { $rule }.at(at))?;
+                            return Ok(true);
+                        }
+                    )*
+                    let _ = (&self, input, tag);
+                    Ok(false)
+                })
             }
         }
 
@@ -483,9 +499,9 @@ macro_rules! structure {
             fn write_null(out: &mut Writer, _: At) {
                 out.put(&[0xff]);
             }
-            fn read_nullable(input: &mut Reader, at: At) -> Result<Option<Self>, DecodeError> {
-                let present = i8::from_be_bytes(input.array()?) >= 0;
-                present.then(|| Self::read(input, at)).transpose()
+            fn read_nullable(value: &mut Option<Self>, input: &mut Reader, at: At) -> Result<(), DecodeError> {
+                *value = None;
+                if i8::from_be_bytes(input.array()?) < 0 { Ok(()) } else { value.insert(Self::DEFAULT).read(input, at) }
             }
         }
     };

@@ -12,8 +12,10 @@ mod buf;
 mod catalog;
 mod code;
 mod fault;
+mod features;
 mod field;
 mod frame;
+mod ids;
 mod message;
 pub mod messages;
 mod negotiate;
@@ -28,13 +30,15 @@ pub use buf::{Reader, Writer};
 pub use catalog::{APIS, Api, DATA, Table};
 pub use code::ErrorCode;
 pub use fault::{DecodeError, DecodeFault, EncodeError, EncodeFault};
+pub use features::Features;
 pub use field::{At, Field, Nullable, Size};
 pub use frame::{
     Frame, decode_body, decode_response, decode_versioned, encode_body, encode_request, encode_versioned,
     response_correlation_id,
 };
+pub use ids::BrokerIds;
 pub use message::{Entity, FieldSpec, Kind, Message, Place, Request, Rule};
-pub use negotiate::Versions;
+pub use negotiate::{Choice, Versions};
 pub use records::Records;
 pub use str::Str;
 pub use uuid::{NotAUuid, Uuid};

@@ -2,7 +2,7 @@
 //!
 //! Rules this file keeps: nothing here looks into a batch, and nothing copies one, but for joining pieces when asked.
 
-use std::{fmt, slice};
+use std::{fmt, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 
@@ -10,22 +10,36 @@ use bytes::{Bytes, BytesMut};
 #[derive(Clone)]
 pub struct Records(Pieces);
 
-/// A Fetch response has one piece to a partition; a `Vec` for each would be an allocation for each.
 #[derive(Clone)]
 enum Pieces {
-    One(Bytes),
-    Many(Vec<Bytes>),
+    /// What a partition of a Fetch response has. It is no `Bytes` yet: to make one takes longer than to read all other
+    /// fields of the partition.
+    Within { frame: Arc<Bytes>, start: u32, end: u32 },
+    /// What a producer puts together.
+    Joined(Vec<Bytes>),
 }
 
 impl Records {
+    /// No batches.
+    pub const EMPTY: Self = Self(Pieces::Joined(Vec::new()));
+
     /// Batches whose bytes are `pieces`, one after the other.
     pub fn from_pieces(pieces: Vec<Bytes>) -> Self {
-        Self(Pieces::Many(pieces))
+        Self(Pieces::Joined(pieces))
+    }
+
+    /// Batches in a frame, which is shared.
+    #[inline]
+    pub(super) fn within(frame: Arc<Bytes>, start: u32, end: u32) -> Self {
+        Self(Pieces::Within { frame, start, end })
     }
 
     /// How many bytes the batches have.
     pub fn len(&self) -> usize {
-        self.pieces().iter().map(Bytes::len).sum()
+        match &self.0 {
+            Pieces::Within { start, end, .. } => (end - start) as usize,
+            Pieces::Joined(pieces) => pieces.iter().map(Bytes::len).sum(),
+        }
     }
 
     /// Whether there are no bytes.
@@ -33,20 +47,21 @@ impl Records {
         self.len() == 0
     }
 
-    /// The bytes, in order.
-    pub fn pieces(&self) -> &[Bytes] {
-        match &self.0 {
-            Pieces::One(piece) => slice::from_ref(piece),
-            Pieces::Many(pieces) => pieces,
-        }
+    /// The bytes, in order. None of the pieces is empty.
+    pub fn pieces(&self) -> impl Iterator<Item = Bytes> {
+        let (one, many) = match &self.0 {
+            Pieces::Within { frame, start, end } => (Some(slice(frame, *start, *end)), [].as_slice()),
+            Pieces::Joined(pieces) => (None, pieces.as_slice()),
+        };
+        one.into_iter().chain(many.iter().cloned()).filter(|piece| !piece.is_empty())
     }
 
     /// The bytes in one piece; copied together only where there were several.
     pub fn into_bytes(self) -> Bytes {
         match self.0 {
-            Pieces::One(piece) => piece,
-            Pieces::Many(mut pieces) if pieces.len() == 1 => pieces.pop().unwrap_or_default(),
-            Pieces::Many(pieces) => {
+            Pieces::Within { frame, start, end } => slice(&frame, start, end),
+            Pieces::Joined(mut pieces) if pieces.len() == 1 => pieces.pop().unwrap_or_default(),
+            Pieces::Joined(pieces) => {
                 let mut joined = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
                 pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
                 joined.freeze()
@@ -57,23 +72,19 @@ impl Records {
 
 impl Default for Records {
     fn default() -> Self {
-        Self(Pieces::One(Bytes::new()))
+        Self::EMPTY
     }
 }
 
 impl From<Bytes> for Records {
     fn from(piece: Bytes) -> Self {
-        Self(Pieces::One(piece))
+        Self::from_pieces(vec![piece])
     }
 }
 
 impl PartialEq for Records {
     fn eq(&self, other: &Self) -> bool {
-        let bytes = |records: &Self| records.pieces().iter().flatten().copied().collect::<Vec<u8>>();
-        match (self.pieces(), other.pieces()) {
-            ([one], [other]) => one == other,
-            _ => self.len() == other.len() && bytes(self) == bytes(other),
-        }
+        self.len() == other.len() && self.pieces().flatten().eq(other.pieces().flatten())
     }
 }
 
@@ -83,6 +94,10 @@ impl fmt::Debug for Records {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[{} bytes of records]", self.len())
     }
+}
+
+fn slice(frame: &Bytes, start: u32, end: u32) -> Bytes {
+    frame.slice(start as usize..end as usize)
 }
 
 #[cfg(test)]
@@ -95,7 +110,7 @@ mod tests {
         let records = Records::from(whole.clone());
         assert_eq!(records.clone().into_bytes().as_ptr(), whole.as_ptr(), "one piece is not copied");
         let split = Records::from_pieces(vec![whole.slice(..2), Bytes::new(), whole.slice(2..)]);
-        assert_eq!((split.len(), split.pieces().len()), (6, 3));
+        assert_eq!((split.len(), split.pieces().count()), (6, 2));
         assert_eq!(split, records);
         assert_eq!(split.into_bytes(), whole);
         assert!(Records::from_pieces(Vec::new()).is_empty());

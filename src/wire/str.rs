@@ -9,6 +9,9 @@ use bytes::Bytes;
 pub struct Str(Bytes);
 
 impl Str {
+    /// No text.
+    pub const EMPTY: Self = Self(Bytes::new());
+
     /// Text that lives as long as the program.
     pub const fn from_static(text: &'static str) -> Self {
         Self(Bytes::from_static(text.as_bytes()))
@@ -25,6 +28,24 @@ impl Str {
         // Checked by every constructor; the fallback is never reached, and costs less than it seems:
         // names are read once per response, never per record.
         std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// How many bytes the text has. As for `str`, but the text is not looked at.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no text.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The text as bytes.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// A copy that does not keep the frame alive it was read from. For what is stored for long.

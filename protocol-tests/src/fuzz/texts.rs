@@ -60,6 +60,13 @@ pub(super) fn properties(input: &[u8]) {
     let again = Properties::parse(&printed.collect::<String>()).expect("a text that was printed");
     assert!(again == properties, "{again:?} was {properties:?}");
 
+    let _ = (properties.notes(), format!("{properties:?}"));
+    let security = Security::from_properties(&|name| properties.value(name).map(str::to_owned));
+    let _ = format!("{security:?}");
+    // To find what an unknown name may have meant takes a tenth of a second under the sanitizer: one input in eight does.
+    if !input.len().is_multiple_of(8) {
+        return;
+    }
     match properties.check() {
         Ok(()) => {
             let read = [
@@ -72,9 +79,6 @@ pub(super) fn properties(input: &[u8]) {
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
-    let _ = (properties.notes(), format!("{properties:?}"));
-    let security = Security::from_properties(&|name| properties.value(name).map(str::to_owned));
-    let _ = format!("{security:?}");
 }
 
 /// The text as `.properties` says it whatever it is: every UTF-16 unit by its number.

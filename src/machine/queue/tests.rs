@@ -278,6 +278,41 @@ fn kip_126_halves_of_what_may_be_written_whole_are_never_written_twice() {
     story.refuse(first, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
     let out_of_order = Failure::Refused(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
     assert_eq!(story.done(), Some(("first", failed(out_of_order, true))));
+    // The epoch ends, but not before the fate of the other half is known.
+    assert!(story.queue.poll_broken() && !story.queue.is_drained());
+    let (name, _, sequence, second) = story.send_to(LEADER, Standing::Draining).expect("second");
+    assert_eq!((name, sequence), ("second", 16));
+    story.refuse(second, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_eq!(story.done(), Some(("second", failed(out_of_order, true))));
+    assert!(story.queue.is_drained() && story.queue.is_empty());
+}
+
+#[test]
+fn kip_126_an_epoch_that_ends_during_a_split_renumbers_the_halves() {
+    let mut story = Story::new(&["a", "huge", "c"]);
+    story.prove();
+    let (.., huge) = story.send().expect("huge");
+    story.refuse(huge, ErrorCode::MESSAGE_TOO_LARGE);
+    assert!(story.queue.is_drained(), "another partition's trouble need not wait for the split");
+    story.producer.epoch += 1;
+    split(&mut story, huge);
+    let (name, epoch, sequence, first) = story.send().expect("first");
+    assert_eq!((name, epoch, sequence), ("first", 1, 0));
+    story.queue.handle_acked(first, 10, -1);
+    let sent: Vec<_> = std::iter::from_fn(|| story.send()).map(|sent| (sent.0, sent.1, sent.2)).collect();
+    assert_eq!(sent, [("second", 1, 6), ("c", 1, 10)]);
+}
+
+#[test]
+fn kip_126_halves_go_to_the_new_leader_if_the_old_one_has_gone() {
+    let mut story = Story::new(&["a", "huge"]);
+    story.prove();
+    let (.., huge) = story.send().expect("huge");
+    story.refuse(huge, ErrorCode::MESSAGE_TOO_LARGE);
+    split(&mut story, huge);
+    let standing = Standing::Ready(story.producer);
+    assert_eq!(story.send_to(OTHER, standing).map(|sent| (sent.0, sent.2)), Some(("first", 10)));
+    assert_eq!(story.send_to(OTHER, standing), None, "the new leader has to acknowledge one first (P1)");
 }
 
 #[test]

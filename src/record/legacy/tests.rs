@@ -8,6 +8,7 @@ const GZIP: u8 = 1;
 const SNAPPY: u8 = 2;
 const LOG_APPEND: u8 = 8;
 
+type Ends = (i64, i64);
 type Row = (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>);
 
 struct Message<'a> {
@@ -79,7 +80,7 @@ fn offsets(region: Vec<u8>) -> Vec<i64> {
 }
 
 /// First and last offset of every batch of a region.
-fn spans(region: &[Vec<u8>]) -> Vec<(i64, i64)> {
+fn spans(region: &[Vec<u8>]) -> Vec<Ends> {
     let batches = Batches::new(region.concat().into()).map(Result::unwrap);
     batches.map(|batch| (batch.base_offset, batch.last_offset())).collect()
 }
@@ -92,7 +93,7 @@ fn offsets_in_a_wrapper_are_relative_in_format_1_and_real_in_format_0() {
     assert_eq!(offsets(wrapper(0, 1009, GZIP, &gzip(&plains(0, &[1001, 1005, 1009])))), [1001, 1005, 1009]);
     // The last one was removed, and the wrapper kept its offset.
     let region = wrapper(0, 1009, GZIP, &gzip(&plains(0, &[1001])));
-    assert_eq!(spans(&[region.clone()]), [(0, 1009)]);
+    assert_eq!(spans(std::slice::from_ref(&region)), [(0, 1009)]);
     assert_eq!(offsets(region), [1001]);
 }
 
@@ -115,7 +116,7 @@ fn a_run_ends_where_one_header_cannot_speak_for_the_next_message() {
     let of = |attributes, timestamp, offset| Message { attributes, timestamp, ..plain(1, offset) }.bytes();
     let large = vec![0; 40_000];
     let large = |offset| Message { value: Some(&large), ..plain(1, offset) }.bytes();
-    let cases: [(&str, Vec<Vec<u8>>, &[(i64, i64)]); 8] = [
+    let cases: [(&str, Vec<Vec<u8>>, &[Ends]); 8] = [
         ("ascending with a gap", vec![plains(1, &[5, 6, 9])], &[(5, 9)]),
         ("another format", vec![plains(0, &[5, 6]), plains(1, &[7, 8])], &[(5, 6), (7, 8)]),
         ("not ascending", vec![plains(1, &[5, 6, 6, 7])], &[(5, 6), (6, 7)]),

@@ -74,10 +74,10 @@ impl StickyAssignorUserData {
     /// # Errors
     /// The bytes are user data in no version, so another assignor wrote them: then the member remembers nothing.
     pub fn decode_any(bytes: Bytes) -> Result<(i16, Self), DecodeError> {
-        if let Ok(data) = Self::decode(&mut Reader::new(bytes.clone()), 1) {
+        if let Ok(data) = Self::decode(&mut Reader::new(&bytes), 1) {
             return Ok((1, data));
         }
-        let mut input = Reader::new(bytes);
+        let mut input = Reader::new(&bytes);
         let data = Self::decode(&mut input, 0)?;
         input.finish()?;
         Ok((0, data))

@@ -10,8 +10,8 @@ use super::prelude::*;
 message! {
     /// The key of every control record.
     data ControlRecordTypeSchema, versions 0..=0, flexible NEVER {
-        /// What the record is: 0 abort, 1 commit, 2 leader change, 3 snapshot header, 4 snapshot footer, 5 KRaft version,
-        /// 6 voters.
+        /// What the record is: 0 abort, 1 commit, 2 leader change, 3 snapshot header, 4 snapshot footer, 5 KRaft
+        /// version, 6 voters.
         r#type: i16 => since(0),
     }
 }

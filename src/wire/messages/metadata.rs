@@ -82,10 +82,10 @@ message! {
         /// The leader epoch, or −1 if it is not known.
         leader_epoch: i32 = -1     => since(7).ignorable(),
         /// The brokers that hold the partition.
-        replica_nodes: Vec<i32>    => since(0).entity(BrokerId),
+        replica_nodes: BrokerIds    => since(0).entity(BrokerId),
         /// Those of them that are in sync with the leader.
-        isr_nodes: Vec<i32>        => since(0).entity(BrokerId),
+        isr_nodes: BrokerIds        => since(0).entity(BrokerId),
         /// Those of them that cannot be reached.
-        offline_replicas: Vec<i32> => since(5).ignorable().entity(BrokerId),
+        offline_replicas: BrokerIds => since(5).ignorable().entity(BrokerId),
     }
 }

@@ -113,7 +113,7 @@ mod prelude {
     pub(super) use bytes::Bytes;
 
     pub(super) use crate::wire::{
-        ApiKey, At, DecodeError, EncodeError,
+        ApiKey, At, BrokerIds, DecodeError, EncodeError,
         Entity::{BrokerId, GroupId, ProducerId, TopicName, TransactionalId},
         ErrorCode, Field, FieldSpec, Kind, Message, Nullable, Place, Reader, Records, Request, Size, Str, Uuid, Writer,
         message::{body, default_of, empty, last_stable, message, plain_name, since, structure, throttle_of, versions},

@@ -64,8 +64,8 @@ message! {
         first_offset: i64          => since(0),
         /// The last record's offset.
         last_offset: i64           => since(0),
-        /// One for each record, or one for all: 0 no such record, 1 accepted, 2 released for others, 3 rejected for good,
-        /// 4 the lock renewed (KIP-1222).
+        /// One for each record, or one for all: 0 no such record, 1 accepted, 2 released for others, 3 rejected for
+        /// good, 4 the lock renewed (KIP-1222).
         acknowledge_types: Vec<i8> => since(0),
     }
 }

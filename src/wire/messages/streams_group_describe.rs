@@ -47,7 +47,8 @@ message! {
         authorized_operations: i32 = i32::MIN                                 => since(0),
         /// The topology in the application's own words; null unless the status is 3.
         topology_description: Option<StreamsGroupDescribeTopologyDescription> => since(1).nullable(1),
-        /// Whether there is a description: 0 not asked for, 1 none stored, 2 the broker could not fetch it, 3 here it is.
+        /// Whether there is a description: 0 not asked for, 1 none stored, 2 the broker could not fetch it, 3 here it
+        /// is.
         topology_description_status: i8                                       => since(1),
         /// The assignor in use; null if it is not known.
         assignor_name: Option<Str>                                            => since(1).nullable(1).ignorable(),

@@ -35,8 +35,8 @@ message! {
         user_endpoint: Option<StreamsGroupHeartbeatEndpoint>           => since(0).nullable(0),
         /// Tags by which standby tasks are spread; null where unchanged.
         client_tags: Option<Vec<StreamsGroupHeartbeatKeyValue>>        => since(0).nullable(0),
-        /// How far each task has come in its changelogs, added up; null where unchanged. Brokers before Kafka 4.4 refuse
-        /// any.
+        /// How far each task has come in its changelogs, added up; null where unchanged. Brokers before Kafka 4.4
+        /// refuse any.
         task_offsets: Option<Vec<StreamsGroupHeartbeatTaskOffset>>     => since(0).nullable(0),
         /// Where those changelogs end, added up; null where unchanged. Brokers before Kafka 4.4 refuse any.
         task_end_offsets: Option<Vec<StreamsGroupHeartbeatTaskOffset>> => since(0).nullable(0),

@@ -14,8 +14,8 @@ message! {
         producer_id: i64                         => since(0).entity(ProducerId),
         /// The producer's epoch; an old one is fenced.
         producer_epoch: i16                      => since(0),
-        /// The generation under the classic protocol, the member's epoch under KIP-848; −1 outside a group. An old one is
-        /// fenced (KIP-447).
+        /// The generation under the classic protocol, the member's epoch under KIP-848; −1 outside a group. An old one
+        /// is fenced (KIP-447).
         generation_id_or_member_epoch: i32 = -1  => since(3),
         /// The member; empty outside a group.
         member_id: Str                           => since(3),

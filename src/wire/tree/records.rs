@@ -2,7 +2,7 @@
 //!
 //! Rules this file keeps:
 //! - a batch's header is shown as far as it is there, whatever is wrong with the batch;
-//! - a batch is decompressed to at most [`MAX_BATCH_BYTES`];
+//! - a batch is decompressed to at most [`MAX_BATCH_BYTES`], and a record shows a stated number of headers;
 //! - checksum and records are two questions: a batch with a wrong checksum is still walked.
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use super::{
     read::{Leftover, read},
 };
 use crate::{
-    record::{Batches, DecodeScratch, DecodedBatch, HeaderView, RawBatch, RecordIter, RecordView, header},
+    record::{Batches, ControlType, DecodeScratch, DecodedBatch, HeaderView, RawBatch, RecordIter, RecordView, header},
     wire::{FieldSpec, Kind, Str, Table, message::since},
 };
 
@@ -102,7 +102,7 @@ fn cut(at: usize, rest: &Bytes, size: Option<Option<usize>>) -> BatchTree {
 
 impl BatchTree {
     fn new(at: usize, bytes: &Bytes) -> Self {
-        let table = match bytes.get(MAGIC_AT) {
+        let table = match bytes.get(header::MAGIC_AT) {
             Some(0) => &MESSAGE_V0,
             Some(1) => &MESSAGE_V1,
             _ => &BATCH_V2,
@@ -161,7 +161,10 @@ impl Iterator for RecordTrees<'_> {
 }
 
 fn fields(record: &RecordView<'_>, is_control: bool) -> Vec<Node> {
-    let headers: Vec<Node> = record.headers().map(|header| structure(0..0, header_fields(&header))).collect();
+    let mut all = record.headers();
+    let shown = all.by_ref().take(MAX_HEADERS);
+    let headers: Vec<Node> = shown.map(|header| structure(0..0, header_fields(&header))).collect();
+    let left_out = all.count();
     let mut nodes = vec![
         leaf("offset", &Kind::Int64, Value::Int(record.offset)),
         leaf("timestamp", &Kind::Int64, Value::Int(record.timestamp)),
@@ -183,6 +186,9 @@ fn fields(record: &RecordView<'_>, is_control: bool) -> Vec<Node> {
     if !headers.is_empty() {
         nodes.push(leaf("headers", &HEADERS, Value::Array(headers)));
     }
+    if left_out > 0 {
+        nodes.push(leaf("headers_left_out", &Kind::Int64, Value::Int(left_out as i64)));
+    }
     nodes
 }
 
@@ -198,17 +204,17 @@ fn bytes(value: Option<&[u8]>) -> Value {
 /// What the key of a control record says, and the structure of its value.
 pub(super) fn control(key: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
     // A version, of which every one begins with the type.
-    let kind = i16::from_be_bytes(*key.get(2..)?.first_chunk()?);
-    Some(match kind {
-        0 => ("ABORT", Some("EndTxnMarker")),
-        1 => ("COMMIT", Some("EndTxnMarker")),
-        2 => ("LEADER_CHANGE", Some("LeaderChangeMessage")),
-        3 => ("SNAPSHOT_HEADER", Some("SnapshotHeaderRecord")),
-        4 => ("SNAPSHOT_FOOTER", Some("SnapshotFooterRecord")),
-        5 => ("KRAFT_VERSION", Some("KRaftVersionRecord")),
-        6 => ("KRAFT_VOTERS", Some("VotersRecord")),
+    let kind = ControlType(i16::from_be_bytes(*key.get(2..)?.first_chunk()?));
+    let value = match kind {
+        ControlType::ABORT | ControlType::COMMIT => "EndTxnMarker",
+        ControlType::LEADER_CHANGE => "LeaderChangeMessage",
+        ControlType::SNAPSHOT_HEADER => "SnapshotHeaderRecord",
+        ControlType::SNAPSHOT_FOOTER => "SnapshotFooterRecord",
+        ControlType::KRAFT_VERSION => "KRaftVersionRecord",
+        ControlType::KRAFT_VOTERS => "VotersRecord",
         _ => return None,
-    })
+    };
+    Some((kind.name()?, Some(value)))
 }
 
 fn leaf(name: &'static str, kind: &'static Kind, value: Value) -> Node {
@@ -219,17 +225,18 @@ fn structure(bytes: std::ops::Range<usize>, fields: Vec<Node>) -> Node {
     Node { name: "", tag: None, kind: &RECORD, value: Value::Struct(fields), bytes, head: 0 }
 }
 
+/// How many headers of a record are shown. A header may take two bytes and its nodes take hundreds, so that one record
+/// could take many times what its batch may.
+const MAX_HEADERS: usize = 10_000;
+
 /// Where a batch of any format says which format it is.
-const MAGIC_AT: usize = 16;
 const CONTROL: &str = "control";
 const FLAGS: [(i16, &str); 4] = [
     (header::LOG_APPEND_TIME, "log append time"),
     (header::TRANSACTIONAL, "transactional"),
     (header::CONTROL, CONTROL),
-    (DELETE_HORIZON, "base timestamp is the delete horizon"),
+    (header::DELETE_HORIZON, "base timestamp is the delete horizon"),
 ];
-/// The base timestamp says until when tombstones are kept (KIP-534).
-const DELETE_HORIZON: i16 = 0x40;
 
 static RECORD: Kind = Kind::Struct { name: "Record", fields: &[] };
 static HEADERS: Kind = Kind::Array { of: &RECORD };

@@ -307,6 +307,26 @@ fn control_batches_name_their_type() {
 }
 
 #[test]
+fn a_record_of_very_many_headers_shows_some() {
+    // A record of 24,008 bytes: no deltas, key or value, and 12,000 headers of an empty name and value.
+    let mut record = vec![0, 0, 0, 1, 1, 0xc0, 0xbb, 0x01];
+    record.resize(record.len() + 24_000, 0);
+    let mut batch = batch();
+    batch.truncate(61);
+    batch.extend([0x90, 0xf7, 0x02]);
+    batch.extend(record);
+    let length = (batch.len() - 12) as i32;
+    batch[8..12].copy_from_slice(&length.to_be_bytes());
+    batch[57..61].copy_from_slice(&[0, 0, 0, 1]);
+    let (text, _) = print_records(batch);
+    assert!(
+        text.contains("    headers: 10000 elements\n") && text.contains("    headers_left_out: 2000\n"),
+        "{}",
+        &text[..900]
+    );
+}
+
+#[test]
 fn a_region_may_be_cut_and_changed_at_every_byte() {
     let region = [batch(), batch()].concat();
     for end in 0..region.len() {
@@ -366,4 +386,23 @@ fn names(fields: &'static [FieldSpec]) -> Vec<&'static str> {
         kind => names(kind.fields()),
     };
     fields.iter().flat_map(|field| std::iter::once(field.name).chain(inner(&field.kind))).collect()
+}
+
+#[test]
+fn messages_of_old_formats_print_with_their_record() {
+    // A message of format 1 by a broker: no key, the value alpha.
+    let hex = "00000000000000000000001b565adc8c01000000015ac2acf800ffffffff00000005616c706861";
+    let message: Vec<u8> =
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect();
+    let (text, well) = print_records([&message[..], &message].concat());
+    assert!(well, "{text}");
+    let parts = [
+        "batch [0]: 39 bytes, not compressed, crc ok\n  offset: 0\n  message_size: 27\n",
+        "  magic: 1\n",
+        "  [0]\n    offset: 0\n    timestamp: 1489324800000 (2017-03-12T13:20:00.000Z)\n    key: null\n",
+        "    value: 5 bytes 616c706861 |alpha|\nbatch [1]: 39 bytes",
+    ];
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
 }

@@ -92,12 +92,16 @@ impl VerifiableConsumer {
             events.emit("partitions_assigned", self.named(0..count)).await?;
             self.read(&events, kafka, consumer, count, look_again).await
         };
-        tokio::select! {
-            done = work => done?,
-            () = ending.asked() => {}
-        }
-        events.emit("shutdown_complete", json!({})).await?;
-        events.finish().await
+        let done = tokio::select! {
+            done = work => done,
+            () = ending.asked() => Ok(()),
+        };
+        let told = match done {
+            Ok(()) => events.emit("shutdown_complete", json!({})).await,
+            Err(_) => Ok(()),
+        };
+        // What was read before an error is written all the same.
+        done.and(told).and(events.finish().await)
     }
 
     async fn read(

@@ -49,9 +49,9 @@ pub(crate) struct VerifiableProducer {
     #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
     throughput: i64,
 
-    /// Which replicas have to have a record: 0 none, 1 the leader, -1 all in sync.
-    #[arg(long, value_name = "0|1|-1", default_value_t = -1, allow_negative_numbers = true)]
-    acks: i16,
+    /// Which replicas have to have a record: 0 none, 1 the leader, -1 all in sync, which is the default.
+    #[arg(long, value_name = "0|1|-1", allow_negative_numbers = true)]
+    acks: Option<i16>,
 
     /// The timestamp of the first record in milliseconds since 1970; later ones have later times.
     #[arg(long, value_name = "MS", default_value_t = -1, allow_negative_numbers = true)]
@@ -72,13 +72,25 @@ pub(crate) struct VerifiableProducer {
 impl VerifiableProducer {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut ending = Ending::listen()?;
-        let properties = self.options.properties()?.set("acks", self.acks.to_string());
-        let properties = with_bootstrap(properties, self.bootstrap_server.as_deref())?;
+        let mut properties = with_bootstrap(self.options.properties()?, self.bootstrap_server.as_deref())?;
+        if let Some(acks) = self.acks {
+            properties = properties.set("acks", acks.to_string());
+        }
         let producer = tokio::select! {
             producer = async { Ok::<_, Failure>(connect(&properties).await?.producer().build().await?) } => producer?,
             () = ending.asked() => return Ok(()),
         };
         let events = Arc::new(Events::start());
+        let done = self.send_and_tell(producer, &events, &mut ending).await;
+        // What was told before an error is written all the same.
+        let written = match Arc::into_inner(events) {
+            Some(events) => events.finish().await,
+            None => Err(Failure::error("a record is still on its way")),
+        };
+        done.and(written)
+    }
+
+    async fn send_and_tell(self, producer: Producer, events: &Arc<Events>, ending: &mut Ending) -> Result<(), Failure> {
         events.emit("startup_complete", json!({})).await?;
         let mut sending = Sending::new(self, producer, events.clone());
         tokio::select! {
@@ -86,12 +98,15 @@ impl VerifiableProducer {
             () = ending.asked() => {}
         }
         let totals = tokio::select! {
-            totals = sending.into_totals() => totals,
-            () = ending.asked() => return Err(Failure::error("ended before every record was settled")),
+            totals = sending.settle() => totals,
+            () = ending.asked() => {
+                sending.give_up().await;
+                return Err(Failure::error("ended before every record was settled"));
+            }
         };
+        drop(sending);
         events.emit("shutdown_complete", json!({})).await?;
-        events.emit("tool_data", totals).await?;
-        Arc::into_inner(events).ok_or_else(|| Failure::error("a record is still on its way"))?.finish().await
+        events.emit("tool_data", totals).await
     }
 }
 
@@ -153,8 +168,13 @@ impl Sending {
         Ok(())
     }
 
+    /// Ends the tasks of records that are still on their way.
+    async fn give_up(&mut self) {
+        self.waiting.shutdown().await;
+    }
+
     /// Waits until every record is delivered or failed, and sums up.
-    async fn into_totals(mut self) -> Value {
+    async fn settle(&mut self) -> Value {
         // Its error is that of a record, which is told there.
         let _ = self.producer.flush().await;
         while self.waiting.join_next().await.is_some() {}
