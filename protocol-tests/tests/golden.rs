@@ -264,7 +264,7 @@ fn copier<M: Message>() -> Copier {
 
 /// The header's bytes and the body's.
 fn split(frame: Bytes, is_request: bool, header_version: i16) -> Result<(Bytes, Bytes), String> {
-    let mut input = Reader::new(frame.clone());
+    let mut input = Reader::new(&frame);
     let read = match is_request {
         true => RequestHeader::decode(&mut input, header_version).map(|_| ()),
         false => ResponseHeader::decode(&mut input, header_version).map(|_| ()),
