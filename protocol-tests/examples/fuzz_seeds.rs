@@ -9,7 +9,7 @@ use milena::record::{BatchBuilder, ChunkPool, Compression, Header};
 use protocol_tests::{
     catalog::{Table, catalog},
     fuzz::name_hash,
-    random,
+    golden, random,
 };
 
 fn main() {
@@ -17,6 +17,7 @@ fn main() {
     for table in catalog() {
         seeds.message(&table);
     }
+    seeds.captures();
     seeds.batches();
     seeds.texts();
 }
@@ -55,6 +56,20 @@ impl Seeds<'_> {
             self.write("tree", &name, &[&[1, key as u8, last as u8, 0, 0, 0, 7], tags, &body]);
         }
         self.write("structured_message", &name, &[&front(last), &[0, 0, 0, 1], &[0, 9, 0, 1, 0, 20, 2, 1]]);
+    }
+
+    /// The shortest answer of a real broker to each request of a few APIs, in its newest version.
+    fn captures(&self) {
+        let mut captured = golden::checked_in();
+        captured.sort_by_key(|golden| (golden.exchange.api(), -golden.exchange.version(), golden.exchange.len()));
+        captured.dedup_by_key(|golden| golden.exchange.api());
+        for exchange in captured.into_iter().map(|golden| golden.exchange) {
+            let (key, version) = (exchange.api() as u8, exchange.version());
+            let name = format!("captured-{key}.v{version}");
+            let Some(response) = exchange.response.filter(|response| response.len() < SHORT) else { continue };
+            self.write("tree", &name, &[&[1, key, version as u8], &response]);
+            self.write("tree", &format!("{name}-request"), &[&[0, 0, 0], &exchange.request]);
+        }
     }
 
     fn batches(&self) {
@@ -136,6 +151,9 @@ fn captured() -> Vec<(String, Vec<u8>)> {
     }
     found
 }
+
+/// No captured frame that is longer becomes a seed.
+const SHORT: usize = 256;
 
 /// The length that a body should have: long enough for a list with something in it.
 const WANTED: usize = 60;
