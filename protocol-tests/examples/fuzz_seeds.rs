@@ -88,6 +88,10 @@ impl Seeds<'_> {
                 self.write("structured_batch", &format!("{codec}-{place}"), &[&front, &records, &break_at]);
             }
         }
+        let mut past = batch(Compression::None);
+        // The first record's offset delta, behind its length, attributes and timestamp of a byte each.
+        past[61 + 3] = 0x7e;
+        self.write("record_batch", "a-record-past-its-batch", &[&[0], &past]);
         for (magic, codec, place) in (0..24).map(|number| (number & 1, number / 2 % 4, number / 8)) {
             let messages = [7, 3, 0, 3, b'k', b'e', b'y', 5, b'v', b'a', b'l', b'u', b'e', 0, 0, 255, 20, 1, 2, 3];
             self.write("old_formats", &format!("{magic}-{codec}-{place}"), &[&[magic, codec, place], &messages]);
