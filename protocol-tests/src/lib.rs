@@ -7,6 +7,7 @@ pub mod jar;
 pub mod random;
 pub mod record_golden;
 pub mod recorder;
+pub mod shortest;
 
 use std::{env, process::Command, time::Duration};
 

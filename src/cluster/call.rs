@@ -177,16 +177,24 @@ impl<R: Request> Call<R> {
         let deadline = Instant::now() + self.timeout;
         let mut route =
             Route { to: self.to.borrowed(), traffic: Traffic::Request, choice: self.choice, fresh: self.fresh };
-        let mut failures = 0;
+        let (mut failures, mut before) = (0, None);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let answer = self.cluster.send(route, &self.request, left).await?;
+            let answer = match (self.cluster.send(route, &self.request, left).await, before) {
+                (Ok(answer), _) => answer,
+                // The time ran out over another try: what is known is the answer to the last one.
+                (Err(error), Some(answer)) if error.kind() == ErrorKind::Timeout && !error.maybe_written() => {
+                    return Ok(answer);
+                }
+                (Err(error), _) => return Err(error),
+            };
             failures += 1;
             let again = Instant::now() + self.cluster.config().retry_backoff.delay(failures, fastrand::f64());
             if !self.code.is_some_and(|code| is_elsewhere(code(&answer))) || again >= deadline {
                 return Ok(answer);
             }
             sleep_until(again).await;
+            before = Some(answer);
             route.fresh = true;
         }
     }

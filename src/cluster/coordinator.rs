@@ -59,7 +59,9 @@ struct Found {
 
 /// What bounds a lookup.
 #[derive(Debug, Clone, Copy)]
-struct Terms {
+struct Terms<'a> {
+    kind: KeyType,
+    key: &'a str,
     deadline: Instant,
     /// For how long an answer is believed.
     max_age: Duration,
@@ -77,7 +79,7 @@ impl Cluster {
     /// What was found is remembered or not; others that wait for the same key ask themselves.
     pub(crate) async fn coordinator(&self, kind: KeyType, key: &str, deadline: Instant) -> Result<BrokerId> {
         let config = &self.0.config;
-        let terms = Terms { deadline, max_age: config.metadata_max_age, backoff: config.retry_backoff };
+        let terms = Terms { kind, key, deadline, max_age: config.metadata_max_age, backoff: config.retry_backoff };
         let slot = self.0.coordinators.slot(kind, key);
         slot.resolve(terms, || self.find_coordinator(kind, key)).await
     }
@@ -123,19 +125,19 @@ impl Coordinators {
 }
 
 impl Slot {
-    async fn resolve<F>(&self, terms: Terms, ask: impl Fn() -> F) -> Result<BrokerId>
+    async fn resolve<F>(&self, terms: Terms<'_>, ask: impl Fn() -> F) -> Result<BrokerId>
     where
         F: Future<Output = Result<BrokerId>>,
     {
         if let Some(broker) = self.remembered(terms.max_age) {
             return Ok(broker);
         }
-        let Ok(_turn) = timeout_at(terms.deadline, self.asking.lock()).await else { return Err(too_late()) };
+        let Ok(_turn) = timeout_at(terms.deadline, self.asking.lock()).await else { return Err(terms.too_late(None)) };
         // Somebody else may have found it meanwhile.
         if let Some(broker) = self.remembered(terms.max_age) {
             return Ok(broker);
         }
-        let mut failures = 0;
+        let (mut failures, mut last) = (0, None);
         loop {
             let error = match timeout_at(terms.deadline, ask()).await {
                 Ok(Ok(broker)) => {
@@ -143,13 +145,14 @@ impl Slot {
                     return Ok(broker);
                 }
                 Ok(Err(error)) => error,
-                Err(_) => return Err(too_late()),
+                Err(_) => return Err(terms.too_late(last)),
             };
             failures += 1;
             let again = Instant::now() + terms.backoff.delay(failures, fastrand::f64());
             if !error.is_retriable() || again >= terms.deadline {
                 return Err(error);
             }
+            last = Some(error);
             sleep_until(again).await;
         }
     }
@@ -219,8 +222,20 @@ fn of_key(response: FindCoordinatorResponse, version: i16, kind: KeyType, key: &
     Err(Error::broker(code, format_args!("the coordinator of {kind} {key}")))
 }
 
-fn too_late() -> Error {
-    Error::new(ErrorKind::Timeout, "nobody told in time who the coordinator is")
+impl Terms<'_> {
+    /// The time is over; with the last refusal, if there was one.
+    fn too_late(&self, last: Option<Error>) -> Error {
+        let Self { kind, key, .. } = self;
+        let before = last.as_ref().map_or_else(|| "no answer".to_owned(), Error::to_string);
+        let error = Error::new(
+            ErrorKind::Timeout,
+            format!("the coordinator of {kind} {key} was not told in time (last: {before})"),
+        );
+        match last {
+            Some(last) => error.with_source(last),
+            None => error,
+        }
+    }
 }
 
 /// Some hundred bytes each.

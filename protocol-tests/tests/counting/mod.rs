@@ -64,7 +64,9 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(1, size as isize - layout.size() as isize);
+        // Both are alive for a moment, unless the system can do better.
+        count(1, size as isize);
+        count(0, -(layout.size() as isize));
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, size) }
     }

@@ -2,8 +2,8 @@
 
 use crate::counting::counted;
 
-/// Bytes of memory to a byte of the frame, at worst: an empty compact string takes one byte on the wire and 32 in a
-/// list, and lists grow by doubling.
+/// Bytes of memory to a byte of the frame, at worst: some elements take three bytes on the wire and 96 in a list, lists grow
+/// by doubling, and while one does so its old and its new memory are both there.
 pub(crate) const MULTIPLE: usize = 100;
 
 /// What any frame may take besides: the smallest lists, and the text of an error.

@@ -8,9 +8,9 @@ use super::*;
 const DEADLINE: Duration = Duration::from_secs(10);
 const MAX_AGE: Duration = Duration::from_secs(300);
 
-fn terms() -> Terms {
+fn terms() -> Terms<'static> {
     let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
-    Terms { deadline: Instant::now() + DEADLINE, max_age: MAX_AGE, backoff }
+    Terms { kind: KeyType::Group, key: "g", deadline: Instant::now() + DEADLINE, max_age: MAX_AGE, backoff }
 }
 
 /// A cluster that gives these answers one after another, the last one for ever, each after `delay`.
@@ -83,6 +83,17 @@ async fn a_lookup_ends_at_its_deadline_and_at_a_final_refusal() {
     let script = Script { delay: DEADLINE * 2, ..Script::new([Ok(1)]) };
     assert_eq!(script.resolve(&Slot::default()).await, Err(ErrorKind::Timeout));
     assert_eq!(begun.elapsed(), DEADLINE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_that_ends_in_silence_says_what_for_and_what_was_said_before() {
+    // Each answer takes six seconds of the ten.
+    let delay = Duration::from_secs(6);
+    let refused = Script { delay, ..Script::new([Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS), Ok(1)]) };
+    let error = Slot::default().resolve(terms(), || refused.answer()).await.expect_err("silence");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    let text = error.to_string();
+    assert!(text.contains("group g") && text.contains("COORDINATOR_LOAD_IN_PROGRESS"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -116,7 +116,8 @@ fn a_run_ends_where_one_header_cannot_speak_for_the_next_message() {
     let of = |attributes, timestamp, offset| Message { attributes, timestamp, ..plain(1, offset) }.bytes();
     let large = vec![0; 40_000];
     let large = |offset| Message { value: Some(&large), ..plain(1, offset) }.bytes();
-    let cases: [(&str, Vec<Vec<u8>>, &[Ends]); 8] = [
+    type Case<'a> = (&'a str, Vec<Vec<u8>>, &'a [Ends]);
+    let cases: [Case<'_>; 8] = [
         ("ascending with a gap", vec![plains(1, &[5, 6, 9])], &[(5, 9)]),
         ("another format", vec![plains(0, &[5, 6]), plains(1, &[7, 8])], &[(5, 6), (7, 8)]),
         ("not ascending", vec![plains(1, &[5, 6, 6, 7])], &[(5, 6), (6, 7)]),
