@@ -9,7 +9,7 @@ use milena::record::{BatchBuilder, ChunkPool, Compression, Header};
 use protocol_tests::{
     catalog::{Table, catalog},
     fuzz::name_hash,
-    random,
+    golden, random,
 };
 
 fn main() {
@@ -17,6 +17,7 @@ fn main() {
     for table in catalog() {
         seeds.message(&table);
     }
+    seeds.captures();
     seeds.batches();
     seeds.texts();
 }
@@ -57,6 +58,20 @@ impl Seeds<'_> {
         self.write("structured_message", &name, &[&front(last), &[0, 0, 0, 1], &[0, 9, 0, 1, 0, 20, 2, 1]]);
     }
 
+    /// The shortest answer of a real broker to each request of a few APIs, in its newest version.
+    fn captures(&self) {
+        let mut captured = golden::checked_in();
+        captured.sort_by_key(|golden| (golden.exchange.api(), -golden.exchange.version(), golden.exchange.len()));
+        captured.dedup_by_key(|golden| golden.exchange.api());
+        for exchange in captured.into_iter().map(|golden| golden.exchange) {
+            let (key, version) = (exchange.api() as u8, exchange.version());
+            let name = format!("captured-{key}.v{version}");
+            let Some(response) = exchange.response.filter(|response| response.len() < SHORT) else { continue };
+            self.write("tree", &name, &[&[1, key, version as u8], &response]);
+            self.write("tree", &format!("{name}-request"), &[&[0, 0, 0], &exchange.request]);
+        }
+    }
+
     fn batches(&self) {
         for codec in (0..5).filter_map(Compression::from_id) {
             let batch = batch(codec);
@@ -73,6 +88,10 @@ impl Seeds<'_> {
                 self.write("structured_batch", &format!("{codec}-{place}"), &[&front, &records, &break_at]);
             }
         }
+        let mut past = batch(Compression::None);
+        // The first record's offset delta, behind its length, attributes and timestamp of a byte each.
+        past[61 + 3] = 0x7e;
+        self.write("record_batch", "a-record-past-its-batch", &[&[0], &past]);
         for (magic, codec, place) in (0..24).map(|number| (number & 1, number / 2 % 4, number / 8)) {
             let messages = [7, 3, 0, 3, b'k', b'e', b'y', 5, b'v', b'a', b'l', b'u', b'e', 0, 0, 255, 20, 1, 2, 3];
             self.write("old_formats", &format!("{magic}-{codec}-{place}"), &[&[magic, codec, place], &messages]);
@@ -89,7 +108,12 @@ impl Seeds<'_> {
         self.write("confluent_frame", "id-1", &[&[0, 0, 0, 0, 1], b"body"]);
         self.write("confluent_frame", "guid", &[&[1; 17]]);
         for (name, text) in PROPERTIES {
-            self.write("properties", name, &[text.as_bytes()]);
+            // Every eighth input is checked, so these have lengths that are.
+            self.write(
+                "properties",
+                name,
+                &[text.as_bytes(), &vec![b'\n'; text.len().next_multiple_of(8) - text.len()]],
+            );
         }
         for (schema, (name, body)) in AVRO.iter().enumerate() {
             self.write("avro", name, &[&[schema as u8, schema as u8], body]);
@@ -131,6 +155,9 @@ fn captured() -> Vec<(String, Vec<u8>)> {
     }
     found
 }
+
+/// No captured frame that is longer becomes a seed.
+const SHORT: usize = 256;
 
 /// The length that a body should have: long enough for a list with something in it.
 const WANTED: usize = 60;

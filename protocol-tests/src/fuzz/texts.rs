@@ -6,7 +6,7 @@ use milena::{
     properties::Properties,
     security::Security,
     serdes::{
-        avro::AvroSchema,
+        avro::{AvroSchema, Value},
         wire_format::{PREFIX_LEN, read_prefix, write_prefix},
     },
 };
@@ -38,10 +38,32 @@ pub(super) fn avro(input: &[u8]) {
         let mut written = Vec::new();
         writer.encode_value(&value, &mut written).expect("a value that was read");
         let again = writer.decode_value(None, &written).expect("a body that was written");
-        // By their text, because a float that is not a number equals nothing.
-        assert!(again == value || format!("{again:?}") == format!("{value:?}"), "{again:?} was {value:?}");
+        assert!(same(&again, &value), "{again:?} was {value:?}");
     }
     let _ = writer.decode_value(Some(reader), body);
+}
+
+/// Equal, where a float that is not a number equals itself.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Float(one), Value::Float(other)) => one.to_bits() == other.to_bits(),
+        (Value::Double(one), Value::Double(other)) => one.to_bits() == other.to_bits(),
+        (Value::Union(one_at, one), Value::Union(other_at, other)) => one_at == other_at && same(one, other),
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (Value::Map(one), Value::Map(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(key, one)| other.get(key).is_some_and(|other| same(one, other)))
+        }
+        (Value::Record(one), Value::Record(other)) => {
+            let equal = |((name, one), (other_name, other)): (&(String, Value), &(String, Value))| {
+                name == other_name && same(one, other)
+            };
+            one.len() == other.len() && one.iter().zip(other).all(equal)
+        }
+        _ => one == other,
+    }
 }
 
 fn schemas() -> &'static [AvroSchema] {
@@ -60,6 +82,13 @@ pub(super) fn properties(input: &[u8]) {
     let again = Properties::parse(&printed.collect::<String>()).expect("a text that was printed");
     assert!(again == properties, "{again:?} was {properties:?}");
 
+    let _ = (properties.notes(), format!("{properties:?}"));
+    let security = Security::from_properties(&|name| properties.value(name).map(str::to_owned));
+    let _ = format!("{security:?}");
+    // To find what an unknown name may have meant takes a tenth of a second under the sanitizer: one input in eight does.
+    if !input.len().is_multiple_of(8) {
+        return;
+    }
     match properties.check() {
         Ok(()) => {
             let read = [
@@ -72,9 +101,6 @@ pub(super) fn properties(input: &[u8]) {
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
-    let _ = (properties.notes(), format!("{properties:?}"));
-    let security = Security::from_properties(&|name| properties.value(name).map(str::to_owned));
-    let _ = format!("{security:?}");
 }
 
 /// The text as `.properties` says it whatever it is: every UTF-16 unit by its number.
