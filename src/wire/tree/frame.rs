@@ -61,7 +61,7 @@ impl FrameTree {
         let (key, version) = (ApiKey(i16::from_be_bytes([k0, k1])), i16::from_be_bytes([v0, v1]));
         if !may_be_a_request(key, version) {
             let header = read(&NOTHING, 0, &frame, 0, Leftover::Allowed);
-            let fault = Fault { at: 0, path: String::new(), expected: "the header of a request", fault: None };
+            let fault = Fault { at: 0, path: String::new(), expected: "what begins like this", fault: None };
             let (api, version, fault) = (UNKNOWN, -1, Some(fault));
             return Self { direction: Direction::Request, api, version, len: frame.len(), header, body: None, fault };
         }

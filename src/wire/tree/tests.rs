@@ -406,3 +406,36 @@ fn messages_of_old_formats_print_with_their_record() {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
     }
 }
+
+/// After SaslHandshake 0 a client sends its password as it is, without a header.
+#[test]
+fn a_token_of_sasl_without_a_header_is_not_shown() {
+    let tokens: [&[u8]; 6] = [
+        b"\0alice\0hunter2",
+        b"\0u\0hunter2",
+        b"\0A\0hunter2 is long enough for a header and more",
+        b"bob\0alice\0hunter2",
+        b"a\0hunter2\0hunter2",
+        b"n,,n=hunter2,r=hunter2",
+    ];
+    for token in tokens {
+        let tree = FrameTree::request(Bytes::from_static(token));
+        assert!(tree.fault.is_some() && tree.header.root.children().is_empty(), "{token:?}");
+        let printed = format!("{tree} {tree:?} {:?}", tree.api);
+        for secret in ["hunter", "alice", "bob", "n="] {
+            assert!(!printed.contains(secret), "{printed}");
+        }
+        assert_eq!((tree.api, tree.version, tree.correlation_id()), (ApiKey(-1), -1, None));
+    }
+}
+
+#[test]
+fn zeros_are_one_fault_and_not_many_batches() {
+    let zeros: Vec<_> = batches(Bytes::from(vec![0; 4096])).collect();
+    assert_eq!(zeros.len(), 1);
+    assert!(zeros[0].fault.is_some() && !zeros[0].is_cut && zeros[0].len == 4096);
+    let mut unknown = vec![0x7f; 100];
+    unknown[16] = 9;
+    let unknown: Vec<_> = batches(Bytes::from(unknown)).collect();
+    assert_eq!(unknown[0].fault.as_deref(), Some("record format 9 is not known"));
+}

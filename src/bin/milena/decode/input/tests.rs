@@ -87,3 +87,13 @@ fn captures_and_followed_streams_say_the_direction() {
     let (sent, received) = (Some(Direction::Request), Some(Direction::Response));
     assert_eq!(what, [(sent, 14, false), (received, 6, false), (sent, 0, true)]);
 }
+
+#[test]
+fn what_names_itself_is_no_length() {
+    // SaslAuthenticate 2 with a client id that is no text: its first four bytes are not a length of 2,359,298.
+    let frame = b"\0\x24\0\x02\0\0\0\x07\0\x02\xff\xff\0\x0d\0a\0hunter2";
+    assert!(names_a_request(frame) && !begins_like_a_request(&Bytes::from_static(frame)));
+    assert_eq!(pieces(frame.to_vec(), false).map(|pieces| pieces[0].bytes.len()), Ok(frame.len()));
+    // A response to the seventh request looks like Produce 7, and names nothing.
+    assert!(!names_a_request(b"\0\0\0\x07") && !names_a_request(b"\0\x24\0\x63"));
+}
