@@ -18,7 +18,8 @@
 //! versions of its own.
 //!
 //! A line is `name: type = default => rule`. Without a default it is the type's own (zero, empty, null), which is
-//! what Kafka's specifications mean too. Defaults are constants. An `Option` whose default is the empty string or list says `= empty()`.
+//! what Kafka's specifications mean too. Defaults are constants. An `Option` whose default is the empty string or list
+//! says `= empty()`.
 //!
 //! Rules this file keeps:
 //! - a field that carries a value is never left out silently: unless the rule says `ignorable`, a version without
