@@ -5,7 +5,7 @@
 //! - what is read is bounded by a limit of the caller's, over all members, frames and blocks of a batch together, and
 //!   memory grows with the output, never by a number that a peer wrote: a batch takes its limit, and beside it 64 KiB
 //!   for gzip, nothing for snappy and LZ4, for zstd 4 MiB or, if its frame's window is larger (128 MiB at most), twice as
-//!   much as it has put out;
+//!   much as it has put out (an allocator that copies what grows has the old half besides, for a moment);
 //! - tables and contexts are kept, per thread when compressing and per scratch when decompressing.
 
 mod buffers;
