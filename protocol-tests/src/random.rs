@@ -134,18 +134,27 @@ impl BodyWriter {
     }
 
     fn length(&mut self, length: usize, short: bool) {
-        match (self.flexible, short) {
-            (true, _) => self.uvarint(length as u64 + 1),
-            (false, true) => self.out.extend((length as i16).to_be_bytes()),
-            (false, false) => self.out.extend((length as i32).to_be_bytes()),
-        }
+        put_length(&mut self.out, length, self.flexible, short);
     }
 
-    fn uvarint(&mut self, mut value: u64) {
-        while value > 0x7f {
-            self.out.push((value & 0x7f | 0x80) as u8);
-            value >>= 7;
-        }
-        self.out.push(value as u8);
+    fn uvarint(&mut self, value: u64) {
+        put_uvarint(&mut self.out, value);
     }
+}
+
+/// The length in front of a value; `short` is that of a string.
+pub(crate) fn put_length(out: &mut Vec<u8>, length: usize, flexible: bool, short: bool) {
+    match (flexible, short) {
+        (true, _) => put_uvarint(out, length as u64 + 1),
+        (false, true) => out.extend((length as i16).to_be_bytes()),
+        (false, false) => out.extend((length as i32).to_be_bytes()),
+    }
+}
+
+pub(crate) fn put_uvarint(out: &mut Vec<u8>, mut value: u64) {
+    while value > 0x7f {
+        out.push((value & 0x7f | 0x80) as u8);
+        value >>= 7;
+    }
+    out.push(value as u8);
 }

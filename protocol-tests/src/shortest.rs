@@ -5,7 +5,10 @@
 
 use milena::wire::{FieldSpec, Kind};
 
-use crate::catalog::Table;
+use crate::{
+    catalog::Table,
+    random::{put_length, put_uvarint},
+};
 
 /// A body for every array that the message has in this version, with `count` elements in it.
 pub fn bodies(table: &Table, version: i16, count: usize) -> Vec<Vec<u8>> {
@@ -65,14 +68,14 @@ impl Writer {
             }
         }
         if self.flexible {
-            self.uvarint(u64::from(late.is_some()));
+            put_uvarint(&mut self.out, u64::from(late.is_some()));
         }
         if let Some((field, rest)) = late {
             let outside = std::mem::take(&mut self.out);
             self.value(field, rest);
             let value = std::mem::replace(&mut self.out, outside);
-            self.uvarint(u64::from(field.rule.tag.unwrap_or_default()));
-            self.uvarint(value.len() as u64);
+            put_uvarint(&mut self.out, u64::from(field.rule.tag.unwrap_or_default()));
+            put_uvarint(&mut self.out, value.len() as u64);
             self.out.extend(value);
         }
     }
@@ -87,7 +90,7 @@ impl Writer {
         match (&field.kind, path) {
             (Kind::Array { of }, Some(path)) => {
                 let (count, path) = if path.is_empty() { (self.count, None) } else { (1, Some(path)) };
-                self.length(count, false);
+                put_length(&mut self.out, count, self.flexible, false);
                 (0..count).for_each(|_| self.some(of, path));
             }
             (kind, path) => self.some(kind, path),
@@ -103,26 +106,10 @@ impl Writer {
             Kind::Int64 | Kind::Float64 => 8,
             Kind::Uuid => 16,
             Kind::String | Kind::Bytes | Kind::Records | Kind::Array { .. } => {
-                return self.length(0, matches!(kind, Kind::String));
+                return put_length(&mut self.out, 0, self.flexible, matches!(kind, Kind::String));
             }
             Kind::Struct { fields, .. } => return self.structure(fields, path),
         };
         self.out.resize(self.out.len() + width, 0);
-    }
-
-    fn length(&mut self, length: usize, short: bool) {
-        match (self.flexible, short) {
-            (true, _) => self.uvarint(length as u64 + 1),
-            (false, true) => self.out.extend((length as i16).to_be_bytes()),
-            (false, false) => self.out.extend((length as i32).to_be_bytes()),
-        }
-    }
-
-    fn uvarint(&mut self, mut value: u64) {
-        while value > 0x7f {
-            self.out.push((value & 0x7f | 0x80) as u8);
-            value >>= 7;
-        }
-        self.out.push(value as u8);
     }
 }
