@@ -67,6 +67,8 @@ async fn accept(
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
+            // Ending comes before all, and connections that ended are counted out before new ones are let in.
+            biased;
             // Nothing is ever sent: this wakes when the sender is dropped.
             _ = stopped.changed() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
@@ -103,6 +105,7 @@ async fn converse(shared: &Arc<Shared>, id: i32, stream: &mut TcpStream) -> io::
     stream.set_nodelay(true)?;
     while let Some(frame) = read_frame(stream, shared.settings.max_request_bytes).await? {
         let outcome = tokio::select! {
+            // An answer that is ready counts, even if the client hung up at the same moment.
             biased;
             outcome = api::answer(shared, id, frame) => outcome,
             () = hung_up(stream) => return Ok(()),

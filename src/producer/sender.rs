@@ -7,7 +7,7 @@
 //! - the answers of one broker are handled in the order of its requests.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -27,7 +27,7 @@ use crate::{
     },
     net::conn::{Connection, Lost},
     record::SealedBatch,
-    types::BrokerId,
+    types::{BrokerId, HashMap},
     wire::{ErrorCode, Uuid, messages::ProduceResponse},
 };
 
@@ -119,7 +119,7 @@ impl Sender {
             metadata,
             identity: Identity::new(),
             slots: Vec::new(),
-            lanes: HashMap::new(),
+            lanes: HashMap::default(),
             compressor: Compressor::new(codec, level, outbox.clone()),
             outbox,
             events,
@@ -138,6 +138,8 @@ impl Sender {
             }
             let timer = self.timers.first().map(|(at, _)| *at);
             tokio::select! {
+                // Answers before new records: they free places in flight and memory. Timers last: what they would
+                // fail, an answer may just have settled.
                 biased;
                 Some(event) = self.events.recv() => self.handle(event),
                 () = self.core.accumulator.wake.notified() => {}
