@@ -114,13 +114,14 @@ impl Sender {
         let watch = core.cluster.watch();
         let metadata = core.cluster.metadata();
         let (codec, level) = (core.settings.compression, core.settings.compression_level);
+        let is_in_process = core.cluster.is_in_process();
         Self {
             core,
             metadata,
             identity: Identity::new(),
             slots: Vec::new(),
             lanes: HashMap::default(),
-            compressor: Compressor::new(codec, level, outbox.clone()),
+            compressor: Compressor::new(codec, level, is_in_process, outbox.clone()),
             outbox,
             events,
             timers: BTreeSet::new(),
