@@ -22,6 +22,7 @@
 //!   topics     topics, leaders, the memory of all logs                faults  what goes wrong on purpose
 //!   log        a partition's batches and offsets                      reply   frames around stored batches
 //!   producers  idempotence                              batch    61 bytes of header, and the checksum
+//!   isolation  the last stable offset                   marker   the ends of transactions
 //! ```
 //!
 //! Rules this module keeps:
@@ -37,8 +38,10 @@ mod clock;
 mod faults;
 mod groups;
 mod guard;
+mod isolation;
 mod listener;
 mod log;
+mod marker;
 mod producers;
 mod registry;
 mod reply;
@@ -55,6 +58,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicI64},
+    time::Duration,
 };
 
 use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
@@ -364,6 +368,13 @@ impl Builder {
         self
     }
 
+    /// How long a partition remembers an idempotent producer that appends nothing more and has no open transaction.
+    /// Default: a day. Kafka's property: `producer.id.expiration.ms`; Kafka goes by the timestamps of the records.
+    pub fn producer_id_expiration(mut self, time: Duration) -> Self {
+        self.settings.producer_id_expiration = time;
+        self
+    }
+
     /// Binds all sockets and starts serving.
     ///
     /// # Errors
@@ -507,6 +518,7 @@ struct Settings {
     max_connections: usize,
     strict_producer_start: bool,
     start_time_millis: Option<i64>,
+    producer_id_expiration: Duration,
 }
 
 impl Default for Settings {
@@ -524,6 +536,7 @@ impl Default for Settings {
             max_connections: 1000,
             strict_producer_start: false,
             start_time_millis: None,
+            producer_id_expiration: Duration::from_secs(86_400),
         }
     }
 }
