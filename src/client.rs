@@ -8,7 +8,7 @@ use crate::{
     cluster::{Call, Cluster, ClusterConfig},
     consumer::ConsumerBuilder,
     error::{Error, ErrorKind, Result},
-    net::NetConfig,
+    net::{NetConfig, Network},
     producer::{self, ProducerBuilder},
     properties::{ClientSettings, ConsumerSettings, Properties},
     security::Security,
@@ -109,6 +109,7 @@ impl Kafka {
 pub struct KafkaBuilder {
     properties: Properties,
     security: Option<Security>,
+    network: Network,
 }
 
 impl KafkaBuilder {
@@ -145,6 +146,13 @@ impl KafkaBuilder {
         self
     }
 
+    /// Connects inside this process to an embedded cluster that listens there, instead of by sockets.
+    #[cfg(feature = "embedded")]
+    pub fn memory_network(mut self, network: &crate::memory::MemoryNetwork) -> Self {
+        self.network = Network::Memory(network.clone());
+        self
+    }
+
     /// Checks the settings, connects to any of the bootstrap addresses and learns who the brokers are.
     ///
     /// # Errors
@@ -161,16 +169,16 @@ impl KafkaBuilder {
         let lookup = |name: &str| self.properties.value(name).map(str::to_owned);
         let security = self.security.map_or_else(|| Security::from_properties(&lookup), Ok)?;
         let api_timeout = settings.default_api_timeout;
-        let cluster = Cluster::connect(cluster_config(settings, security)?).await?;
+        let cluster = Cluster::connect(cluster_config(settings, security, self.network)?).await?;
         Ok(Kafka { cluster, producer, consumer, api_timeout })
     }
 }
 
-fn cluster_config(settings: ClientSettings, security: Security) -> Result<ClusterConfig> {
+fn cluster_config(settings: ClientSettings, security: Security, network: Network) -> Result<ClusterConfig> {
     if settings.bootstrap_servers.is_empty() {
         return Err(Error::new(ErrorKind::Config, "no address to begin with: set bootstrap.servers to HOST:PORT"));
     }
-    let net = NetConfig { connect_timeout: settings.connection_setup_timeout, max_frame: MAX_FRAME, security };
+    let net = NetConfig { connect_timeout: settings.connection_setup_timeout, max_frame: MAX_FRAME, security, network };
     Ok(ClusterConfig {
         bootstrap: settings.bootstrap_servers,
         client_id: settings.client_id,

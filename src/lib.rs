@@ -48,6 +48,8 @@ mod backoff;
 mod client;
 mod cluster;
 mod machine;
+#[cfg(feature = "embedded")]
+mod memory;
 mod net;
 
 pub mod admin;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::{fs, path::Path};
 
-const LEVELS: &str = "error types backoff properties words; wire record security serdes; machine; net; cluster; \
+const LEVELS: &str = "error types backoff properties words memory; wire record security serdes; machine; net; cluster; \
                       producer consumer admin registry; client embedded";
 const WORDS: &[&str] = &["str", "Str", "code", "ErrorCode", "uuid", "Uuid"];
 
@@ -19,7 +19,8 @@ fn forbidden(from: &str, to: &str) -> bool {
     match from {
         _ if from == to => false,
         "registry" => !["error", "serdes", "security"].contains(&to),
-        "embedded" => low > 1 || ["wire", "record", "words"].contains(&to),
+        // The tables of `wire` tell its guard where lengths stand; records are read by its own understanding.
+        "embedded" => low > 1 || to == "record",
         _ => low > high || (low == high && high >= 5),
     }
 }

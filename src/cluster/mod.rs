@@ -137,6 +137,12 @@ impl Cluster {
         &self.0.config
     }
 
+    /// Whether the brokers are reached over a network inside this process: then nothing may depend on threads or on the
+    /// time of day, so that a run can be repeated.
+    pub(crate) fn is_in_process(&self) -> bool {
+        false
+    }
+
     /// What is known now.
     pub(crate) fn metadata(&self) -> Arc<Metadata> {
         self.0.view.borrow().metadata.clone()

@@ -1,18 +1,24 @@
 //! Checks the shape of a request body before `kafka-protocol` decodes it.
 //!
 //! That crate reserves memory for as many elements as a count announces: a Metadata body of four bytes can end the
-//! process, which no handler can catch. So every body is walked first, by a description of its lengths alone.
+//! process, which no handler can catch. So every body is walked first, by its lengths alone.
+//!
+//! The walk goes by milena's tables of the messages, the one thing that this module shares with the client's codec.
+//! They say only where lengths stand; what a request says is read by `kafka-protocol`, and where the two disagree the
+//! request is refused.
 //!
 //! Rules this file keeps:
 //! - a count is never larger than the bytes that follow it, nor [`MAX_ELEMENTS`] in one request, nor
 //!   [`MAX_TAGS`] for tagged fields;
 //! - a body is used up exactly: bytes left over mean that the two sides disagree about the message;
-//! - a message without a description here is not decoded at all.
+//! - a message without a table is not decoded at all.
 //!
 //! Not covered: what a decoded request costs beyond its bytes. At the bounds above that is about a hundred bytes for
 //! each element, thus at most some 25 MB for a request, until it is answered.
 
 use kafka_protocol::messages::ApiKey;
+
+use crate::wire::{self, At, FieldSpec, Kind, Place};
 
 /// What is wrong with a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,91 +29,89 @@ pub(super) enum Malformed {
     BadLength,
     /// Bytes follow the end of the message.
     Leftover,
-    /// No description of this message exists.
+    /// No table of this message and version exists.
     Undescribed,
 }
 
 /// Whether `body` has the shape of version `version` of the request `api`.
 pub(super) fn check(api: ApiKey, version: i16, body: &[u8]) -> Result<(), Malformed> {
-    let (fields, flexible_from) = shape(api).ok_or(Malformed::Undescribed)?;
-    let mut walk = Walk { rest: body, version, flexible: version >= flexible_from, elements: 0 };
-    walk.structure(fields)?;
+    let table = wire::Api::of_key(wire::ApiKey(api as i16)).map(|api| &api.request);
+    let table = table.filter(|table| table.versions.contains(&version)).ok_or(Malformed::Undescribed)?;
+    let at = At { version, flexible: version >= table.flexible_from, nullable: false };
+    let mut walk = Walk { rest: body, elements: 0 };
+    walk.structure(table.fields, at)?;
     if walk.rest.is_empty() { Ok(()) } else { Err(Malformed::Leftover) }
-}
-
-/// One field of a message: the versions that have it, and how long it is.
-struct Field(i16, i16, Kind);
-
-enum Kind {
-    /// A number, flag or id of so many bytes.
-    Fixed(usize),
-    /// A string, nullable or not.
-    Text,
-    /// Bytes, nullable or not.
-    Blob,
-    /// An array of structures.
-    Array(&'static [Field]),
-    /// An array of numbers of so many bytes.
-    Numbers(usize),
-    /// An array of strings.
-    Texts,
 }
 
 struct Walk<'a> {
     rest: &'a [u8],
-    version: i16,
-    flexible: bool,
     elements: usize,
 }
 
 impl<'a> Walk<'a> {
-    fn structure(&mut self, fields: &'static [Field]) -> Result<(), Malformed> {
-        for Field(first, last, kind) in fields {
-            if (*first..=*last).contains(&self.version) {
-                self.field(kind)?;
-            }
+    fn structure(&mut self, fields: &'static [FieldSpec], at: At) -> Result<(), Malformed> {
+        for field in fields.iter().filter(|field| field.rule.place(at) == Place::Plain) {
+            self.value(&field.kind, field.rule.at(at))?;
         }
-        if self.flexible { self.tags() } else { Ok(()) }
+        if at.flexible { self.tags(fields, at) } else { Ok(()) }
     }
 
-    fn field(&mut self, kind: &'static Kind) -> Result<(), Malformed> {
+    fn value(&mut self, kind: &'static Kind, at: At) -> Result<(), Malformed> {
         match kind {
-            Kind::Fixed(size) => self.take(*size).map(drop),
-            Kind::Text => {
-                let length = if self.flexible { self.compact()? } else { self.int16()? };
+            Kind::Struct { fields, .. } => {
+                let missing = at.nullable && self.take(1)?.first().is_none_or(|byte| (*byte as i8) < 0);
+                if missing { Ok(()) } else { self.structure(fields, at) }
+            }
+            Kind::Array { of } => {
+                let at = At { nullable: false, ..at };
+                match fixed_size(of) {
+                    Some(size) => {
+                        let length = self.count(at.flexible)?.saturating_mul(size);
+                        self.take(length).map(drop)
+                    }
+                    None => (0..self.count(at.flexible)?).try_for_each(|_| self.value(of, at)),
+                }
+            }
+            Kind::String => {
+                let length = if at.flexible { self.compact()? } else { self.int16()? };
                 self.take(length).map(drop)
             }
-            Kind::Blob => {
-                let length = if self.flexible { self.compact()? } else { self.int32()? };
+            Kind::Bytes | Kind::Records => {
+                let length = if at.flexible { self.compact()? } else { self.int32()? };
                 self.take(length).map(drop)
             }
-            Kind::Array(fields) => (0..self.count()?).try_for_each(|_| self.structure(fields)),
-            Kind::Texts => (0..self.count()?).try_for_each(|_| self.field(&Kind::Text)),
-            Kind::Numbers(size) => {
-                let length = self.count()?.saturating_mul(*size);
-                self.take(length).map(drop)
-            }
+            fixed => self.take(fixed_size(fixed).ok_or(Malformed::Undescribed)?).map(drop),
         }
     }
 
     /// The number of elements that follow, null counting as none.
-    fn count(&mut self) -> Result<usize, Malformed> {
-        let count = if self.flexible { self.compact()? } else { self.int32()? };
+    fn count(&mut self, flexible: bool) -> Result<usize, Malformed> {
+        let count = if flexible { self.compact()? } else { self.int32()? };
         self.elements = self.elements.saturating_add(count);
-        // An element has at least one byte in every message described here.
+        // An element has at least one byte in every message that is served.
         if count > self.rest.len() || self.elements > MAX_ELEMENTS { Err(Malformed::BadLength) } else { Ok(count) }
     }
 
     /// The tagged fields at the end of a structure (KIP-482).
-    fn tags(&mut self) -> Result<(), Malformed> {
+    fn tags(&mut self, fields: &'static [FieldSpec], at: At) -> Result<(), Malformed> {
         let count = self.varint()?;
         if count > MAX_TAGS {
             return Err(Malformed::BadLength);
         }
         for _ in 0..count {
-            self.varint()?;
+            let tag = self.varint()?;
             let size = self.varint()?;
-            self.take(size)?;
+            let bytes = self.take(size)?;
+            let known =
+                fields.iter().find(|field| matches!(field.rule.place(at), Place::Tagged(n) if n as usize == tag));
+            if let Some(field) = known {
+                let mut inner = Walk { rest: bytes, elements: self.elements };
+                inner.value(&field.kind, field.rule.at(at))?;
+                self.elements = inner.elements;
+                if !inner.rest.is_empty() {
+                    return Err(Malformed::Leftover);
+                }
+            }
         }
         Ok(())
     }
@@ -151,20 +155,15 @@ fn length(value: i32) -> Result<usize, Malformed> {
     if value == -1 { Ok(0) } else { usize::try_from(value).map_err(|_| Malformed::BadLength) }
 }
 
-/// The fields of a request that the broker serves, and its first flexible version.
-fn shape(api: ApiKey) -> Option<(&'static [Field], i16)> {
-    Some(match api {
-        ApiKey::Produce => (PRODUCE, 9),
-        ApiKey::Fetch => (FETCH, 12),
-        ApiKey::ListOffsets => (LIST_OFFSETS, 6),
-        ApiKey::Metadata => (METADATA, 9),
-        ApiKey::ApiVersions => (API_VERSIONS, 3),
-        ApiKey::CreateTopics => (CREATE_TOPICS, 5),
-        ApiKey::DeleteTopics => (DELETE_TOPICS, 4),
-        ApiKey::FindCoordinator => (FIND_COORDINATOR, 3),
-        ApiKey::InitProducerId => (INIT_PRODUCER_ID, 2),
-        ApiKey::DescribeCluster => (DESCRIBE_CLUSTER, 0),
-        _ => return None,
+/// Bytes of a type that is always as long.
+fn fixed_size(kind: &Kind) -> Option<usize> {
+    Some(match kind {
+        Kind::Bool | Kind::Int8 => 1,
+        Kind::Int16 | Kind::Uint16 => 2,
+        Kind::Int32 | Kind::Uint32 => 4,
+        Kind::Int64 | Kind::Float64 => 8,
+        Kind::Uuid => 16,
+        Kind::String | Kind::Bytes | Kind::Records | Kind::Array { .. } | Kind::Struct { .. } => return None,
     })
 }
 
@@ -173,114 +172,6 @@ const MAX_ELEMENTS: usize = 250_000;
 
 /// More tagged fields than this in one structure are refused, as Kafka 4.4 does.
 const MAX_TAGS: usize = 10_000;
-
-const LAST: i16 = i16::MAX;
-
-const PRODUCE: &[Field] = &[
-    Field(3, LAST, Kind::Text),
-    Field(0, LAST, Kind::Fixed(2 + 4)),
-    Field(
-        0,
-        LAST,
-        Kind::Array(&[
-            Field(0, 12, Kind::Text),
-            Field(13, LAST, Kind::Fixed(16)),
-            Field(0, LAST, Kind::Array(&[Field(0, LAST, Kind::Fixed(4)), Field(0, LAST, Kind::Blob)])),
-        ]),
-    ),
-];
-
-const FETCH: &[Field] = &[
-    Field(0, 14, Kind::Fixed(4)),
-    Field(0, LAST, Kind::Fixed(4 + 4 + 4 + 1)),
-    Field(7, LAST, Kind::Fixed(4 + 4)),
-    Field(
-        0,
-        LAST,
-        Kind::Array(&[
-            Field(0, 12, Kind::Text),
-            Field(13, LAST, Kind::Fixed(16)),
-            Field(
-                0,
-                LAST,
-                Kind::Array(&[
-                    Field(0, LAST, Kind::Fixed(4)),
-                    Field(9, LAST, Kind::Fixed(4)),
-                    Field(0, LAST, Kind::Fixed(8)),
-                    Field(12, LAST, Kind::Fixed(4)),
-                    Field(5, LAST, Kind::Fixed(8)),
-                    Field(0, LAST, Kind::Fixed(4)),
-                ]),
-            ),
-        ]),
-    ),
-    Field(
-        7,
-        LAST,
-        Kind::Array(&[Field(7, 12, Kind::Text), Field(13, LAST, Kind::Fixed(16)), Field(7, LAST, Kind::Numbers(4))]),
-    ),
-    Field(11, LAST, Kind::Text),
-];
-
-const LIST_OFFSETS: &[Field] = &[
-    Field(0, LAST, Kind::Fixed(4)),
-    Field(2, LAST, Kind::Fixed(1)),
-    Field(
-        0,
-        LAST,
-        Kind::Array(&[
-            Field(0, LAST, Kind::Text),
-            Field(
-                0,
-                LAST,
-                Kind::Array(&[
-                    Field(0, LAST, Kind::Fixed(4)),
-                    Field(4, LAST, Kind::Fixed(4)),
-                    Field(0, LAST, Kind::Fixed(8)),
-                ]),
-            ),
-        ]),
-    ),
-    Field(10, LAST, Kind::Fixed(4)),
-];
-
-const METADATA: &[Field] = &[
-    Field(0, LAST, Kind::Array(&[Field(10, LAST, Kind::Fixed(16)), Field(0, LAST, Kind::Text)])),
-    Field(4, LAST, Kind::Fixed(1)),
-    Field(8, 10, Kind::Fixed(1)),
-    Field(8, LAST, Kind::Fixed(1)),
-];
-
-const API_VERSIONS: &[Field] = &[Field(3, LAST, Kind::Text), Field(3, LAST, Kind::Text)];
-
-const CREATE_TOPICS: &[Field] = &[
-    Field(
-        0,
-        LAST,
-        Kind::Array(&[
-            Field(0, LAST, Kind::Text),
-            Field(0, LAST, Kind::Fixed(4 + 2)),
-            Field(0, LAST, Kind::Array(&[Field(0, LAST, Kind::Fixed(4)), Field(0, LAST, Kind::Numbers(4))])),
-            Field(0, LAST, Kind::Array(&[Field(0, LAST, Kind::Text), Field(0, LAST, Kind::Text)])),
-        ]),
-    ),
-    Field(0, LAST, Kind::Fixed(4 + 1)),
-];
-
-const DELETE_TOPICS: &[Field] = &[
-    Field(6, LAST, Kind::Array(&[Field(6, LAST, Kind::Text), Field(6, LAST, Kind::Fixed(16))])),
-    Field(0, 5, Kind::Texts),
-    Field(0, LAST, Kind::Fixed(4)),
-];
-
-const FIND_COORDINATOR: &[Field] =
-    &[Field(0, 3, Kind::Text), Field(1, LAST, Kind::Fixed(1)), Field(4, LAST, Kind::Texts)];
-
-const INIT_PRODUCER_ID: &[Field] =
-    &[Field(0, LAST, Kind::Text), Field(0, LAST, Kind::Fixed(4)), Field(3, LAST, Kind::Fixed(8 + 2))];
-
-const DESCRIBE_CLUSTER: &[Field] =
-    &[Field(0, LAST, Kind::Fixed(1)), Field(1, LAST, Kind::Fixed(1)), Field(2, LAST, Kind::Fixed(1))];
 
 #[cfg(test)]
 mod tests {
@@ -297,7 +188,7 @@ mod tests {
             (ApiKey::Metadata, 0, &[0, 0, 0], Malformed::Truncated),
             (ApiKey::Metadata, 0, &[0, 0, 0, 0, 9], Malformed::Leftover),
             (ApiKey::ApiVersions, 3, &[1, 1, 0xff, 0xff, 0x7f], Malformed::BadLength),
-            (ApiKey::JoinGroup, 0, &[], Malformed::Undescribed),
+            (ApiKey::Metadata, 99, &[], Malformed::Undescribed),
         ];
         for (api, version, body, expected) in cases {
             assert_eq!(check(*api, *version, body), Err(*expected), "{api:?} v{version} {body:?}");

@@ -33,33 +33,46 @@
 
 mod api;
 mod batch;
+mod clock;
 mod faults;
+mod groups;
 mod guard;
+mod listener;
 mod log;
 mod producers;
 mod registry;
 mod reply;
 mod server;
+mod session;
+mod timers;
 mod topics;
+mod transactions;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicI64},
 };
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 
 pub use faults::{Api, Fault, FaultAction, FaultHandle, When};
 
 use self::{
+    clock::Clock,
     faults::Faults,
+    groups::Groups,
+    listener::{Endpoint, Listener, Reserved},
     registry::RegistryServer,
     server::Server,
+    timers::{Timer, Timers},
     topics::{NewTopic, Topics},
+    transactions::Transactions,
 };
+pub use crate::memory::MemoryNetwork;
 use crate::{Error, ErrorKind, Result};
 
 /// A running cluster. Dropping it stops it without waiting; [`EmbeddedCluster::shutdown`] waits.
@@ -69,14 +82,15 @@ pub struct EmbeddedCluster {
     /// By broker id.
     servers: Mutex<Vec<Slot>>,
     registry: Option<RegistryServer>,
+    timers: JoinHandle<()>,
 }
 
 /// A broker's place in the cluster.
 #[derive(Debug)]
 enum Slot {
     Up(Server),
-    /// Down, its port reserved as far as the system allows.
-    Down(Option<TcpSocket>),
+    /// Down, its address reserved as far as the system allows.
+    Down(Option<Reserved>),
 }
 
 impl EmbeddedCluster {
@@ -85,6 +99,7 @@ impl EmbeddedCluster {
         Builder {
             settings: Settings::default(),
             listen: "127.0.0.1:0".to_owned(),
+            network: None,
             topics: Vec::new(),
             registry: None,
             registry_path: String::new(),
@@ -153,9 +168,9 @@ impl EmbeddedCluster {
         }
         let reserved = match self.replace(broker, Slot::Down(None)) {
             Some(Slot::Down(Some(port))) => port,
-            _ => server::reserve(node.listen).map_err(|error| unbound(node.listen, error))?,
+            _ => node.listen.reserve().map_err(|error| unbound(&node.listen, error))?,
         };
-        let listener = server::listen(reserved).map_err(|error| unbound(node.listen, error))?;
+        let listener = reserved.listen().map_err(|error| unbound(&node.listen, error))?;
         self.replace(broker, Slot::Up(Server::start(self.shared.clone(), broker, listener)));
         self.shared.set_alive(broker, true);
         Ok(())
@@ -181,18 +196,25 @@ impl EmbeddedCluster {
         self.shared.topics.stored_bytes()
     }
 
+    /// The time of day as the brokers know it, in milliseconds since 1970: the system's, or the one that
+    /// [`Builder::start_time_millis`] began with, carried on by tokio's clock.
+    pub fn now_millis(&self) -> i64 {
+        self.shared.clock.now_millis()
+    }
+
     /// Stops everything and waits until no task is left. All records are gone.
     ///
     /// # Cancel safety
     /// Cancel safe: everything stops all the same.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         let slots: Vec<Slot> = self.servers().drain(..).collect();
         for slot in slots {
             if let Slot::Up(server) = slot {
                 server.stop().await;
             }
         }
-        if let Some(registry) = self.registry {
+        self.timers.abort();
+        if let Some(registry) = self.registry.take() {
             registry.stop().await;
         }
     }
@@ -208,12 +230,19 @@ impl EmbeddedCluster {
     }
 }
 
+impl Drop for EmbeddedCluster {
+    fn drop(&mut self) {
+        self.timers.abort();
+    }
+}
+
 /// What a cluster is to be like. Made by [`EmbeddedCluster::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `start`"]
 pub struct Builder {
     settings: Settings,
     listen: String,
+    network: Option<MemoryNetwork>,
     topics: Vec<(String, i32)>,
     registry: Option<String>,
     registry_path: String,
@@ -238,6 +267,19 @@ impl Builder {
     /// Default: `127.0.0.1:0`. Kafka's property: `listeners`.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen = address.into();
+        self
+    }
+
+    /// Listens in a network inside this process instead of on sockets: broker 0 at `broker-0:9092` and so on. Clients
+    /// reach it by `Kafka::builder().memory_network(&network)`. Default: sockets.
+    pub fn memory(mut self, network: &MemoryNetwork) -> Self {
+        self.network = Some(network.clone());
+        self
+    }
+
+    /// The time of day at the start, in milliseconds since 1970. Default: the system's.
+    pub fn start_time_millis(mut self, millis: i64) -> Self {
+        self.settings.start_time_millis = Some(millis);
         self
     }
 
@@ -331,22 +373,26 @@ impl Builder {
     /// # Cancel safety
     /// Cancel safe: dropping the future stops what was started.
     pub async fn start(self) -> Result<EmbeddedCluster> {
-        let Self { settings, listen, topics, registry, registry_path } = self;
+        let Self { settings, listen, network, topics, registry, registry_path } = self;
         if !(1..=MAX_BROKERS).contains(&settings.brokers) {
             let message = format!("a cluster has 1 to {MAX_BROKERS} brokers, not {}", settings.brokers);
             return Err(Error::new(ErrorKind::Config, message));
         }
-        let listeners = bind_all(&listen, settings.brokers).await?;
+        let listeners = match network {
+            Some(network) => listen_in(&network, settings.brokers)?,
+            None => bind_all(&listen, settings.brokers).await?,
+        };
         let shared = Arc::new(Shared::new(settings, &listeners));
         let registry = match registry {
-            Some(address) => Some(RegistryServer::start(bind(resolve(&address).await?)?, &registry_path)?),
+            Some(address) => Some(RegistryServer::start(bind_registry(&address).await?, &registry_path)?),
             None => None,
         };
         let servers = (0..)
             .zip(listeners)
             .map(|(id, (listener, _))| Slot::Up(Server::start(shared.clone(), id, listener)))
             .collect();
-        let cluster = EmbeddedCluster { shared, servers: Mutex::new(servers), registry };
+        let timers = tokio::spawn(timers::run(shared.clone()));
+        let cluster = EmbeddedCluster { shared, servers: Mutex::new(servers), registry, timers };
         for (name, partitions) in topics {
             cluster.create_topic(&name, partitions)?;
         }
@@ -361,6 +407,10 @@ struct Shared {
     cluster_id: String,
     topics: Topics,
     faults: Faults,
+    groups: Groups,
+    transactions: Transactions,
+    clock: Clock,
+    timers: Timers,
     nodes: RwLock<Vec<Node>>,
     next_producer_id: AtomicI64,
 }
@@ -371,23 +421,25 @@ struct Node {
     id: i32,
     host: String,
     port: u16,
-    listen: SocketAddr,
+    listen: Endpoint,
     alive: bool,
 }
 
 impl Shared {
-    fn new(settings: Settings, listeners: &[(TcpListener, SocketAddr)]) -> Self {
-        let nodes = (0..).zip(listeners).map(|(id, (_, listen))| Node {
-            id,
-            host: settings.advertised_host.clone().unwrap_or_else(|| reachable(*listen)),
-            port: listen.port(),
-            listen: *listen,
-            alive: true,
+    fn new(settings: Settings, listeners: &[(Listener, Endpoint)]) -> Self {
+        let nodes = (0..).zip(listeners).map(|(id, (_, listen))| {
+            let (host, port) = listen.reachable();
+            let host = settings.advertised_host.clone().unwrap_or(host);
+            Node { id, host, port, listen: listen.clone(), alive: true }
         });
         Self {
             cluster_id: format!("embedded-{:013x}", fastrand::u64(..) >> 12),
             topics: Topics::new(settings.brokers, settings.retention_bytes, settings.segment_bytes),
             faults: Faults::default(),
+            groups: Groups::default(),
+            transactions: Transactions::default(),
+            clock: Clock::new(settings.start_time_millis),
+            timers: Timers::default(),
             nodes: RwLock::new(nodes.collect()),
             // Not from 0, so that an id that a client never asked for stands out.
             next_producer_id: AtomicI64::new(1000),
@@ -406,6 +458,22 @@ impl Shared {
     /// The id of the broker that acts as controller: the first one alive.
     fn controller(&self) -> i32 {
         self.alive().first().map_or(-1, |node| node.id)
+    }
+
+    /// The broker that coordinates a group or a transactional id: always the same one while the same brokers live.
+    fn coordinator(&self, key: &str) -> Option<Node> {
+        let mut hash = DefaultHasher::new();
+        key.hash(&mut hash);
+        let alive = self.alive();
+        hash.finish().checked_rem(alive.len() as u64).and_then(|at| alive.into_iter().nth(at as usize))
+    }
+
+    fn handle_timer(&self, timer: Timer, now: Instant) {
+        match timer {
+            Timer::Group(id) => self.groups.handle_timeout(self, &id, now),
+            Timer::Transaction(id) => self.transactions.handle_timeout(self, &id, now),
+            Timer::Retention => self.topics.handle_retention(self.clock.now_millis()),
+        }
     }
 
     fn set_alive(&self, broker: i32, alive: bool) {
@@ -438,6 +506,7 @@ struct Settings {
     segment_bytes: usize,
     max_connections: usize,
     strict_producer_start: bool,
+    start_time_millis: Option<i64>,
 }
 
 impl Default for Settings {
@@ -454,40 +523,48 @@ impl Default for Settings {
             segment_bytes: 16 << 20,
             max_connections: 1000,
             strict_producer_start: false,
+            start_time_millis: None,
         }
     }
 }
 
 /// Binds a port for every broker, and says which.
-async fn bind_all(listen: &str, brokers: i32) -> Result<Vec<(TcpListener, SocketAddr)>> {
+async fn bind_all(listen: &str, brokers: i32) -> Result<Vec<(Listener, Endpoint)>> {
     let first = resolve(listen).await?;
     let mut listeners = Vec::new();
     for index in 0..u16::try_from(brokers).unwrap_or(0) {
         let port = if first.port() == 0 { 0 } else { first.port().saturating_add(index) };
-        let listener = bind(SocketAddr::new(first.ip(), port))?;
-        let bound = listener.local_addr().map_err(|error| unbound(first, error))?;
-        listeners.push((listener, bound));
+        listeners.push(bind(&Endpoint::Tcp(SocketAddr::new(first.ip(), port)))?);
     }
     Ok(listeners)
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener> {
-    server::reserve(address).and_then(server::listen).map_err(|error| unbound(address, error))
+fn listen_in(network: &MemoryNetwork, brokers: i32) -> Result<Vec<(Listener, Endpoint)>> {
+    let endpoint = |id| Endpoint::Memory { network: network.clone(), host: format!("broker-{id}"), port: 9092 };
+    (0..brokers).map(|id| bind(&endpoint(id))).collect()
 }
 
-fn unbound(address: SocketAddr, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("cannot listen at {address}: {error}")).with_source(error)
+fn bind(endpoint: &Endpoint) -> Result<(Listener, Endpoint)> {
+    let listener = endpoint.reserve().and_then(Reserved::listen);
+    let bound = listener.and_then(|listener| listener.endpoint().map(|bound| (listener, bound)));
+    bound.map_err(|error| unbound(endpoint, error))
+}
+
+async fn bind_registry(address: &str) -> Result<TcpListener> {
+    match bind(&Endpoint::Tcp(resolve(address).await?))? {
+        (Listener::Tcp(listener), _) => Ok(listener),
+        (Listener::Memory { .. }, _) => Err(Error::new(ErrorKind::Config, "a registry listens on a socket")),
+    }
+}
+
+fn unbound(endpoint: &Endpoint, error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot listen at {endpoint}: {error}")).with_source(error)
 }
 
 async fn resolve(address: &str) -> Result<SocketAddr> {
     let found = tokio::net::lookup_host(address).await;
     let invalid = || Error::new(ErrorKind::Config, format!("{address} is not an address to listen at"));
     found.map_err(|error| invalid().with_source(error))?.next().ok_or_else(invalid)
-}
-
-/// How a client on the same machine reaches a listener.
-fn reachable(listen: SocketAddr) -> String {
-    if listen.ip().is_unspecified() { "localhost".to_owned() } else { listen.ip().to_string() }
 }
 
 const MAX_BROKERS: i32 = 100;

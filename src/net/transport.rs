@@ -23,6 +23,8 @@ use tokio::{
 use crate::security::TlsConfig;
 use crate::{Error, Result, error::ErrorKind};
 
+use super::{NetConfig, Network};
+
 /// Where a broker listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Address {
@@ -74,7 +76,10 @@ impl fmt::Display for Address {
 pub(crate) enum Stream {
     Tcp(TcpStream),
     /// In-process, for simulation and tests.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the simulation is an issue of its own"))]
+    #[cfg_attr(
+        not(any(test, feature = "embedded")),
+        expect(dead_code, reason = "only the embedded cluster listens there")
+    )]
     Memory(DuplexStream),
     /// Boxed, because a TLS session is a kilobyte and plain streams should not carry it around.
     #[cfg(feature = "tls")]
@@ -111,6 +116,23 @@ fn during_tls(error: &io::Error, address: &Address) -> Error {
     })
 }
 
+/// Connects to the address by what the configuration says that connects.
+///
+/// # Errors
+/// `Connect`, naming every address that was tried and why it failed.
+///
+/// # Cancel safety
+/// Dropping the future closes what was opened.
+pub(crate) async fn connect(address: &Address, config: &NetConfig) -> Result<Stream> {
+    match &config.network {
+        Network::Sockets => connect_tcp(address, config.connect_timeout).await,
+        #[cfg(feature = "embedded")]
+        Network::Memory(network) => network.connect(&address.host, address.port).map(Stream::Memory).map_err(|error| {
+            Error::new(ErrorKind::Connect, format!("cannot connect to {address} in memory: {error}")).with_source(error)
+        }),
+    }
+}
+
 /// Connects to the first address of the host that answers. `setup_timeout` bounds the look-up, and each address
 /// (Java: `socket.connection.setup.timeout.ms`, 10 s).
 ///
@@ -119,7 +141,7 @@ fn during_tls(error: &io::Error, address: &Address) -> Error {
 ///
 /// # Cancel safety
 /// Dropping the future closes what was opened.
-pub(crate) async fn connect(address: &Address, setup_timeout: Duration) -> Result<Stream> {
+async fn connect_tcp(address: &Address, setup_timeout: Duration) -> Result<Stream> {
     let candidates = resolve(address, setup_timeout).await?;
     let mut failures = Vec::with_capacity(candidates.len());
     let mut last = None;
@@ -264,7 +286,7 @@ mod tests {
         // `localhost` is ::1 and 127.0.0.1 on many machines; the listener has only the second.
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let port = listener.local_addr().expect("address").port();
-        let stream = connect(&Address::new("localhost", port), Duration::from_secs(5)).await.expect("one answers");
+        let stream = connect_tcp(&Address::new("localhost", port), Duration::from_secs(5)).await.expect("one answers");
         let Stream::Tcp(stream) = stream else { panic!("TCP is expected") };
         assert!(stream.nodelay().expect("an option"));
     }
@@ -274,7 +296,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let port = listener.local_addr().expect("address").port();
         drop(listener);
-        let error = connect(&Address::new("localhost", port), Duration::from_secs(5)).await.expect_err("nobody there");
+        let error =
+            connect_tcp(&Address::new("localhost", port), Duration::from_secs(5)).await.expect_err("nobody there");
         assert_eq!(error.kind(), ErrorKind::Connect);
         assert!(error.is_retriable());
         let text = error.to_string();
@@ -285,7 +308,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_does_not_exist_is_an_error_of_its_own() {
         let error =
-            connect(&Address::new("no-such-host.invalid", 9092), Duration::from_secs(20)).await.expect_err("none");
+            connect_tcp(&Address::new("no-such-host.invalid", 9092), Duration::from_secs(20)).await.expect_err("none");
         assert_eq!(error.kind(), ErrorKind::Connect);
         assert!(error.to_string().contains("no-such-host.invalid:9092"), "{error}");
     }

@@ -1,7 +1,5 @@
 //! Who is there: ApiVersions, DescribeCluster, FindCoordinator.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -19,10 +17,6 @@ use crate::embedded::{
 };
 
 impl Serve for ApiVersionsRequest {
-    fn names(&self, _: &Call, _: &str) -> bool {
-        false
-    }
-
     async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let keys = SERVED.iter().map(|(api, first, last)| {
             ApiVersion::default().with_api_key(*api as i16).with_min_version(*first).with_max_version(*last)
@@ -33,10 +27,6 @@ impl Serve for ApiVersionsRequest {
 }
 
 impl Serve for DescribeClusterRequest {
-    fn names(&self, _: &Call, _: &str) -> bool {
-        false
-    }
-
     async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let brokers = call.shared.alive().into_iter().map(|node| {
             DescribeClusterBroker::default()
@@ -54,10 +44,6 @@ impl Serve for DescribeClusterRequest {
 }
 
 impl Serve for FindCoordinatorRequest {
-    fn names(&self, _: &Call, _: &str) -> bool {
-        false
-    }
-
     async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let mut response = FindCoordinatorResponse::default();
         if call.version >= 1 {
@@ -80,10 +66,7 @@ impl Serve for FindCoordinatorRequest {
 impl Call {
     /// The broker that coordinates a group or a transactional id: always the same one while all brokers live.
     fn coordinator(&self, key: StrBytes) -> Coordinator {
-        let mut hash = DefaultHasher::new();
-        key.as_str().hash(&mut hash);
-        let alive = self.shared.alive();
-        let chosen = hash.finish().checked_rem(alive.len() as u64).and_then(|at| alive.into_iter().nth(at as usize));
+        let chosen = self.shared.coordinator(&key);
         let coordinator = Coordinator::default().with_key(key);
         match (self.forced_code(), chosen) {
             (0, Some(Node { id, host, port, .. })) => {

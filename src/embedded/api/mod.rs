@@ -22,7 +22,7 @@ use kafka_protocol::{
         DescribeClusterRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
         MetadataRequest, ProduceRequest, RequestHeader, api_versions_response::ApiVersion,
     },
-    protocol::{Decodable, Encodable},
+    protocol::{Decodable, Encodable, StrBytes},
 };
 
 use super::{
@@ -30,7 +30,38 @@ use super::{
     faults::{FaultAction, When},
     guard,
     reply::{Body, Unanswered},
+    session::Session,
 };
+
+/// Declares what is served: each request, and its first and last version. What ApiVersions tells and what is
+/// dispatched cannot differ.
+macro_rules! serve {
+    ($($(#[$why:meta])* $api:ident($request:ident) $first:literal..=$last:literal;)*) => {
+        /// What ApiVersions tells: each request with its first and last version.
+        const SERVED: &[(ApiKey, i16, i16)] = &[$((ApiKey::$api, $first, $last)),*];
+
+        async fn dispatch(api: ApiKey, call: Call, reply: Addressed, body: Bytes) -> Outcome {
+            match api {
+                $(ApiKey::$api => run::<$request>(call, reply, body).await,)*
+                _ => Outcome::Close,
+            }
+        }
+    };
+}
+
+serve! {
+    // Told from 0 on, as Kafka 4 does although it refuses 0 to 2: older librdkafka looks for it (KAFKA-18659).
+    Produce(ProduceRequest) 0..=13;
+    Fetch(FetchRequest) 4..=17;
+    ListOffsets(ListOffsetsRequest) 1..=10;
+    Metadata(MetadataRequest) 0..=13;
+    FindCoordinator(FindCoordinatorRequest) 0..=6;
+    ApiVersions(ApiVersionsRequest) 0..=4;
+    CreateTopics(CreateTopicsRequest) 2..=7;
+    DeleteTopics(DeleteTopicsRequest) 1..=6;
+    InitProducerId(InitProducerIdRequest) 0..=5;
+    DescribeCluster(DescribeClusterRequest) 0..=2;
+}
 
 /// What is to be done with a connection after a request.
 #[derive(Debug)]
@@ -58,8 +89,14 @@ pub(super) enum Then {
 /// A request at hand: who serves it, and what a fault wants the handler to answer.
 pub(super) struct Call {
     shared: Arc<Shared>,
+    #[expect(dead_code, reason = "for SASL")]
+    session: Arc<Session>,
+    /// The broker that was asked.
     broker: i32,
     version: i16,
+    /// What the client calls itself in this request.
+    #[expect(dead_code, reason = "for groups")]
+    client_id: Option<StrBytes>,
     /// Length of the frame, which stored batches keep in memory.
     frame: usize,
     forced: Option<Forced>,
@@ -97,15 +134,17 @@ impl Call {
 
 /// A request that the broker serves.
 trait Serve: Decodable + Send {
-    /// Whether the request is about this topic.
-    fn names(&self, call: &Call, topic: &str) -> bool;
+    /// Whether the request is about this topic. Default: it is about no topic.
+    fn names(&self, _call: &Call, _topic: &str) -> bool {
+        false
+    }
 
     /// Does what is asked and answers; `None` where the protocol wants no answer.
     fn serve(self, call: &Call) -> impl Future<Output = Result<Option<Body>, Unanswered>> + Send;
 }
 
-/// Serves one frame (without its length) that came to `broker`.
-pub(super) async fn answer(shared: &Arc<Shared>, broker: i32, frame: Bytes) -> Outcome {
+/// Serves one frame (without its length) of a connection.
+pub(super) async fn answer(shared: &Arc<Shared>, session: &Arc<Session>, frame: Bytes) -> Outcome {
     let Some((key, version, correlation_id)) = preamble(&frame) else { return Outcome::Close };
     let Some((api, first, last)) = SERVED.iter().copied().find(|(api, ..)| *api as i16 == key) else {
         tracing::debug!(key, version, "a request that is not served");
@@ -117,17 +156,19 @@ pub(super) async fn answer(shared: &Arc<Shared>, broker: i32, frame: Bytes) -> O
         return if api == ApiKey::ApiVersions { unsupported_version(correlation_id) } else { Outcome::Close };
     }
     let mut body = frame.clone();
-    if RequestHeader::decode(&mut body, api.request_header_version(version)).is_err() {
+    let Ok(header) = RequestHeader::decode(&mut body, api.request_header_version(version)) else {
         return Outcome::Close;
-    }
+    };
     if let Err(why) = guard::check(api, version, &body) {
         tracing::warn!(?api, version, ?why, "a request that cannot be read");
         return Outcome::Close;
     }
     let call = Call {
         shared: shared.clone(),
-        broker,
+        session: session.clone(),
+        broker: session.broker,
         version,
+        client_id: header.client_id,
         frame: frame.len(),
         forced: None,
         throttle: Duration::ZERO,
@@ -135,19 +176,7 @@ pub(super) async fn answer(shared: &Arc<Shared>, broker: i32, frame: Bytes) -> O
         records: None,
     };
     let reply = Addressed { api, correlation_id, header_version: api.response_header_version(version) };
-    match api {
-        ApiKey::Produce => run::<ProduceRequest>(call, reply, body).await,
-        ApiKey::Fetch => run::<FetchRequest>(call, reply, body).await,
-        ApiKey::ListOffsets => run::<ListOffsetsRequest>(call, reply, body).await,
-        ApiKey::Metadata => run::<MetadataRequest>(call, reply, body).await,
-        ApiKey::FindCoordinator => run::<FindCoordinatorRequest>(call, reply, body).await,
-        ApiKey::ApiVersions => run::<ApiVersionsRequest>(call, reply, body).await,
-        ApiKey::CreateTopics => run::<CreateTopicsRequest>(call, reply, body).await,
-        ApiKey::DeleteTopics => run::<DeleteTopicsRequest>(call, reply, body).await,
-        ApiKey::InitProducerId => run::<InitProducerIdRequest>(call, reply, body).await,
-        ApiKey::DescribeCluster => run::<DescribeClusterRequest>(call, reply, body).await,
-        _ => Outcome::Close,
-    }
+    dispatch(api, call, reply, body).await
 }
 
 /// To which request a reply belongs.
@@ -240,19 +269,3 @@ fn unsupported_version(correlation_id: i32) -> Outcome {
         Err(_) => Outcome::Close,
     }
 }
-
-/// What ApiVersions tells: each request with its first and last version.
-///
-/// Produce is told from 0 on, as Kafka 4 does although it refuses 0 to 2: older librdkafka looks for it (KAFKA-18659).
-const SERVED: &[(ApiKey, i16, i16)] = &[
-    (ApiKey::Produce, 0, 13),
-    (ApiKey::Fetch, 4, 17),
-    (ApiKey::ListOffsets, 1, 10),
-    (ApiKey::Metadata, 0, 13),
-    (ApiKey::FindCoordinator, 0, 6),
-    (ApiKey::ApiVersions, 0, 4),
-    (ApiKey::CreateTopics, 2, 7),
-    (ApiKey::DeleteTopics, 1, 6),
-    (ApiKey::InitProducerId, 0, 5),
-    (ApiKey::DescribeCluster, 0, 2),
-];

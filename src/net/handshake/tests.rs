@@ -63,7 +63,12 @@ fn offers(version: i16, error: i16, ranges: &[(i16, i16, i16)]) -> Vec<u8> {
 const MODERN: &[(i16, i16, i16)] = &[(3, 0, 13), (17, 0, 1), (18, 0, 4), (36, 0, 2)];
 
 fn config(security: Security) -> NetConfig {
-    NetConfig { connect_timeout: Duration::from_secs(30), max_frame: 1 << 20, security }
+    NetConfig {
+        connect_timeout: Duration::from_secs(30),
+        max_frame: 1 << 20,
+        security,
+        network: crate::net::Network::Sockets,
+    }
 }
 
 fn here() -> Address {

@@ -1,0 +1,78 @@
+//! What the cluster does by itself when a time has come: one list of deadlines and one task for all of it.
+//!
+//! Rules this file keeps:
+//! - a timer says only who is to look at its own deadlines; whoever is woken too early does nothing;
+//! - the task holds no lock while it wakes somebody.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+use super::Shared;
+
+/// Who looks at its deadlines.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(dead_code, reason = "for groups, transactions, retention")]
+pub(super) enum Timer {
+    /// The group of this id: sessions, rebalances.
+    Group(String),
+    /// The transactional id: a transaction that takes too long.
+    Transaction(String),
+    /// All logs: retention by time, compaction.
+    Retention,
+}
+
+/// The deadlines of a cluster.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    due: Mutex<BTreeSet<(Instant, Timer)>>,
+    sooner: Notify,
+}
+
+impl Timers {
+    #[expect(dead_code, reason = "for groups, transactions, retention")]
+    /// Wakes `timer` at `at`. It may be set several times.
+    pub(super) fn set(&self, at: Instant, timer: Timer) {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = due.first().is_none_or(|(first, _)| at < *first);
+        due.insert((at, timer));
+        drop(due);
+        if first {
+            self.sooner.notify_one();
+        }
+    }
+
+    /// What is due now, or when something will be.
+    fn next(&self, now: Instant) -> Result<Timer, Option<Instant>> {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        match due.first() {
+            Some((at, _)) if *at > now => Err(Some(*at)),
+            _ => due.pop_first().map(|(_, timer)| timer).ok_or(None),
+        }
+    }
+}
+
+/// Wakes whoever is due. Never ends: the cluster aborts it.
+pub(super) async fn run(shared: Arc<Shared>) {
+    loop {
+        let now = Instant::now();
+        match shared.timers.next(now) {
+            Ok(timer) => shared.handle_timer(timer, now),
+            Err(until) => {
+                let sooner = shared.timers.sooner.notified();
+                tokio::select! {
+                    // A nearer deadline first: the one that is slept for may be far.
+                    biased;
+                    () = sooner => {}
+                    () = sleep_until(until.unwrap_or(now)), if until.is_some() => {}
+                }
+            }
+        }
+    }
+}
