@@ -55,6 +55,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicI64},
+    time::Duration,
 };
 
 use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
@@ -64,7 +65,7 @@ pub use faults::{Api, Fault, FaultAction, FaultHandle, When};
 use self::{
     clock::Clock,
     faults::Faults,
-    groups::Groups,
+    groups::{Group, Groups},
     listener::{Endpoint, Listener, Reserved},
     registry::RegistryServer,
     server::Server,
@@ -189,6 +190,12 @@ impl EmbeddedCluster {
         };
         found.move_leader(broker);
         Ok(())
+    }
+
+    /// The offset that a group has committed for a partition; `None` without one.
+    pub fn committed_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        let committed = |group: &mut Group, _| group.offsets.committed(topic, partition).map(|it| it.offset);
+        self.shared.groups.with(&self.shared, group, committed).flatten()
     }
 
     /// Bytes of memory that the logs take, batches and what is remembered with them.
@@ -364,6 +371,28 @@ impl Builder {
         self
     }
 
+    /// The memory in bytes that groups may take, all of them together: what members tell about themselves, their
+    /// assignments, committed offsets. Beyond it joins are refused with GROUP_MAX_SIZE_REACHED and commits with
+    /// INVALID_COMMIT_OFFSET_SIZE. Default: 256 MiB. Kafka has no such property.
+    pub fn group_bytes(mut self, bytes: usize) -> Self {
+        self.settings.group_bytes = bytes;
+        self
+    }
+
+    /// The most bytes of metadata with a committed offset; more is refused with OFFSET_METADATA_TOO_LARGE.
+    /// Default: 4096. Kafka's property: `offset.metadata.max.bytes`.
+    pub fn offset_metadata_bytes(mut self, bytes: usize) -> Self {
+        self.settings.offset_metadata_bytes = bytes;
+        self
+    }
+
+    /// How long committed offsets are kept after the last member of a group has left (KIP-211), or after the last
+    /// commit where nobody was in it. Default: 7 days. Kafka's property: `offsets.retention.minutes`.
+    pub fn offsets_retention(mut self, time: Duration) -> Self {
+        self.settings.offsets_retention = time;
+        self
+    }
+
     /// Binds all sockets and starts serving.
     ///
     /// # Errors
@@ -436,7 +465,7 @@ impl Shared {
             cluster_id: format!("embedded-{:013x}", fastrand::u64(..) >> 12),
             topics: Topics::new(settings.brokers, settings.retention_bytes, settings.segment_bytes),
             faults: Faults::default(),
-            groups: Groups::default(),
+            groups: Groups::new(settings.group_bytes),
             transactions: Transactions::default(),
             clock: Clock::new(settings.start_time_millis),
             timers: Timers::default(),
@@ -507,6 +536,9 @@ struct Settings {
     max_connections: usize,
     strict_producer_start: bool,
     start_time_millis: Option<i64>,
+    group_bytes: usize,
+    offset_metadata_bytes: usize,
+    offsets_retention: Duration,
 }
 
 impl Default for Settings {
@@ -524,6 +556,9 @@ impl Default for Settings {
             max_connections: 1000,
             strict_producer_start: false,
             start_time_millis: None,
+            group_bytes: 256 << 20,
+            offset_metadata_bytes: 4096,
+            offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
         }
     }
 }
