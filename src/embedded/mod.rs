@@ -70,7 +70,7 @@ use self::{
     builder::{Settings, unbound},
     clock::Clock,
     faults::Faults,
-    groups::Groups,
+    groups::{Group, Groups},
     listener::{Endpoint, Listener, Reserved},
     registry::RegistryServer,
     server::Server,
@@ -190,6 +190,12 @@ impl EmbeddedCluster {
         Ok(())
     }
 
+    /// The offset that a group has committed for a partition; `None` without one.
+    pub fn committed_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        let committed = |group: &mut Group, _| group.offsets.committed(topic, partition).map(|it| it.offset);
+        self.shared.groups.with(&self.shared, group, committed).flatten()
+    }
+
     /// Bytes of memory that the logs take, batches and what is remembered with them.
     pub fn stored_bytes(&self) -> usize {
         self.shared.topics.stored_bytes()
@@ -271,7 +277,7 @@ impl Shared {
             cluster_id: format!("embedded-{:013x}", fastrand::u64(..) >> 12),
             topics: Topics::new(settings.brokers, settings.retention_bytes, settings.segment_bytes),
             faults: Faults::default(),
-            groups: Groups::default(),
+            groups: Groups::new(settings.group_bytes),
             transactions: Transactions::default(),
             clock: Clock::new(settings.start_time_millis),
             timers: Timers::default(),
