@@ -23,6 +23,7 @@
 //!   topics     topics, leaders, the memory of all logs                faults  what goes wrong on purpose
 //!   log        a partition's batches and offsets                      reply   frames around stored batches
 //!   producers  idempotence                              batch    61 bytes of header, and the checksum
+//!   isolation  the last stable offset                   marker   the ends of transactions
 //! ```
 //!
 //! Rules this module keeps:
@@ -39,8 +40,10 @@ mod clock;
 mod faults;
 mod groups;
 mod guard;
+mod isolation;
 mod listener;
 mod log;
+mod marker;
 mod producers;
 mod registry;
 mod reply;
