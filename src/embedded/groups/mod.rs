@@ -5,6 +5,9 @@
 //! - a group is of the classic protocol or of the new one (KIP-848), or of none while it is empty;
 //! - its offsets outlive its members.
 
+#[cfg(test)]
+mod consumer;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
