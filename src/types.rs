@@ -1,6 +1,10 @@
 //! The nouns that every layer shares.
 
-use std::{fmt, time::Duration};
+use std::{
+    collections, fmt,
+    hash::{BuildHasher, DefaultHasher, Hasher},
+    time::Duration,
+};
 
 use crate::wire::Str;
 
@@ -26,6 +30,33 @@ pub type Offset = i64;
 /// The longest time that anything is given; `Duration::MAX` from now is no point in time.
 pub(crate) const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
+/// A map whose order no peer can foresee, and which a test that seeds `fastrand` sees again.
+pub(crate) type HashMap<K, V> = collections::HashMap<K, V, Seeded>;
+/// A set whose order no peer can foresee, and which a test that seeds `fastrand` sees again.
+#[allow(dead_code)]
+pub(crate) type HashSet<K> = collections::HashSet<K, Seeded>;
+
+/// The hash of the standard library under a key of its own for every map. Its own `RandomState` takes the key from the
+/// system, so that whatever walks a map walks it in another order in every run, and no simulation repeats itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seeded(u64);
+
+impl Default for Seeded {
+    fn default() -> Self {
+        Self(fastrand::u64(..))
+    }
+}
+
+impl BuildHasher for Seeded {
+    type Hasher = DefaultHasher;
+
+    fn build_hasher(&self) -> DefaultHasher {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.0);
+        hasher
+    }
+}
+
 /// One partition of one topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPartition {
@@ -45,5 +76,23 @@ impl TopicPartition {
 impl fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The order in which a map of a thousand keys is walked.
+    fn order(seed: u64) -> Vec<u32> {
+        fastrand::seed(seed);
+        let map: HashMap<u32, ()> = (0..1000).map(|key| (key, ())).collect();
+        map.into_keys().collect()
+    }
+
+    #[test]
+    fn a_seed_fixes_the_order_of_maps() {
+        assert_eq!(order(7), order(7));
+        assert_ne!(order(7), order(8), "every map has a key of its own");
     }
 }

@@ -8,7 +8,6 @@
 //! - no more than [`MOST_KEYS`] keys are remembered.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -19,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::{
     backoff::Backoff,
     error::{Error, ErrorKind, Result},
-    types::BrokerId,
+    types::{BrokerId, HashMap},
     wire::{
         ErrorCode, Str,
         messages::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse},

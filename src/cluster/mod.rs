@@ -137,6 +137,12 @@ impl Cluster {
         &self.0.config
     }
 
+    /// Whether the brokers are reached over a network inside this process: then nothing may depend on threads or on the
+    /// time of day, so that a run can be repeated.
+    pub(crate) fn is_in_process(&self) -> bool {
+        false
+    }
+
     /// What is known now.
     pub(crate) fn metadata(&self) -> Arc<Metadata> {
         self.0.view.borrow().metadata.clone()
@@ -195,6 +201,18 @@ impl Cluster {
                 sleep_until(pause).await;
             }
         }
+    }
+
+    /// As [`topic`](Self::topic), but believes nothing that was heard before this call.
+    ///
+    /// # Errors
+    /// As `topic`, and why no broker told about the cluster.
+    pub(crate) async fn topic_now(&self, topic: &str, deadline: Instant) -> Result<Arc<Metadata>> {
+        // One that is not known is asked for in any case.
+        if self.metadata().topic(topic).is_some() {
+            self.refreshed(deadline).await?;
+        }
+        self.topic(topic, deadline).await
     }
 
     /// Sends a request and waits for its answer; tries again, with backoff, what may be tried again. What would change

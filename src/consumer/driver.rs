@@ -81,6 +81,9 @@ pub(super) async fn run(shared: Arc<Shared>, cluster: Cluster, terms: Arc<Terms>
     while !shared.is_closed() {
         let timeout = send(&end, &terms, &mut work);
         tokio::select! {
+            // Answers first: what they deliver is what callers wait for, and a metadata change or a wake-up that comes
+            // with one is seen at the next turn. The timer last: whatever happened meanwhile may have settled it.
+            biased;
             Some(done) = work.join_next() => match done {
                 Ok(done) => take_in(&shared, done),
                 Err(error) => {

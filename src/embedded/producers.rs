@@ -13,11 +13,12 @@
 //! - five batches are remembered for each producer, as Kafka does, since no client may have more in flight;
 //! - the number of producers is bounded; the one whose last append is oldest is forgotten first.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use kafka_protocol::ResponseError;
 
 use super::batch::BatchHeader;
+use crate::types::HashMap;
 
 /// The idempotent producers of one partition.
 #[derive(Debug, Default)]

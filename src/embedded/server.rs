@@ -89,6 +89,7 @@ async fn serve(shared: Arc<Shared>, session: Arc<Session>, stream: BoxedStream) 
 async fn converse(shared: &Arc<Shared>, session: &Arc<Session>, wire: &mut Wire) -> io::Result<()> {
     while let Some(frame) = wire.read_frame(shared.settings.max_request_bytes).await? {
         let outcome = tokio::select! {
+            // An answer that is ready counts, even if the client hung up at the same moment.
             biased;
             outcome = api::answer(shared, session, frame) => outcome,
             () = wire.hung_up() => return Ok(()),

@@ -6,7 +6,7 @@
 //! - the memory of all logs together is bounded: the oldest segment of the whole cluster goes first.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
+    collections::{VecDeque, hash_map::Entry},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak,
         atomic::{AtomicI32, Ordering},
@@ -17,6 +17,7 @@ use kafka_protocol::ResponseError;
 use uuid::Uuid;
 
 use super::log::{Append, Appended, Log};
+use crate::types::HashMap;
 
 /// All topics of the cluster.
 #[derive(Debug)]

@@ -7,13 +7,10 @@
 //! - the same name with another id is another topic: nothing of the old one is kept (KIP-516);
 //! - a leader hint of a Produce or Fetch answer is applied at once (KIP-951).
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    types::BrokerId,
+    types::{BrokerId, HashMap},
     wire::{
         ErrorCode, Str, Uuid,
         messages::{MetadataResponse, MetadataResponsePartition, MetadataResponseTopic},

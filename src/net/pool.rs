@@ -6,17 +6,14 @@
 //! - after a failed dial nobody dials that broker again until its own backoff is over (N7);
 //! - a broker that moved to another address gets a new connection (N11).
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     backoff::Backoff,
     error::{Error, ErrorKind, Result},
-    types::BrokerId,
+    types::{BrokerId, HashMap},
     wire::Features,
 };
 

@@ -14,7 +14,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use tokio::{
@@ -29,6 +29,7 @@ use crate::{
 };
 
 use super::{
+    clock::{BatchClock, Clock},
     delivery::{Cell, Delivery, Settler},
     topic::Topic,
 };
@@ -38,6 +39,7 @@ use super::{
 pub(super) struct Accumulator {
     pub(super) batch_size: usize,
     pub(super) max_request_size: usize,
+    clock: Clock,
     memory: Semaphore,
     /// With less memory free than this, callers that fill batches are slowed down.
     comfort: usize,
@@ -75,7 +77,7 @@ struct Open {
     builder: BatchBuilder,
     cell: Settler,
     created: Instant,
-    clock: WallClock,
+    clock: BatchClock,
     reserved: usize,
 }
 
@@ -119,8 +121,9 @@ enum Placed {
 }
 
 impl Accumulator {
-    pub(super) fn new(batch_size: usize, max_request_size: usize, memory: usize) -> Self {
+    pub(super) fn new(batch_size: usize, max_request_size: usize, memory: usize, clock: Clock) -> Self {
         Self {
+            clock,
             batch_size,
             max_request_size,
             memory: Semaphore::new(memory.min(Semaphore::MAX_PERMITS)),
@@ -232,9 +235,10 @@ impl Accumulator {
             return Ok(Placed::NoMemory(bytes));
         }
         let cell = Settler(Cell::new(partition.topic.clone(), partition.index));
-        let (builder, clock) = (BatchBuilder::new(&self.pool), WallClock::start());
+        let created = Instant::now();
+        let (builder, clock) = (BatchBuilder::new(&self.pool), self.clock.begin(created));
         let timestamp = record.timestamp.unwrap_or(clock.start);
-        let mut open = Open { builder, cell, created: Instant::now(), clock, reserved };
+        let mut open = Open { builder, cell, created, clock, reserved };
         if let Err(error) = open.builder.append(timestamp, record.key, record.value, record.headers) {
             // An empty batch left behind would be listed by nobody, and the records that join it never sent.
             drop(state);
@@ -433,26 +437,6 @@ impl Bytes<'_> {
     }
 }
 
-/// The time of day for the records of one batch: read exactly when the batch is begun, and carried on from there by the
-/// kernel's coarse clock (a tick of 4 ms or less), which costs a third of reading it anew.
-#[derive(Debug, Clone, Copy)]
-struct WallClock {
-    /// Milliseconds since 1970.
-    start: i64,
-    since: coarsetime::Instant,
-}
-
-impl WallClock {
-    fn start() -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { start: now.as_millis() as i64, since: coarsetime::Instant::now() }
-    }
-
-    fn now(&self) -> i64 {
-        self.start + self.since.elapsed().as_millis() as i64
-    }
-}
-
 fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the producer is closed")
 }
@@ -478,7 +462,7 @@ mod tests {
 
     fn setting() -> (Accumulator, Topic) {
         let partition = Arc::new(Partition::new("t".into(), 0, 0));
-        (Accumulator::new(1 << 20, 1 << 20, MEMORY), Topic::new("t".into(), vec![partition], vec![0]))
+        (Accumulator::new(1 << 20, 1 << 20, MEMORY, Clock::System), Topic::new("t".into(), vec![partition], vec![0]))
     }
 
     fn record(value: &[u8]) -> Bytes<'_> {

@@ -3,7 +3,9 @@
 //! Rules this file keeps:
 //! - as many batches at once as there are processors, no more: a codec keeps its contexts per thread, and a thread more
 //!   than that only costs memory;
-//! - first sealed, first compressed; `machine::queue` keeps the order within a partition whatever finishes first.
+//! - first sealed, first compressed; `machine::queue` keeps the order within a partition whatever finishes first;
+//! - on an in-process network there are no workers, and the sender's task does the work itself: which worker finishes
+//!   first is the one thing that no seed decides.
 
 use std::{
     collections::VecDeque,
@@ -28,6 +30,7 @@ pub(super) struct Compressor {
     level: Option<i32>,
     waiting: VecDeque<(usize, BatchId, Work)>,
     busy: usize,
+    /// Without any, the work is done at once, here.
     workers: usize,
     outbox: mpsc::UnboundedSender<Event>,
 }
@@ -47,8 +50,13 @@ pub(super) struct Part {
 }
 
 impl Compressor {
-    pub(super) fn new(codec: Compression, level: Option<i32>, outbox: mpsc::UnboundedSender<Event>) -> Self {
-        let workers = available_parallelism().map_or(1, usize::from);
+    pub(super) fn new(
+        codec: Compression,
+        level: Option<i32>,
+        is_in_process: bool,
+        outbox: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        let workers = if is_in_process { 0 } else { available_parallelism().map_or(1, usize::from) };
         Self { codec, level, waiting: VecDeque::new(), busy: 0, workers, outbox }
     }
 
@@ -76,18 +84,23 @@ impl Compressor {
     }
 
     fn start(&mut self) {
-        while self.busy < self.workers
+        while self.busy < self.workers.max(1)
             && let Some((number, id, work)) = self.waiting.pop_front()
         {
             self.busy += 1;
             let (codec, level, outbox) = (self.codec, self.level, self.outbox.clone());
-            tokio::task::spawn_blocking(move || {
+            let work = move || {
                 let event = match work {
                     Work::Compress(batch) => Event::Compressed { number, id, batch: compress(batch, codec, level) },
                     Work::Split(batch) => Event::Split { number, id, parts: split(&batch, codec, level) },
                 };
                 let _ = outbox.send(event);
-            });
+            };
+            if self.workers == 0 {
+                work();
+            } else {
+                tokio::task::spawn_blocking(work);
+            }
         }
     }
 }

@@ -5,10 +5,7 @@
 //! - so many requests are in flight as allowed, and their answers are awaited in order by one task;
 //! - while a broker wants silence (KIP-219) its batches wait here, where their deadlines count.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 
@@ -20,7 +17,7 @@ use crate::{
         queue::{BatchId, Stamp},
     },
     net::conn::{Connection, Lost, Pending, Told},
-    types::BrokerId,
+    types::{BrokerId, HashMap},
     wire::{
         Records, Str, Uuid,
         messages::{PartitionProduceData, ProduceRequest, TopicProduceData},
@@ -158,7 +155,7 @@ impl Sender {
     fn request(&mut self, connection: &Connection, batches: &[(usize, BatchId)]) -> Result<(ProduceRequest, i16)> {
         let newest = connection.versions().pick::<ProduceRequest>()?;
         let mut topics: Vec<TopicProduceData> = Vec::new();
-        let mut places: HashMap<Str, usize> = HashMap::new();
+        let mut places: HashMap<Str, usize> = HashMap::default();
         let mut named = true;
         for (number, id) in batches {
             let slot = &mut self.slots[*number];

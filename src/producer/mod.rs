@@ -27,6 +27,7 @@ use crate::{
 
 mod accumulator;
 mod builder;
+mod clock;
 mod compressor;
 mod delivery;
 mod hash;
@@ -45,6 +46,7 @@ pub use record::{Absent, AsBytes, Field, Given, Record};
 
 use accumulator::{Accumulator, Appended, Bytes, Partition};
 pub(crate) use builder::Settings;
+use clock::Clock;
 use hash::NameHasher;
 use metrics::Counters;
 use sender::{Event, Sender};
@@ -193,7 +195,12 @@ struct Core {
 impl Core {
     fn start(cluster: Cluster, settings: Settings) -> Handle {
         let (events, inbox) = mpsc::unbounded_channel();
-        let accumulator = Accumulator::new(settings.batch_size, settings.max_request_size, settings.buffer_memory);
+        let accumulator = Accumulator::new(
+            settings.batch_size,
+            settings.max_request_size,
+            settings.buffer_memory,
+            Clock::of(&cluster),
+        );
         let core = Arc::new(Self {
             cluster,
             settings,

@@ -7,7 +7,7 @@
 //! - the answers of one broker are handled in the order of its requests.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -27,7 +27,7 @@ use crate::{
     },
     net::conn::{Connection, Lost},
     record::SealedBatch,
-    types::BrokerId,
+    types::{BrokerId, HashMap},
     wire::{ErrorCode, Uuid, messages::ProduceResponse},
 };
 
@@ -114,13 +114,14 @@ impl Sender {
         let watch = core.cluster.watch();
         let metadata = core.cluster.metadata();
         let (codec, level) = (core.settings.compression, core.settings.compression_level);
+        let is_in_process = core.cluster.is_in_process();
         Self {
             core,
             metadata,
             identity: Identity::new(),
             slots: Vec::new(),
-            lanes: HashMap::new(),
-            compressor: Compressor::new(codec, level, outbox.clone()),
+            lanes: HashMap::default(),
+            compressor: Compressor::new(codec, level, is_in_process, outbox.clone()),
             outbox,
             events,
             timers: BTreeSet::new(),
@@ -138,6 +139,8 @@ impl Sender {
             }
             let timer = self.timers.first().map(|(at, _)| *at);
             tokio::select! {
+                // Answers before new records: they free places in flight and memory. Timers last: what they would
+                // fail, an answer may just have settled.
                 biased;
                 Some(event) = self.events.recv() => self.handle(event),
                 () = self.core.accumulator.wake.notified() => {}

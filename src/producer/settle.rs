@@ -1,7 +1,5 @@
 //! What an answer means for the batches of its request, and how their callers learn of it.
 
-use std::collections::HashMap;
-
 use crate::{
     error::{Error, ErrorKind, Result},
     machine::{
@@ -10,7 +8,7 @@ use crate::{
         queue::{BatchId, Done, Failure, Outcome, Verdict},
     },
     net::conn::Lost,
-    types::BrokerId,
+    types::{BrokerId, HashMap},
     wire::{
         ErrorCode, Request, Str, Uuid,
         messages::{NodeEndpoint, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse},
@@ -225,7 +223,7 @@ enum Key {
 
 impl Answers {
     fn new(topics: Vec<TopicProduceResponse>) -> Self {
-        let mut answers = HashMap::new();
+        let mut answers = HashMap::default();
         for topic in topics {
             let named = topic.topic_id == Uuid::default();
             let key = if named { Key::Name(topic.name) } else { Key::Id(topic.topic_id) };

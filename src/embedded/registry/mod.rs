@@ -77,6 +77,8 @@ async fn accept(listener: TcpListener, service: Arc<Service>, mut stopped: watch
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
+            // Ending comes before all, and connections that ended are counted out before new ones are let in.
+            biased;
             _ = stopped.changed() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {

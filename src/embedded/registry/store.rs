@@ -5,15 +5,13 @@
 //! - registering what a subject already has changes nothing and answers with what it has;
 //! - a refused schema leaves no trace.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::schema;
+use crate::types::HashMap;
 
 /// What a client sends to register or look up.
 #[derive(Debug, Deserialize)]
