@@ -63,7 +63,8 @@ impl Builder {
         self
     }
 
-    /// The time of day at the start, in milliseconds since 1970. Default: the system's.
+    /// The time of day at the start, in milliseconds since 1970. Default: the network's, if it has one, or the
+    /// system's.
     pub fn start_time_millis(mut self, millis: i64) -> Self {
         self.settings.start_time_millis = Some(millis);
         self
@@ -233,7 +234,8 @@ impl Builder {
     /// # Cancel safety
     /// Cancel safe: dropping the future stops what was started.
     pub async fn start(self) -> Result<EmbeddedCluster> {
-        let Self { settings, listen, network, topics, registry, registry_path } = self;
+        let Self { mut settings, listen, network, topics, registry, registry_path } = self;
+        let time_of_day = network.as_ref().and_then(MemoryNetwork::now_millis);
         if !(1..=MAX_BROKERS).contains(&settings.brokers) {
             let message = format!("a cluster has 1 to {MAX_BROKERS} brokers, not {}", settings.brokers);
             return Err(Error::new(ErrorKind::Config, message));
@@ -242,6 +244,7 @@ impl Builder {
             Some(network) => listen_in(&network, settings.brokers)?,
             None => bind_all(&listen, settings.brokers).await?,
         };
+        settings.start_time_millis = settings.start_time_millis.or(time_of_day);
         let shared = Arc::new(Shared::new(settings, &listeners));
         let registry = match registry {
             Some(address) => Some(RegistryServer::start(bind_registry(&address).await?, &registry_path)?),
