@@ -12,6 +12,8 @@ mod groups_offsets;
 mod offsets;
 mod produce;
 mod topics;
+mod transactions;
+mod transactions_admin;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -19,9 +21,11 @@ use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
     messages::{
-        ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, DeleteTopicsRequest,
-        DescribeClusterRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
-        MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, RequestHeader,
+        AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiKey, ApiVersionsRequest, ApiVersionsResponse,
+        CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeProducersRequest,
+        DescribeTransactionsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest,
+        ListOffsetsRequest, ListTransactionsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest,
+        ProduceRequest, RequestHeader, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
         api_versions_response::ApiVersion,
     },
     protocol::{Decodable, Encodable, StrBytes},
@@ -64,6 +68,14 @@ serve! {
     CreateTopics(CreateTopicsRequest) 2..=7;
     DeleteTopics(DeleteTopicsRequest) 1..=6;
     InitProducerId(InitProducerIdRequest) 0..=5;
+    AddPartitionsToTxn(AddPartitionsToTxnRequest) 0..=5;
+    AddOffsetsToTxn(AddOffsetsToTxnRequest) 0..=4;
+    EndTxn(EndTxnRequest) 0..=5;
+    WriteTxnMarkers(WriteTxnMarkersRequest) 1..=1;
+    TxnOffsetCommit(TxnOffsetCommitRequest) 0..=5;
+    DescribeProducers(DescribeProducersRequest) 0..=0;
+    DescribeTransactions(DescribeTransactionsRequest) 0..=0;
+    ListTransactions(ListTransactionsRequest) 0..=2;
     DescribeCluster(DescribeClusterRequest) 0..=2;
 }
 

@@ -268,7 +268,11 @@ impl Call {
     }
 
     /// Stages the offsets while the transaction cannot end.
-    fn stage_offsets(&self, request: &TxnOffsetCommitRequest, offsets: Vec<(String, i32, Committed)>) -> Result<(), i16> {
+    fn stage_offsets(
+        &self,
+        request: &TxnOffsetCommitRequest,
+        offsets: Vec<(String, i32, Committed)>,
+    ) -> Result<(), i16> {
         // A fault about one topic leaves the others alone.
         if self.forced.as_ref().is_none_or(|forced| forced.topic.is_none()) {
             self.coordinates(&request.group_id)?;
@@ -308,4 +312,3 @@ pub(super) fn for_append(error: ResponseError, version: i16, first_abortable: i1
         error => error,
     }
 }
-

@@ -40,9 +40,9 @@ impl Serve for DescribeTransactionsRequest {
 
 impl Call {
     fn describe_transaction(&self, id: TransactionalId) -> DescribedTransaction {
-        let found = self.coordinates_transaction(&id).and_then(|()| {
-            self.shared.transactions.describe(&id).ok_or(ResponseError::TransactionalIdNotFound.code())
-        });
+        let found = self
+            .coordinates_transaction(&id)
+            .and_then(|()| self.shared.transactions.describe(&id).ok_or(ResponseError::TransactionalIdNotFound.code()));
         let described = DescribedTransaction::default().with_transactional_id(id);
         match found {
             Ok(found) => described
@@ -192,6 +192,9 @@ impl Call {
     fn write_marker_to(&self, topic: &str, index: i32, marker: &Marker) -> Result<(), i16> {
         if let Some(code) = self.forced(topic) {
             return Err(code);
+        }
+        if marker.producer_id < 0 || marker.producer_epoch < 0 {
+            return Err(ResponseError::InvalidRequest.code());
         }
         let topic = self.shared.topics.by_name(topic);
         let partition = topic.as_ref().and_then(|topic| topic.partition(index));

@@ -11,7 +11,7 @@ mod state;
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -116,7 +116,7 @@ impl Transactions {
         let delay = table.marker_delay;
         let entry = table.by_id.get_mut(id).ok_or(ResponseError::CoordinatorNotAvailable)?;
         let second_version = shared.transaction_version() >= 2;
-        let arrival = entry.transaction.init(timeout, expected, second_version, || new_id(shared), now);
+        let arrival = entry.transaction.init(timeout, expected, second_version, || shared.new_producer_id(), now);
         entry.settle(shared, id, delay, now);
         match arrival? {
             Arrival::Ready(identity) => Ok(identity),
@@ -137,7 +137,7 @@ impl Transactions {
             return Err(ResponseError::PolicyViolation);
         }
         Ok(Entry {
-            transaction: Transaction::new(new_id(shared), timeout, now),
+            transaction: Transaction::new(shared.new_producer_id(), timeout, now),
             coordinator: None,
             coordinator_epoch: 0,
             markers_at: None,
@@ -188,7 +188,7 @@ impl Transactions {
         let delay = table.marker_delay;
         let entry = table.by_id.get_mut(id).ok_or(ResponseError::InvalidProducerIdMapping)?;
         let ending = if bump {
-            entry.transaction.end_and_bump(producer, commit, || new_id(shared), now)?
+            entry.transaction.end_and_bump(producer, commit, || shared.new_producer_id(), now)?
         } else {
             entry.transaction.end(producer, commit, now)?
         };
@@ -208,7 +208,7 @@ impl Transactions {
         entry.armed = entry.armed.filter(|armed| *armed > instant);
         match entry.transaction.deadline() {
             Some(deadline) if deadline <= instant => {
-                entry.transaction.interrupt(shared.transaction_version() >= 2, || new_id(shared), now);
+                entry.transaction.interrupt(shared.transaction_version() >= 2, || shared.new_producer_id(), now);
             }
             None if entry.forgotten_at(shared) <= instant => {
                 table.by_id.remove(id);
@@ -335,10 +335,6 @@ impl Entry {
 
 fn now(shared: &Shared) -> Now {
     Now { instant: Instant::now(), millis: shared.clock.now_millis() }
-}
-
-fn new_id(shared: &Shared) -> i64 {
-    shared.next_producer_id.fetch_add(1, Ordering::Relaxed)
 }
 
 /// More transactional ids than this are refused.
