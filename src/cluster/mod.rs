@@ -203,6 +203,18 @@ impl Cluster {
         }
     }
 
+    /// As [`topic`](Self::topic), but believes nothing that was heard before this call.
+    ///
+    /// # Errors
+    /// As `topic`, and why no broker told about the cluster.
+    pub(crate) async fn topic_now(&self, topic: &str, deadline: Instant) -> Result<Arc<Metadata>> {
+        // One that is not known is asked for in any case.
+        if self.metadata().topic(topic).is_some() {
+            self.refreshed(deadline).await?;
+        }
+        self.topic(topic, deadline).await
+    }
+
     /// Sends a request and waits for its answer; tries again, with backoff, what may be tried again. What would change
     /// something twice, or be refused the second time because the first one worked, is not repeated once it may have
     /// been sent: the error says so (`Error::maybe_written`).

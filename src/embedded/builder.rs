@@ -1,0 +1,275 @@
+//! What a cluster is to be like, and how it starts.
+//!
+//! Rules this file keeps:
+//! - every setting has a default that needs no thought, and a bound where a peer could use it up;
+//! - nothing listens before all settings are found valid.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use tokio::net::TcpListener;
+
+use super::{
+    EmbeddedCluster, Shared, Slot,
+    listener::{Endpoint, Listener, Reserved},
+    registry::RegistryServer,
+    server::Server,
+    timers,
+};
+use crate::{Error, ErrorKind, Result, memory::MemoryNetwork};
+
+/// What a cluster is to be like. Made by [`EmbeddedCluster::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `start`"]
+pub struct Builder {
+    settings: Settings,
+    listen: String,
+    network: Option<MemoryNetwork>,
+    topics: Vec<(String, i32)>,
+    registry: Option<String>,
+    registry_path: String,
+}
+
+impl Builder {
+    /// The number of brokers, each on a port of its own. Default: 1.
+    ///
+    /// Partitions have one replica each, their leaders are spread evenly, and a partition is gone while its leader is.
+    pub fn brokers(mut self, count: i32) -> Self {
+        self.settings.brokers = count;
+        self
+    }
+
+    /// Creates a topic at the start. May be called again for more.
+    pub fn topic(mut self, name: impl Into<String>, partitions: i32) -> Self {
+        self.topics.push((name.into(), partitions));
+        self
+    }
+
+    /// Where the first broker listens; further ones take the next ports. Port 0 picks free ones.
+    /// Default: `127.0.0.1:0`. Kafka's property: `listeners`.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen = address.into();
+        self
+    }
+
+    /// Listens in a network inside this process instead of on sockets: broker 0 at `broker-0:9092` and so on. Clients
+    /// reach it by `Kafka::builder().memory_network(&network)`. Default: sockets.
+    pub fn memory(mut self, network: &MemoryNetwork) -> Self {
+        self.network = Some(network.clone());
+        self
+    }
+
+    /// The time of day at the start, in milliseconds since 1970. Default: the system's.
+    pub fn start_time_millis(mut self, millis: i64) -> Self {
+        self.settings.start_time_millis = Some(millis);
+        self
+    }
+
+    /// The host that clients are told to connect to. Default: the address listened at, or `localhost` for all
+    /// addresses. Kafka's property: `advertised.listeners`.
+    pub fn advertised_host(mut self, host: impl Into<String>) -> Self {
+        self.settings.advertised_host = Some(host.into());
+        self
+    }
+
+    /// Starts a Schema Registry as well, on a free port of the loopback. Default: none.
+    pub fn with_registry(self) -> Self {
+        self.registry_listen("127.0.0.1:0")
+    }
+
+    /// Starts a Schema Registry that listens here.
+    pub fn registry_listen(mut self, address: impl Into<String>) -> Self {
+        self.registry = Some(address.into());
+        self
+    }
+
+    /// The path that all of the registry's URLs begin with, such as `/registry`. Default: none.
+    pub fn registry_path(mut self, path: impl Into<String>) -> Self {
+        self.registry_path = path.into();
+        self
+    }
+
+    /// Creates a topic with so many partitions when a client asks for the metadata of one that does not exist.
+    /// Default: off. Kafka's properties: `auto.create.topics.enable`, `num.partitions`.
+    pub fn auto_create_topics(mut self, partitions: i32) -> Self {
+        self.settings.auto_create_topics = Some(partitions);
+        self.settings.default_partitions = partitions;
+        self
+    }
+
+    /// The largest batch in bytes that is accepted. Default: 1 MiB and 12 bytes, as Kafka's `message.max.bytes`.
+    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_message_bytes = bytes;
+        self
+    }
+
+    /// The largest request in bytes that is read; a connection that announces more is closed.
+    /// Default: 100 MiB, as Kafka's `socket.request.max.bytes`. Raising it raises what each connection can take.
+    pub fn max_request_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_request_bytes = bytes;
+        self
+    }
+
+    /// The most bytes of records in one answer to Fetch, unless its first batch is larger. Default: 55 MiB, as Kafka's
+    /// `fetch.max.bytes` of brokers. Answers take no memory: they refer to the logs.
+    pub fn max_fetch_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_fetch_bytes = bytes;
+        self
+    }
+
+    /// The memory in bytes that all logs together may take. Beyond it the oldest segment of the cluster is dropped,
+    /// and the log start offset of its partition moves. Default: 1 GiB. Kafka's nearest property, `retention.bytes`,
+    /// is for each partition.
+    pub fn retention_bytes(mut self, bytes: usize) -> Self {
+        self.settings.retention_bytes = bytes;
+        self
+    }
+
+    /// How much of a partition is dropped at once, in bytes; never more than a quarter of the retention.
+    /// Default: 16 MiB. Kafka's property: `log.segment.bytes`.
+    pub fn segment_bytes(mut self, bytes: usize) -> Self {
+        self.settings.segment_bytes = bytes;
+        self
+    }
+
+    /// How many connections a broker holds at once; more are closed at once. Default: 1000.
+    /// Kafka's property: `max.connections`.
+    pub fn max_connections(mut self, count: usize) -> Self {
+        self.settings.max_connections = count;
+        self
+    }
+
+    /// Refuses an idempotent producer that is not known and does not start at sequence 0, with
+    /// UNKNOWN_PRODUCER_ID, as brokers before Kafka 2.5 did. Default: off, any first sequence is accepted.
+    pub fn strict_producer_start(mut self, strict: bool) -> Self {
+        self.settings.strict_producer_start = strict;
+        self
+    }
+
+    /// Binds all sockets and starts serving.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if a setting, an address or a topic is not valid, [`ErrorKind::Io`] if an address cannot
+    /// be listened at.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future stops what was started.
+    pub async fn start(self) -> Result<EmbeddedCluster> {
+        let Self { settings, listen, network, topics, registry, registry_path } = self;
+        if !(1..=MAX_BROKERS).contains(&settings.brokers) {
+            let message = format!("a cluster has 1 to {MAX_BROKERS} brokers, not {}", settings.brokers);
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        let listeners = match network {
+            Some(network) => listen_in(&network, settings.brokers)?,
+            None => bind_all(&listen, settings.brokers).await?,
+        };
+        let shared = Arc::new(Shared::new(settings, &listeners));
+        let registry = match registry {
+            Some(address) => Some(RegistryServer::start(bind_registry(&address).await?, &registry_path)?),
+            None => None,
+        };
+        let servers = (0..)
+            .zip(listeners)
+            .map(|(id, (listener, _))| Slot::Up(Server::start(shared.clone(), id, listener)))
+            .collect();
+        let timers = tokio::spawn(timers::run(shared.clone()));
+        let cluster = EmbeddedCluster { shared, servers: Mutex::new(servers), registry, timers };
+        for (name, partitions) in topics {
+            cluster.create_topic(&name, partitions)?;
+        }
+        Ok(cluster)
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            settings: Settings::default(),
+            listen: "127.0.0.1:0".to_owned(),
+            network: None,
+            topics: Vec::new(),
+            registry: None,
+            registry_path: String::new(),
+        }
+    }
+}
+
+/// What the setters of [`Builder`] set.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) brokers: i32,
+    pub(super) advertised_host: Option<String>,
+    pub(super) auto_create_topics: Option<i32>,
+    pub(super) default_partitions: i32,
+    pub(super) max_message_bytes: usize,
+    pub(super) max_request_bytes: usize,
+    pub(super) max_fetch_bytes: usize,
+    pub(super) retention_bytes: usize,
+    pub(super) segment_bytes: usize,
+    pub(super) max_connections: usize,
+    pub(super) strict_producer_start: bool,
+    pub(super) start_time_millis: Option<i64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            brokers: 1,
+            advertised_host: None,
+            auto_create_topics: None,
+            default_partitions: 1,
+            max_message_bytes: (1 << 20) + 12,
+            max_request_bytes: 100 << 20,
+            max_fetch_bytes: 55 << 20,
+            retention_bytes: 1 << 30,
+            segment_bytes: 16 << 20,
+            max_connections: 1000,
+            strict_producer_start: false,
+            start_time_millis: None,
+        }
+    }
+}
+
+/// Binds a port for every broker, and says which.
+async fn bind_all(listen: &str, brokers: i32) -> Result<Vec<(Listener, Endpoint)>> {
+    let first = resolve(listen).await?;
+    let mut listeners = Vec::new();
+    for index in 0..u16::try_from(brokers).unwrap_or(0) {
+        let port = if first.port() == 0 { 0 } else { first.port().saturating_add(index) };
+        listeners.push(bind(&Endpoint::Tcp(SocketAddr::new(first.ip(), port)))?);
+    }
+    Ok(listeners)
+}
+
+fn listen_in(network: &MemoryNetwork, brokers: i32) -> Result<Vec<(Listener, Endpoint)>> {
+    let endpoint = |id| Endpoint::Memory { network: network.clone(), host: format!("broker-{id}"), port: 9092 };
+    (0..brokers).map(|id| bind(&endpoint(id))).collect()
+}
+
+fn bind(endpoint: &Endpoint) -> Result<(Listener, Endpoint)> {
+    let listener = endpoint.reserve().and_then(Reserved::listen);
+    let bound = listener.and_then(|listener| listener.endpoint().map(|bound| (listener, bound)));
+    bound.map_err(|error| unbound(endpoint, error))
+}
+
+async fn bind_registry(address: &str) -> Result<TcpListener> {
+    match bind(&Endpoint::Tcp(resolve(address).await?))? {
+        (Listener::Tcp(listener), _) => Ok(listener),
+        (Listener::Memory { .. }, _) => Err(Error::new(ErrorKind::Config, "a registry listens on a socket")),
+    }
+}
+
+pub(super) fn unbound(endpoint: &Endpoint, error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot listen at {endpoint}: {error}")).with_source(error)
+}
+
+async fn resolve(address: &str) -> Result<SocketAddr> {
+    let found = tokio::net::lookup_host(address).await;
+    let invalid = || Error::new(ErrorKind::Config, format!("{address} is not an address to listen at"));
+    found.map_err(|error| invalid().with_source(error))?.next().ok_or_else(invalid)
+}
+
+const MAX_BROKERS: i32 = 100;
