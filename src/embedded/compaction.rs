@@ -36,7 +36,7 @@ pub(super) fn note(newest: &mut Newest, batch: &StoredBatch, rules: &Rules<'_>) 
         return;
     }
     let Some(payload) = batch.payload() else { return };
-    for record in batch.header.records(&payload).map_while(|record| record) {
+    for record in batch.header.records(&payload).flatten() {
         let offset = batch.base_offset.saturating_add(record.offset_delta);
         if let Some(key) = record.key.filter(|_| !rules.aborted(batch, offset)) {
             newest.insert(key.to_vec(), offset);
@@ -50,29 +50,39 @@ pub(super) fn clean(batch: &StoredBatch, newest: &Newest, rules: &Rules<'_>) -> 
         return Cleaned::Same;
     }
     let Some(payload) = batch.payload() else { return Cleaned::Same };
-    let Some(records) = batch.header.records(&payload).collect::<Option<Vec<_>>>() else { return Cleaned::Same };
-    let overdue = batch.header.delete_horizon().is_some_and(|horizon| rules.now_millis >= horizon);
-    let total = records.len();
+    let records = || batch.header.records(&payload).flatten();
+    if records().count() as i64 != i64::from(batch.header.record_count) {
+        return Cleaned::Same;
+    }
+    let horizon = batch.header.delete_horizon();
+    let overdue = horizon.is_some_and(|horizon| rules.now_millis >= horizon);
     let stays = |record: &Record<'_>| {
         let offset = batch.base_offset.saturating_add(record.offset_delta);
         let Some(key) = record.key else { return false };
         let is_last = newest.get(key).is_none_or(|newest| *newest <= offset);
         is_last && !rules.aborted(batch, offset) && !(record.is_tombstone && overdue)
     };
-    let left: Vec<_> = records.into_iter().filter(stays).collect();
-    let first_tombstone = batch.header.delete_horizon().is_none() && left.iter().any(|record| record.is_tombstone);
-    if left.is_empty() {
-        return Cleaned::Gone;
+    let left = || records().filter(stays);
+    // Twice over the records rather than a list of them: a hostile batch has millions.
+    let (count, tombstones) = left().fold((0, false), |(count, any), record| (count + 1, any || record.is_tombstone));
+    let first_horizon = tombstones && horizon.is_none();
+    match count {
+        0 => Cleaned::Gone,
+        count if count == batch.header.record_count && !first_horizon => Cleaned::Same,
+        count => {
+            let horizon = first_horizon.then(|| rules.now_millis.saturating_add(rules.delete_retention_millis));
+            rewritten(batch, left(), count, horizon).map_or(Cleaned::Same, Cleaned::Smaller)
+        }
     }
-    if left.len() == total && !first_tombstone {
-        return Cleaned::Same;
-    }
-    let horizon = first_tombstone.then(|| rules.now_millis.saturating_add(rules.delete_retention_millis));
-    rewritten(batch, &left, horizon).map_or(Cleaned::Same, Cleaned::Smaller)
 }
 
 /// The batch with these records alone; its base timestamp becomes `horizon` if there is one.
-fn rewritten(batch: &StoredBatch, left: &[Record<'_>], horizon: Option<i64>) -> Option<StoredBatch> {
+fn rewritten<'a>(
+    batch: &StoredBatch,
+    left: impl Iterator<Item = Record<'a>>,
+    record_count: i32,
+    horizon: Option<i64>,
+) -> Option<StoredBatch> {
     let old = &batch.header;
     let base_timestamp = horizon.unwrap_or(old.base_timestamp);
     let attributes = old.attributes | if horizon.is_some() { DELETE_HORIZON } else { 0 };
@@ -83,7 +93,6 @@ fn rewritten(batch: &StoredBatch, left: &[Record<'_>], horizon: Option<i64>) -> 
         record.write(timestamp.saturating_sub(base_timestamp), &mut payload);
     }
     let max_timestamp = if old.is_log_append_time() { old.max_timestamp } else { max_timestamp };
-    let record_count = i32::try_from(left.len()).ok()?;
     let header = BatchHeader { attributes, base_timestamp, max_timestamp, record_count, ..*old };
     let (header, bytes) = header.write(&codecs::compress(old.codec(), &payload)?);
     let frame = bytes.len();
