@@ -79,6 +79,17 @@ impl BatchHeader {
         if self.codec() > ZSTD { Err(BatchError::Codec) } else { Ok(()) }
     }
 
+    /// The least timestamp of the records in `payload`.
+    pub(super) fn oldest_timestamp(&self, payload: &[u8]) -> i64 {
+        let timestamps = self.records(payload).flatten().map(|record| record.timestamp_delta);
+        timestamps.min().map_or(self.base_timestamp, |delta| self.base_timestamp.saturating_add(delta))
+    }
+
+    /// Whether every record in `payload` has a key.
+    pub(super) fn has_only_keys(&self, payload: &[u8]) -> bool {
+        self.records(payload).all(|record| record.is_some_and(|record| record.key.is_some()))
+    }
+
     pub(super) fn codec(&self) -> i16 {
         self.attributes & CODEC
     }

@@ -6,17 +6,19 @@
 
 use std::{
     net::SocketAddr,
+    ops::RangeInclusive,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 
 use super::{
-    EmbeddedCluster, Shared, Slot,
+    EmbeddedCluster, RETENTION_INTERVAL, Shared, Slot,
     listener::{Endpoint, Listener, Reserved},
     registry::RegistryServer,
     server::Server,
-    timers,
+    timers::{self, Timer},
 };
 use crate::{Error, ErrorKind, Result, memory::MemoryNetwork};
 
@@ -35,9 +37,18 @@ pub struct Builder {
 impl Builder {
     /// The number of brokers, each on a port of its own. Default: 1.
     ///
-    /// Partitions have one replica each, their leaders are spread evenly, and a partition is gone while its leader is.
+    /// Leaders are spread evenly. Without [`replication_factor`](Self::replication_factor) partitions have one replica
+    /// each, and a partition is gone while its leader is.
     pub fn brokers(mut self, count: i32) -> Self {
         self.settings.brokers = count;
+        self
+    }
+
+    /// How many brokers hold each partition of a topic that does not say so itself. All of them see one log, so that a
+    /// replica that lives has every record; when a leader dies, the next one in sync takes over. Default: 1.
+    /// Kafka's property: `default.replication.factor`.
+    pub fn replication_factor(mut self, replicas: i16) -> Self {
+        self.settings.replication_factor = replicas;
         self
     }
 
@@ -148,6 +159,80 @@ impl Builder {
         self
     }
 
+    /// How long a partition remembers an idempotent producer that appends nothing more and has no open transaction.
+    /// Default: a day. Kafka's property: `producer.id.expiration.ms`; Kafka goes by the timestamps of the records.
+    pub fn producer_id_expiration(mut self, time: Duration) -> Self {
+        self.settings.producer_id_expiration = time;
+        self
+    }
+
+    /// How long a transactional id is remembered after its last transaction. Default: 7 days.
+    /// Kafka's property: `transactional.id.expiration.ms`.
+    pub fn transactional_id_expiration(mut self, time: Duration) -> Self {
+        self.settings.transactional_id_expiration = time;
+        self
+    }
+
+    /// The longest transaction timeout that a producer may ask for; more is refused with INVALID_TRANSACTION_TIMEOUT.
+    /// Default: 15 minutes. Kafka's property: `transaction.max.timeout.ms`.
+    pub fn max_transaction_timeout(mut self, time: Duration) -> Self {
+        self.settings.max_transaction_timeout = time;
+        self
+    }
+
+    /// How long a transaction stays decided before its end is written into the partitions. Meanwhile its producer is
+    /// told CONCURRENT_TRANSACTIONS, and committed records cannot be read yet. Default: none, the end is written before
+    /// EndTxn is answered; Kafka takes some milliseconds.
+    pub fn marker_delay(mut self, time: Duration) -> Self {
+        self.settings.marker_delay = time;
+        self
+    }
+
+    /// The memory in bytes that groups may take, all of them together: what members tell about themselves, their
+    /// assignments, committed offsets. Beyond it joins are refused with GROUP_MAX_SIZE_REACHED and commits with
+    /// INVALID_COMMIT_OFFSET_SIZE. Default: 256 MiB. Kafka has no such property.
+    pub fn group_bytes(mut self, bytes: usize) -> Self {
+        self.settings.group_bytes = bytes;
+        self
+    }
+
+    /// The most members in a group; more are refused with GROUP_MAX_SIZE_REACHED. Default: 1000.
+    /// Kafka's property: `group.max.size`.
+    pub fn group_max_size(mut self, members: usize) -> Self {
+        self.settings.group_max_size = members;
+        self
+    }
+
+    /// The session timeouts that members of classic groups may ask for; others are refused with
+    /// INVALID_SESSION_TIMEOUT. Default: 6 seconds to 30 minutes.
+    /// Kafka's properties: `group.min.session.timeout.ms`, `group.max.session.timeout.ms`.
+    pub fn session_timeouts(mut self, allowed: RangeInclusive<Duration>) -> Self {
+        self.settings.session_timeouts = allowed;
+        self
+    }
+
+    /// How long the first rebalance of an empty classic group waits for more members. Default: none, as in the
+    /// configuration that Kafka comes with; every member that comes later then costs a rebalance.
+    /// Kafka's property: `group.initial.rebalance.delay.ms`.
+    pub fn initial_rebalance_delay(mut self, time: Duration) -> Self {
+        self.settings.initial_rebalance_delay = time;
+        self
+    }
+
+    /// The most bytes of metadata with a committed offset; more is refused with OFFSET_METADATA_TOO_LARGE.
+    /// Default: 4096. Kafka's property: `offset.metadata.max.bytes`.
+    pub fn offset_metadata_bytes(mut self, bytes: usize) -> Self {
+        self.settings.offset_metadata_bytes = bytes;
+        self
+    }
+
+    /// How long committed offsets are kept after the last member of a group has left (KIP-211), or after the last
+    /// commit where nobody was in it. Default: 7 days. Kafka's property: `offsets.retention.minutes`.
+    pub fn offsets_retention(mut self, time: Duration) -> Self {
+        self.settings.offsets_retention = time;
+        self
+    }
+
     /// Binds all sockets and starts serving.
     ///
     /// # Errors
@@ -175,6 +260,7 @@ impl Builder {
             .zip(listeners)
             .map(|(id, (listener, _))| Slot::Up(Server::start(shared.clone(), id, listener)))
             .collect();
+        shared.timers.set(Instant::now() + RETENTION_INTERVAL, Timer::Retention);
         let timers = tokio::spawn(timers::run(shared.clone()));
         let cluster = EmbeddedCluster { shared, servers: Mutex::new(servers), registry, timers };
         for (name, partitions) in topics {
@@ -204,6 +290,7 @@ pub(super) struct Settings {
     pub(super) advertised_host: Option<String>,
     pub(super) auto_create_topics: Option<i32>,
     pub(super) default_partitions: i32,
+    pub(super) replication_factor: i16,
     pub(super) max_message_bytes: usize,
     pub(super) max_request_bytes: usize,
     pub(super) max_fetch_bytes: usize,
@@ -212,6 +299,17 @@ pub(super) struct Settings {
     pub(super) max_connections: usize,
     pub(super) strict_producer_start: bool,
     pub(super) start_time_millis: Option<i64>,
+    pub(super) producer_id_expiration: Duration,
+    pub(super) transactional_id_expiration: Duration,
+    pub(super) max_transaction_timeout: Duration,
+    pub(super) marker_delay: Duration,
+=======
+    pub(super) group_bytes: usize,
+    pub(super) offset_metadata_bytes: usize,
+    pub(super) offsets_retention: Duration,
+    pub(super) group_max_size: usize,
+    pub(super) session_timeouts: RangeInclusive<Duration>,
+    pub(super) initial_rebalance_delay: Duration,
 }
 
 impl Default for Settings {
@@ -221,6 +319,7 @@ impl Default for Settings {
             advertised_host: None,
             auto_create_topics: None,
             default_partitions: 1,
+            replication_factor: 1,
             max_message_bytes: (1 << 20) + 12,
             max_request_bytes: 100 << 20,
             max_fetch_bytes: 55 << 20,
@@ -229,6 +328,17 @@ impl Default for Settings {
             max_connections: 1000,
             strict_producer_start: false,
             start_time_millis: None,
+            producer_id_expiration: Duration::from_secs(86_400),
+            transactional_id_expiration: Duration::from_secs(7 * 86_400),
+            max_transaction_timeout: Duration::from_secs(900),
+            marker_delay: Duration::ZERO,
+=======
+            group_bytes: 256 << 20,
+            offset_metadata_bytes: 4096,
+            offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
+            group_max_size: 1000,
+            session_timeouts: Duration::from_secs(6)..=Duration::from_secs(30 * 60),
+            initial_rebalance_delay: Duration::ZERO,
         }
     }
 }

@@ -89,16 +89,16 @@ pub(super) fn find(table: &'static [Definition], name: &str) -> Option<&'static 
     table.iter().find(|definition| definition.name == name)
 }
 
-/// `values` after these changes; `default` says what a list is that was never set.
+/// `values` after these changes; `find` knows the settings, `default` says what a list is that was never set.
 pub(super) fn changed(
-    table: &'static [Definition],
+    find: impl Fn(&str) -> Option<&'static Definition>,
     values: &Values,
     changes: impl IntoIterator<Item = (String, Change)>,
     default: impl Fn(&'static Definition) -> String,
 ) -> Result<Values, Refused> {
     let mut values = values.clone();
     for (name, change) in changes {
-        let definition = find(table, &name).ok_or_else(|| Refused(format!("Unknown config name: {name}")))?;
+        let definition = find(&name).ok_or_else(|| Refused(format!("Unknown config name: {name}")))?;
         let current = || values.get(&name).cloned().unwrap_or_else(|| default(definition));
         let value = match change {
             Change::Delete => {
@@ -210,9 +210,13 @@ impl TopicConfig {
 }
 
 /// The setting of topics for which the brokers' setting of this name is the default.
-pub(super) fn topic_name_of(broker_name: &str) -> Option<&'static str> {
-    let known = TOPIC.iter().find(|definition| definition.broker_name == broker_name && !broker_name.is_empty());
-    known.map(|definition| definition.name)
+pub(super) fn find_topics(broker_name: &str) -> Option<&'static Definition> {
+    TOPIC.iter().find(|definition| definition.broker_name == broker_name && !broker_name.is_empty())
+}
+
+/// The setting of brokers of this name, if it can be altered.
+pub(super) fn find_brokers(name: &str) -> Option<&'static Definition> {
+    find_topics(name).or_else(|| find(BROKER, name))
 }
 
 const fn define(
@@ -349,7 +353,7 @@ mod tests {
         let own = values(&[("cleanup.policy", "compact"), ("retention.ms", "7")]);
         let apply = |changes: &[(&str, Change)]| {
             let changes = changes.iter().map(|(name, change)| ((*name).to_owned(), change.clone()));
-            changed(TOPIC, &own, changes, |definition| definition.default.to_owned())
+            changed(|name| find(TOPIC, name), &own, changes, |definition| definition.default.to_owned())
         };
         let text = |value: &str| value.to_owned();
         let both = values(&[("cleanup.policy", "compact,delete"), ("retention.ms", "7")]);

@@ -138,10 +138,12 @@ impl FetchSessions {
         Self { slots, max_partitions, partitions: 0, sessions: BTreeMap::new() }
     }
 
-    /// Forgets all sessions: their readers begin anew.
-    pub(super) fn clear(&mut self) {
-        self.sessions.clear();
-        self.partitions = 0;
+    /// Whether a session reads a topic that `is` the one looked for.
+    pub(super) fn reads(&self, session_id: i32, is: impl Fn(&TopicName, &Uuid) -> bool) -> bool {
+        let session = self.sessions.get(&session_id);
+        session.is_some_and(|session| {
+            session.partitions.values().any(|cached| is(&cached.wanted.topic, &cached.wanted.topic_id))
+        })
     }
 
     #[cfg(test)]

@@ -18,7 +18,9 @@ use super::{
     batch::{BatchHeader, StoredBatch},
     configs::TopicConfigs,
     epochs::Epochs,
-    producers::{Producers, Verdict},
+    isolation::{Aborted, Isolation},
+    marker::Marker,
+    producers::{Change, ProducerState, Producers, Rules, Verdict},
 };
 
 /// The log of one partition.
@@ -32,6 +34,7 @@ pub(super) struct Log {
     pub(super) configs: Arc<TopicConfigs>,
     pub(super) epochs: Epochs,
     pub(super) producers: Producers,
+    pub(super) isolation: Isolation,
     waiting: Vec<Weak<Notify>>,
 }
 
@@ -87,8 +90,7 @@ pub(super) struct Append {
     pub(super) leader_epoch: i32,
     /// Length of the request that held the batch.
     pub(super) frame: usize,
-    /// Whether an unknown producer must start at sequence 0.
-    pub(super) strict_start: bool,
+    pub(super) rules: Rules,
 }
 
 /// Where a batch stands now.
@@ -108,6 +110,8 @@ pub(super) struct Appended {
 pub(super) struct Read {
     pub(super) pieces: Vec<Bytes>,
     pub(super) bytes: usize,
+    /// One past the last record in it; 0 without any.
+    pub(super) end_offset: i64,
 }
 
 impl Log {
@@ -122,6 +126,7 @@ impl Log {
             configs,
             epochs,
             producers: Producers::default(),
+            isolation: Isolation::default(),
             waiting: Vec::new(),
         }
     }
@@ -130,14 +135,44 @@ impl Log {
         self.start_offset
     }
 
-    /// One past the last record. With one replica this is the high watermark and the last stable offset too.
+    /// One past the last record. With one replica this is the high watermark too.
     pub(super) fn end_offset(&self) -> i64 {
         self.end_offset
     }
 
+    /// The first offset that a reader of committed records may not see: that of the oldest open transaction.
+    pub(super) fn last_stable_offset(&self) -> i64 {
+        self.isolation.last_stable_offset(self.end_offset).max(self.start_offset)
+    }
+
+    /// The aborted transactions with records in this range.
+    pub(super) fn aborted_in(&self, from: i64, to: i64) -> Vec<Aborted> {
+        self.isolation.aborted_in(from, to)
+    }
+
+    /// Where this log and a reader part that has read up to `offset`, the last record in leader epoch `epoch`; `None`
+    /// if they do not, or the reader says no epoch.
+    pub(super) fn diverging(&self, epoch: i32, offset: i64) -> Result<Option<(i32, i64)>, ResponseError> {
+        if epoch < 0 {
+            return Ok(None);
+        }
+        let (known, end) = self.epochs.end_of(epoch, self.end_offset).ok_or(ResponseError::OffsetOutOfRange)?;
+        Ok((known < epoch || end < offset).then_some((known, end)))
+    }
+
+    /// Whether the producer has an open transaction here in this epoch.
+    pub(super) fn has_transaction(&self, producer_id: i64, epoch: i16) -> bool {
+        self.producers.is_open(producer_id, epoch)
+    }
+
+    /// The producers that are known here.
+    pub(super) fn producers(&self, rules: &Rules) -> Vec<ProducerState> {
+        self.producers.states(rules)
+    }
+
     /// Appends a batch, or answers a repeated one with what it got the first time.
     pub(super) fn append(&mut self, append: Append) -> Result<Appended, ResponseError> {
-        match self.producers.judge(&append.header, append.strict_start) {
+        match self.producers.judge(&append.header, &append.rules) {
             Verdict::Refuse(error) => return Err(error),
             Verdict::Duplicate { base_offset, timestamp } => {
                 return Ok(Appended { base_offset, timestamp, cost: 0, opened: None });
@@ -145,13 +180,42 @@ impl Log {
             Verdict::Append => {}
         }
         let base_offset = self.end_offset;
-        let Append { header, bytes, leader_epoch, frame, .. } = append;
-        self.producers.remember(&header, base_offset);
+        let Append { header, bytes, leader_epoch, frame, rules } = append;
+        if let Change::Opened(first_offset) = self.producers.remember(&header, base_offset, &rules) {
+            self.isolation.open(first_offset);
+        }
+        self.forget_a_producer();
         self.end_offset += i64::from(header.record_count);
         let cost = header.size + BATCH_OVERHEAD;
         let opened = self.place(StoredBatch::new(header, bytes, base_offset, leader_epoch, frame), cost);
         self.wake();
         Ok(Appended { base_offset, timestamp: -1, cost, opened })
+    }
+
+    /// Writes the end of a transaction, and wakes who waits for the last stable offset.
+    pub(super) fn append_marker(&mut self, marker: &Marker, leader_epoch: i32) -> Result<Appended, ResponseError> {
+        self.producers.judge_marker(marker)?;
+        let (header, bytes) = marker.encode();
+        let base_offset = self.end_offset;
+        self.end_offset += 1;
+        match self.producers.remember_marker(marker, base_offset) {
+            Change::Ended(first_offset) if marker.commit => self.isolation.end(first_offset),
+            Change::Ended(first_offset) => self.isolation.abort(marker.producer_id, first_offset, base_offset),
+            Change::Nothing | Change::Opened(_) => {}
+        }
+        self.forget_a_producer();
+        let cost = header.size + BATCH_OVERHEAD;
+        let opened = self.place(StoredBatch::new(header, bytes, base_offset, leader_epoch, header.size), cost);
+        self.wake();
+        Ok(Appended { base_offset, timestamp: -1, cost, opened })
+    }
+
+    /// Keeps the memory of producers within its bound.
+    fn forget_a_producer(&mut self) {
+        if let Some(first_offset) = self.producers.forget_oldest() {
+            // Nobody could end this transaction any more.
+            self.isolation.end(first_offset);
+        }
     }
 
     /// Puts a batch at the end; returns the base offset of the segment that it opened.
@@ -176,18 +240,25 @@ impl Log {
     }
 
     /// Reads whole batches from `offset` on: as many as fit in `max_bytes`, and the first one in any case if
-    /// `first_whole`.
-    pub(super) fn read(&self, offset: i64, max_bytes: usize, first_whole: bool) -> Result<Read, ResponseError> {
+    /// `first_whole`. Nothing from the offset `until` on.
+    pub(super) fn read(
+        &self,
+        offset: i64,
+        until: i64,
+        max_bytes: usize,
+        first_whole: bool,
+    ) -> Result<Read, ResponseError> {
         if offset < self.start_offset || offset > self.end_offset {
             return Err(ResponseError::OffsetOutOfRange);
         }
         let mut read = Read::default();
-        for batch in self.batches_from(offset) {
+        for batch in self.batches_from(offset).take_while(|batch| batch.base_offset < until) {
             let first = first_whole && read.bytes == 0;
             if !first && read.bytes + batch.size() > max_bytes {
                 break;
             }
             read.bytes += batch.size();
+            read.end_offset = batch.last_offset() + 1;
             read.pieces.extend(batch.pieces());
         }
         Ok(read)
@@ -244,6 +315,11 @@ impl Log {
     #[cfg(test)]
     pub(super) fn has_waiting(&self) -> bool {
         self.waiting.iter().any(|reader| reader.strong_count() > 0)
+    }
+
+    /// Bytes of batches.
+    pub(super) fn size(&self) -> usize {
+        self.segments.iter().map(|segment| segment.size).sum()
     }
 
     /// Bytes of memory that the log holds.

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     configs::{Refused, TopicConfig, TopicConfigs, Values},
     log::{Append, Appended, Log},
+    marker::Marker,
     partition::Partition,
 };
 use crate::types::HashMap;
@@ -205,8 +206,14 @@ impl Topics {
     }
 
     /// Appends to a partition and keeps the cluster's memory within its bound. Also says where the log starts.
-    pub(super) fn append(&self, partition: &Arc<Partition>, append: Append) -> Result<(Appended, i64), ResponseError> {
+    pub(super) fn append(
+        &self,
+        partition: &Arc<Partition>,
+        mut append: Append,
+    ) -> Result<(Appended, i64), ResponseError> {
         let mut log = partition.log();
+        // Under the lock: epochs in a log never fall.
+        append.leader_epoch = partition.leader_epoch();
         let appended = log.append(append)?;
         let start_offset = log.start_offset();
         drop(log);
@@ -214,6 +221,15 @@ impl Topics {
             self.store.account(partition, &appended);
         }
         Ok((appended, start_offset))
+    }
+
+    /// Writes the end of a transaction into a partition.
+    pub(super) fn append_marker(&self, partition: &Arc<Partition>, marker: &Marker) -> Result<(), ResponseError> {
+        let mut log = partition.log();
+        let appended = log.append_marker(marker, partition.leader_epoch())?;
+        drop(log);
+        self.store.account(partition, &appended);
+        Ok(())
     }
 
     /// Takes something away from a log, by one of the functions that say how much memory that freed.
