@@ -72,7 +72,8 @@ impl Builder {
         self
     }
 
-    /// The time of day at the start, in milliseconds since 1970. Default: the system's.
+    /// The time of day at the start, in milliseconds since 1970. Default: the network's, if it has one, or the
+    /// system's.
     pub fn start_time_millis(mut self, millis: i64) -> Self {
         self.settings.start_time_millis = Some(millis);
         self
@@ -242,7 +243,8 @@ impl Builder {
     /// # Cancel safety
     /// Cancel safe: dropping the future stops what was started.
     pub async fn start(self) -> Result<EmbeddedCluster> {
-        let Self { settings, listen, network, topics, registry, registry_path } = self;
+        let Self { mut settings, listen, network, topics, registry, registry_path } = self;
+        let time_of_day = network.as_ref().and_then(MemoryNetwork::now_millis);
         if !(1..=MAX_BROKERS).contains(&settings.brokers) {
             let message = format!("a cluster has 1 to {MAX_BROKERS} brokers, not {}", settings.brokers);
             return Err(Error::new(ErrorKind::Config, message));
@@ -251,6 +253,7 @@ impl Builder {
             Some(network) => listen_in(&network, settings.brokers)?,
             None => bind_all(&listen, settings.brokers).await?,
         };
+        settings.start_time_millis = settings.start_time_millis.or(time_of_day);
         let shared = Arc::new(Shared::new(settings, &listeners));
         let registry = match registry {
             Some(address) => Some(RegistryServer::start(bind_registry(&address).await?, &registry_path)?),
@@ -303,7 +306,6 @@ pub(super) struct Settings {
     pub(super) transactional_id_expiration: Duration,
     pub(super) max_transaction_timeout: Duration,
     pub(super) marker_delay: Duration,
-=======
     pub(super) group_bytes: usize,
     pub(super) offset_metadata_bytes: usize,
     pub(super) offsets_retention: Duration,
@@ -332,7 +334,6 @@ impl Default for Settings {
             transactional_id_expiration: Duration::from_secs(7 * 86_400),
             max_transaction_timeout: Duration::from_secs(900),
             marker_delay: Duration::ZERO,
-=======
             group_bytes: 256 << 20,
             offset_metadata_bytes: 4096,
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),

@@ -90,7 +90,7 @@ use self::{
     topics::{NewTopic, Placement, Topics},
     transactions::Transactions,
 };
-pub use crate::memory::MemoryNetwork;
+pub use crate::memory::{MemoryNetwork, Way};
 use crate::{Error, ErrorKind, Result};
 
 /// A running cluster. Dropping it stops it without waiting; [`EmbeddedCluster::shutdown`] waits.

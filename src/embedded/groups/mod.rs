@@ -9,6 +9,9 @@
 mod budget;
 mod offsets;
 
+#[cfg(test)]
+mod consumer;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
