@@ -8,6 +8,8 @@
 
 mod cluster;
 mod fetch;
+mod groups;
+mod groups_admin;
 mod groups_offsets;
 mod offsets;
 mod produce;
@@ -19,10 +21,11 @@ use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
     messages::{
-        ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, DeleteTopicsRequest,
-        DescribeClusterRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
-        MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, RequestHeader,
-        api_versions_response::ApiVersion,
+        ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest,
+        DescribeClusterRequest, DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+        InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest,
+        MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, ProduceRequest, RequestHeader,
+        SyncGroupRequest, api_versions_response::ApiVersion,
     },
     protocol::{Decodable, Encodable, StrBytes},
 };
@@ -60,6 +63,14 @@ serve! {
     OffsetCommit(OffsetCommitRequest) 2..=9;
     OffsetFetch(OffsetFetchRequest) 1..=9;
     FindCoordinator(FindCoordinatorRequest) 0..=6;
+    JoinGroup(JoinGroupRequest) 0..=9;
+    Heartbeat(HeartbeatRequest) 0..=4;
+    LeaveGroup(LeaveGroupRequest) 0..=5;
+    SyncGroup(SyncGroupRequest) 0..=5;
+    DescribeGroups(DescribeGroupsRequest) 0..=6;
+    ListGroups(ListGroupsRequest) 0..=5;
+    DeleteGroups(DeleteGroupsRequest) 0..=2;
+    OffsetDelete(OffsetDeleteRequest) 0..=0;
     ApiVersions(ApiVersionsRequest) 0..=4;
     CreateTopics(CreateTopicsRequest) 2..=7;
     DeleteTopics(DeleteTopicsRequest) 1..=6;
@@ -93,13 +104,11 @@ pub(super) enum Then {
 /// A request at hand: who serves it, and what a fault wants the handler to answer.
 pub(super) struct Call {
     shared: Arc<Shared>,
-    #[expect(dead_code, reason = "for SASL")]
     session: Arc<Session>,
     /// The broker that was asked.
     broker: i32,
     version: i16,
     /// What the client calls itself in this request.
-    #[expect(dead_code, reason = "for groups")]
     client_id: Option<StrBytes>,
     /// Length of the frame, which stored batches keep in memory.
     frame: usize,
