@@ -23,6 +23,7 @@
 //!   topics     topics, leaders, the memory of all logs                faults  what goes wrong on purpose
 //!   log        a partition's batches and offsets                      reply   frames around stored batches
 //!   producers  idempotence                              batch    61 bytes of header, and the checksum
+//!   isolation  the last stable offset                   marker   the ends of transactions
 //! ```
 //!
 //! Rules this module keeps:
@@ -39,8 +40,10 @@ mod clock;
 mod faults;
 mod groups;
 mod guard;
+mod isolation;
 mod listener;
 mod log;
+mod marker;
 mod producers;
 mod registry;
 mod reply;
@@ -76,7 +79,7 @@ use self::{
     topics::{NewTopic, Topics},
     transactions::Transactions,
 };
-pub use crate::memory::MemoryNetwork;
+pub use crate::memory::{MemoryNetwork, Way};
 use crate::{Error, ErrorKind, Result};
 
 /// A running cluster. Dropping it stops it without waiting; [`EmbeddedCluster::shutdown`] waits.

@@ -10,6 +10,9 @@ mod budget;
 mod classic;
 mod offsets;
 
+#[cfg(test)]
+mod consumer;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
