@@ -295,7 +295,6 @@ pub(super) struct Settings {
     pub(super) transactional_id_expiration: Duration,
     pub(super) max_transaction_timeout: Duration,
     pub(super) marker_delay: Duration,
-=======
     pub(super) group_bytes: usize,
     pub(super) offset_metadata_bytes: usize,
     pub(super) offsets_retention: Duration,
@@ -323,7 +322,6 @@ impl Default for Settings {
             transactional_id_expiration: Duration::from_secs(7 * 86_400),
             max_transaction_timeout: Duration::from_secs(900),
             marker_delay: Duration::ZERO,
-=======
             group_bytes: 256 << 20,
             offset_metadata_bytes: 4096,
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
