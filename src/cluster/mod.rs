@@ -26,7 +26,7 @@ use crate::{
         metadata::{LeaderHint, Metadata},
     },
     net::{
-        NetConfig,
+        NetConfig, Network,
         conn::{Connection, Lost},
         handshake,
         pool::{Destination, Pool},
@@ -140,7 +140,16 @@ impl Cluster {
     /// Whether the brokers are reached over a network inside this process: then nothing may depend on threads or on the
     /// time of day, so that a run can be repeated.
     pub(crate) fn is_in_process(&self) -> bool {
-        false
+        !matches!(self.0.config.net.network, Network::Sockets)
+    }
+
+    /// When the time of day of an in-process network began, and what it was then.
+    pub(crate) fn epoch(&self) -> Option<(Instant, i64)> {
+        match &self.0.config.net.network {
+            Network::Sockets => None,
+            #[cfg(feature = "embedded")]
+            Network::Memory(network) => network.epoch(),
+        }
     }
 
     /// What is known now.

@@ -8,6 +8,7 @@
 
 mod cluster;
 mod fetch;
+mod groups_offsets;
 mod offsets;
 mod produce;
 mod topics;
@@ -20,7 +21,8 @@ use kafka_protocol::{
     messages::{
         ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, DeleteTopicsRequest,
         DescribeClusterRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
-        MetadataRequest, ProduceRequest, RequestHeader, api_versions_response::ApiVersion,
+        MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, RequestHeader,
+        api_versions_response::ApiVersion,
     },
     protocol::{Decodable, Encodable, StrBytes},
 };
@@ -55,6 +57,8 @@ serve! {
     Fetch(FetchRequest) 4..=17;
     ListOffsets(ListOffsetsRequest) 1..=10;
     Metadata(MetadataRequest) 0..=13;
+    OffsetCommit(OffsetCommitRequest) 2..=9;
+    OffsetFetch(OffsetFetchRequest) 1..=9;
     FindCoordinator(FindCoordinatorRequest) 0..=6;
     ApiVersions(ApiVersionsRequest) 0..=4;
     CreateTopics(CreateTopicsRequest) 2..=7;

@@ -214,6 +214,7 @@ impl Call {
         let result = DeletableTopicResult::default();
         match deleted {
             Ok(topic) => {
+                self.shared.groups.delete_topic(&topic.name);
                 let id = if self.version >= 6 { topic.id } else { Uuid::nil() };
                 result.with_name(Some(topic_name(&topic.name))).with_topic_id(id)
             }
