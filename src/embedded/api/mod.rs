@@ -7,9 +7,13 @@
 //! - a fault happens here, around the handler: a handler knows only what its answer must carry.
 
 mod cluster;
+mod configs;
 mod fetch;
+mod groups;
+mod groups_admin;
 mod groups_offsets;
 mod offsets;
+mod partitions;
 mod produce;
 mod topics;
 mod transactions;
@@ -20,14 +24,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
-    messages::{
-        AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiKey, ApiVersionsRequest, ApiVersionsResponse,
-        CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeProducersRequest,
-        DescribeTransactionsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest,
-        ListOffsetsRequest, ListTransactionsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest,
-        ProduceRequest, RequestHeader, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
-        api_versions_response::ApiVersion,
-    },
+    messages::{self, ApiKey, ApiVersionsResponse, RequestHeader, api_versions_response::ApiVersion},
     protocol::{Decodable, Encodable, StrBytes},
 };
 
@@ -48,7 +45,7 @@ macro_rules! serve {
 
         async fn dispatch(api: ApiKey, call: Call, reply: Addressed, body: Bytes) -> Outcome {
             match api {
-                $(ApiKey::$api => run::<$request>(call, reply, body).await,)*
+                $(ApiKey::$api => run::<messages::$request>(call, reply, body).await,)*
                 _ => Outcome::Close,
             }
         }
@@ -61,9 +58,27 @@ serve! {
     Fetch(FetchRequest) 4..=17;
     ListOffsets(ListOffsetsRequest) 1..=10;
     Metadata(MetadataRequest) 0..=13;
+    OffsetForLeaderEpoch(OffsetForLeaderEpochRequest) 2..=4;
+    CreatePartitions(CreatePartitionsRequest) 0..=3;
+    DeleteRecords(DeleteRecordsRequest) 0..=2;
+    DescribeConfigs(DescribeConfigsRequest) 1..=4;
+    AlterConfigs(AlterConfigsRequest) 0..=2;
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest) 0..=1;
+    ListConfigResources(ListConfigResourcesRequest) 0..=1;
+    DescribeLogDirs(DescribeLogDirsRequest) 1..=4;
+    DescribeTopicPartitions(DescribeTopicPartitionsRequest) 0..=0;
+    ElectLeaders(ElectLeadersRequest) 0..=2;
     OffsetCommit(OffsetCommitRequest) 2..=9;
     OffsetFetch(OffsetFetchRequest) 1..=9;
     FindCoordinator(FindCoordinatorRequest) 0..=6;
+    JoinGroup(JoinGroupRequest) 0..=9;
+    Heartbeat(HeartbeatRequest) 0..=4;
+    LeaveGroup(LeaveGroupRequest) 0..=5;
+    SyncGroup(SyncGroupRequest) 0..=5;
+    DescribeGroups(DescribeGroupsRequest) 0..=6;
+    ListGroups(ListGroupsRequest) 0..=5;
+    DeleteGroups(DeleteGroupsRequest) 0..=2;
+    OffsetDelete(OffsetDeleteRequest) 0..=0;
     ApiVersions(ApiVersionsRequest) 0..=4;
     CreateTopics(CreateTopicsRequest) 2..=7;
     DeleteTopics(DeleteTopicsRequest) 1..=6;
@@ -105,13 +120,11 @@ pub(super) enum Then {
 /// A request at hand: who serves it, and what a fault wants the handler to answer.
 pub(super) struct Call {
     shared: Arc<Shared>,
-    #[expect(dead_code, reason = "for SASL")]
     session: Arc<Session>,
     /// The broker that was asked.
     broker: i32,
     version: i16,
     /// What the client calls itself in this request.
-    #[expect(dead_code, reason = "for groups")]
     client_id: Option<StrBytes>,
     /// Length of the frame, which stored batches keep in memory.
     frame: usize,

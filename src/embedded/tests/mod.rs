@@ -6,6 +6,7 @@
 
 mod faults;
 mod fetch;
+mod groups;
 mod hostile;
 mod metadata;
 mod produce;
