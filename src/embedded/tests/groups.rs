@@ -6,8 +6,8 @@ use kafka_protocol::{
     ResponseError::{self, *},
     messages::{
         DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest, GroupId, HeartbeatRequest,
-        JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, SyncGroupRequest,
-        SyncGroupResponse, join_group_request::JoinGroupRequestProtocol, leave_group_request::MemberIdentity,
+        JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, SyncGroupRequest, SyncGroupResponse,
+        join_group_request::JoinGroupRequestProtocol, leave_group_request::MemberIdentity,
         sync_group_request::SyncGroupRequestAssignment,
     },
 };
@@ -148,7 +148,10 @@ async fn two_members_live_together_in_every_version() {
         assert_eq!((one.joined(join).await.members.len(), two.joined(join).await.members.len()), (2, 0));
         two.sync(sync, &[]).await;
         one.sync(sync, &[(&one.id.clone(), "half"), (&two.id.clone(), "rest")]).await;
-        assert_eq!((one.synced(sync).await.assignment, two.synced(sync).await.assignment), ("half".into(), "rest".into()));
+        assert_eq!(
+            (one.synced(sync).await.assignment, two.synced(sync).await.assignment),
+            ("half".into(), "rest".into())
+        );
         assert_eq!((one.heartbeat(heartbeat).await, two.heartbeat(heartbeat).await), (None, None));
         let listed = cluster.group_members("billing");
         assert!(listed.iter().all(|it| it.client_id == "test" && it.generation == generation), "{listed:?}");
@@ -172,7 +175,7 @@ async fn what_admin_tools_see_in_every_version() {
         assert_eq!((described.protocol_type, described.protocol_data), (text("consumer"), text("range")));
         let member = &described.members[0];
         assert_eq!((&member.client_id, &member.client_host), (&text("test"), &text("/127.0.0.1")));
-        assert_eq!((member.member_metadata.len(), &member.member_assignment[..]), (20, &b"all"[..]));
+        assert_eq!((member.member_metadata.len(), &member.member_assignment[..]), (18, &b"all"[..]));
     }
     for version in 0..=5 {
         let listed = admin.call(version, &ListGroupsRequest::default()).await.groups.remove(0);
@@ -187,7 +190,8 @@ async fn what_admin_tools_see_in_every_version() {
         (vec!["Stable"], vec!["consumer"], 0),
     ] {
         let filter = |wanted: &[&str]| wanted.iter().map(|it| text(it)).collect();
-        let request = ListGroupsRequest::default().with_states_filter(filter(&states)).with_types_filter(filter(&types));
+        let request =
+            ListGroupsRequest::default().with_states_filter(filter(&states)).with_types_filter(filter(&types));
         assert_eq!(admin.call(5, &request).await.groups.len(), found, "{states:?} {types:?}");
     }
     let request = DescribeGroupsRequest::default().with_groups(vec![group("nobody's")]);
@@ -216,7 +220,7 @@ async fn only_the_coordinator_answers_and_faults_take_its_place() {
     }
     let mut member = Member::new(Client::at(&format!("{}:{}", found.host, found.port)).await);
     for error in [CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator] {
-        cluster.inject(Fault::error(Api::HEARTBEAT, error));
+        cluster.inject(Fault::on(Api::Heartbeat, FaultAction::Error(error.code())));
         assert_eq!(member.heartbeat(3).await, Some(error));
     }
     cluster.shutdown().await;
@@ -277,9 +281,9 @@ async fn sessions_and_rebalances_end_on_the_clusters_clock() {
 
     // Nobody lives, nothing was committed: after a while the group is forgotten.
     tokio::time::sleep(Duration::from_secs(20)).await;
-    assert_eq!(describe(&mut two.client, 5).await.groups[0].group_state, "Empty");
+    assert_eq!(describe(&mut two.client, 5).await.groups[0].group_state, text("Empty"));
     tokio::time::sleep(Duration::from_secs(600)).await;
-    assert_eq!(describe(&mut two.client, 5).await.groups[0].group_state, "Dead");
+    assert_eq!(describe(&mut two.client, 5).await.groups[0].group_state, text("Dead"));
     cluster.shutdown().await;
 }
 
@@ -294,6 +298,5 @@ async fn a_member_can_be_expired_by_hand() {
     member.id.clear();
     member.lead().await;
     assert_eq!(member.generation, 3, "one for the empty group between");
-    cluster.inject(Fault::new(Api::JOIN_GROUP, FaultAction::Delay(Duration::from_millis(1))));
     cluster.shutdown().await;
 }
