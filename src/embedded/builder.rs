@@ -14,6 +14,7 @@ use std::{
 use tokio::{net::TcpListener, time::Instant};
 
 use super::{
+    configs::Values,
     EmbeddedCluster, RETENTION_INTERVAL, Shared, Slot,
     listener::{Endpoint, Listener, Reserved},
     registry::RegistryServer,
@@ -312,6 +313,13 @@ pub(super) struct Settings {
     pub(super) group_max_size: usize,
     pub(super) session_timeouts: RangeInclusive<Duration>,
     pub(super) initial_rebalance_delay: Duration,
+}
+
+impl Settings {
+    /// What the builder says about topics, by the topics' names of the settings.
+    pub(super) fn topic_defaults(&self) -> Values {
+        [("max.message.bytes".to_owned(), self.max_message_bytes.to_string())].into()
+    }
 }
 
 impl Default for Settings {
