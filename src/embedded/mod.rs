@@ -75,6 +75,7 @@ use tokio::{task::JoinHandle, time::Instant};
 
 pub use builder::Builder;
 pub use faults::{Api, Fault, FaultAction, FaultHandle, When};
+pub use groups::GroupMember;
 
 use self::{
     builder::{Settings, unbound},
@@ -248,6 +249,17 @@ impl EmbeddedCluster {
     pub fn committed_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
         let committed = |group: &mut Group, _| group.offsets.committed(topic, partition).map(|it| it.offset);
         self.shared.groups.with(&self.shared, group, committed).flatten()
+    }
+
+    /// Everybody in a consumer group, ordered by member id. Empty if there is no such group.
+    pub fn group_members(&self, group: &str) -> Vec<GroupMember> {
+        self.shared.groups.members(group)
+    }
+
+    /// Removes a member from its group as if its session had ended: what it sends next is refused with
+    /// UNKNOWN_MEMBER_ID, and the others rebalance. Returns whether it was there.
+    pub fn expire_member(&self, group: &str, member_id: &str) -> bool {
+        self.shared.groups.expire(&self.shared, group, member_id)
     }
 
     /// Bytes of memory that the logs take, batches and what is remembered with them.

@@ -9,6 +9,8 @@
 mod cluster;
 mod configs;
 mod fetch;
+mod groups;
+mod groups_admin;
 mod groups_offsets;
 mod offsets;
 mod partitions;
@@ -20,15 +22,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
-    messages::{
-        AlterConfigsRequest, CreatePartitionsRequest, DeleteRecordsRequest, DescribeConfigsRequest,
-        DescribeLogDirsRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, IncrementalAlterConfigsRequest,
-        ListConfigResourcesRequest, OffsetForLeaderEpochRequest,
-        ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, DeleteTopicsRequest,
-        DescribeClusterRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
-        MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, RequestHeader,
-        api_versions_response::ApiVersion,
-    },
+    messages::{self, ApiKey, ApiVersionsResponse, RequestHeader, api_versions_response::ApiVersion},
     protocol::{Decodable, Encodable, StrBytes},
 };
 
@@ -49,7 +43,7 @@ macro_rules! serve {
 
         async fn dispatch(api: ApiKey, call: Call, reply: Addressed, body: Bytes) -> Outcome {
             match api {
-                $(ApiKey::$api => run::<$request>(call, reply, body).await,)*
+                $(ApiKey::$api => run::<messages::$request>(call, reply, body).await,)*
                 _ => Outcome::Close,
             }
         }
@@ -75,6 +69,14 @@ serve! {
     OffsetCommit(OffsetCommitRequest) 2..=9;
     OffsetFetch(OffsetFetchRequest) 1..=9;
     FindCoordinator(FindCoordinatorRequest) 0..=6;
+    JoinGroup(JoinGroupRequest) 0..=9;
+    Heartbeat(HeartbeatRequest) 0..=4;
+    LeaveGroup(LeaveGroupRequest) 0..=5;
+    SyncGroup(SyncGroupRequest) 0..=5;
+    DescribeGroups(DescribeGroupsRequest) 0..=6;
+    ListGroups(ListGroupsRequest) 0..=5;
+    DeleteGroups(DeleteGroupsRequest) 0..=2;
+    OffsetDelete(OffsetDeleteRequest) 0..=0;
     ApiVersions(ApiVersionsRequest) 0..=4;
     CreateTopics(CreateTopicsRequest) 2..=7;
     DeleteTopics(DeleteTopicsRequest) 1..=6;
@@ -108,13 +110,11 @@ pub(super) enum Then {
 /// A request at hand: who serves it, and what a fault wants the handler to answer.
 pub(super) struct Call {
     shared: Arc<Shared>,
-    #[expect(dead_code, reason = "for SASL")]
     session: Arc<Session>,
     /// The broker that was asked.
     broker: i32,
     version: i16,
     /// What the client calls itself in this request.
-    #[expect(dead_code, reason = "for groups")]
     client_id: Option<StrBytes>,
     /// Length of the frame, which stored batches keep in memory.
     frame: usize,
