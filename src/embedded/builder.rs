@@ -317,8 +317,11 @@ pub(super) struct Settings {
 
 impl Settings {
     /// What the builder says about topics, by the topics' names of the settings.
+    ///
+    /// Unlike in Kafka no record is too old by default: tests like fixed timestamps, and memory has its own bound.
     pub(super) fn topic_defaults(&self) -> Values {
-        [("max.message.bytes".to_owned(), self.max_message_bytes.to_string())].into()
+        let defaults = [("max.message.bytes", self.max_message_bytes.to_string()), ("retention.ms", "-1".to_owned())];
+        defaults.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
