@@ -6,8 +6,8 @@ use kafka_protocol::{
     ResponseError::{self, *},
     messages::{
         DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest, GroupId, HeartbeatRequest,
-        JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, SyncGroupRequest,
-        SyncGroupResponse, join_group_request::JoinGroupRequestProtocol, leave_group_request::MemberIdentity,
+        JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, SyncGroupRequest, SyncGroupResponse,
+        join_group_request::JoinGroupRequestProtocol, leave_group_request::MemberIdentity,
         sync_group_request::SyncGroupRequestAssignment,
     },
 };
@@ -148,7 +148,10 @@ async fn two_members_live_together_in_every_version() {
         assert_eq!((one.joined(join).await.members.len(), two.joined(join).await.members.len()), (2, 0));
         two.sync(sync, &[]).await;
         one.sync(sync, &[(&one.id.clone(), "half"), (&two.id.clone(), "rest")]).await;
-        assert_eq!((one.synced(sync).await.assignment, two.synced(sync).await.assignment), ("half".into(), "rest".into()));
+        assert_eq!(
+            (one.synced(sync).await.assignment, two.synced(sync).await.assignment),
+            ("half".into(), "rest".into())
+        );
         assert_eq!((one.heartbeat(heartbeat).await, two.heartbeat(heartbeat).await), (None, None));
         let listed = cluster.group_members("billing");
         assert!(listed.iter().all(|it| it.client_id == "test" && it.generation == generation), "{listed:?}");
@@ -187,7 +190,8 @@ async fn what_admin_tools_see_in_every_version() {
         (vec!["Stable"], vec!["consumer"], 0),
     ] {
         let filter = |wanted: &[&str]| wanted.iter().map(|it| text(it)).collect();
-        let request = ListGroupsRequest::default().with_states_filter(filter(&states)).with_types_filter(filter(&types));
+        let request =
+            ListGroupsRequest::default().with_states_filter(filter(&states)).with_types_filter(filter(&types));
         assert_eq!(admin.call(5, &request).await.groups.len(), found, "{states:?} {types:?}");
     }
     let request = DescribeGroupsRequest::default().with_groups(vec![group("nobody's")]);

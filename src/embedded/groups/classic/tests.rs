@@ -41,7 +41,8 @@ impl Room {
     fn sync(&mut self, member_id: &str, generation: i32, assignments: &[(&str, &str)]) -> Syncing {
         let (reply, waiting) = oneshot::channel();
         let assignments = assignments.iter().map(|(id, it)| ((*id).to_owned(), Bytes::copy_from_slice(it.as_bytes())));
-        let sync = Sync { sender: member(member_id, generation), assignments: assignments.collect(), ..Sync::default() };
+        let sync =
+            Sync { sender: member(member_id, generation), assignments: assignments.collect(), ..Sync::default() };
         self.group.sync(sync, self.now, reply);
         waiting
     }
@@ -362,7 +363,13 @@ fn what_each_state_says_to_whom() {
     let empty = Room::new();
     // Room, its state, a member of it, and what that one is told: heartbeat, sync, commit, transactional commit.
     let told_to_members = [
-        (empty, "Empty", "x", 0, [Err(UnknownMemberId), Err(UnknownMemberId), Err(UnknownMemberId), Err(UnknownMemberId)]),
+        (
+            empty,
+            "Empty",
+            "x",
+            0,
+            [Err(UnknownMemberId), Err(UnknownMemberId), Err(UnknownMemberId), Err(UnknownMemberId)],
+        ),
         (stable, "Stable", &b, 2, [Ok(()), Ok(()), Ok(()), Ok(())]),
         (preparing, "PreparingRebalance", &pa, 2, [Err(RebalanceInProgress), Err(RebalanceInProgress), Ok(()), Ok(())]),
         (completing, "CompletingRebalance", &ca, 3, [Ok(()), Ok(()), Err(RebalanceInProgress), Ok(())]),
@@ -397,8 +404,18 @@ fn who_may_join_whom() {
         ("no assignor at all", &[], &[], Err(InconsistentGroupProtocol)),
         ("the first of a new group", &[], &["range", "sticky"], Ok("range")),
         ("nothing in common", &[&["range"]], &["sticky"], Err(InconsistentGroupProtocol)),
-        ("in common with one, not with all", &[&["range", "sticky"], &["range"]], &["sticky"], Err(InconsistentGroupProtocol)),
-        ("what all have, most prefer", &[&["range", "sticky"], &["sticky", "range"]], &["sticky", "range"], Ok("sticky")),
+        (
+            "in common with one, not with all",
+            &[&["range", "sticky"], &["range"]],
+            &["sticky"],
+            Err(InconsistentGroupProtocol),
+        ),
+        (
+            "what all have, most prefer",
+            &[&["range", "sticky"], &["sticky", "range"]],
+            &["sticky", "range"],
+            Ok("sticky"),
+        ),
         ("as many for each: the first by name", &[&["range", "sticky"]], &["sticky", "range"], Ok("range")),
     ];
     for (what, present, comes, expected) in cases {
@@ -501,9 +518,14 @@ fn a_walk_at_random_leaves_nothing_behind() {
         let mut generation = 0;
         for _ in 0..200 {
             let id = ids[random.usize(..ids.len())].clone();
-            let instance = ids.iter().position(|it| *it == id).filter(|_| random.bool()).map(|at| format!("i{}", at % 3));
+            let instance =
+                ids.iter().position(|it| *it == id).filter(|_| random.bool()).map(|at| format!("i{}", at % 3));
             match random.u8(0..9) {
-                0 | 1 => waiting.push(room.join(Join { group_instance_id: instance, needs_member_id: random.bool(), ..new("a") })),
+                0 | 1 => waiting.push(room.join(Join {
+                    group_instance_id: instance,
+                    needs_member_id: random.bool(),
+                    ..new("a")
+                })),
                 2 | 3 => waiting.push(room.join(Join { group_instance_id: instance, ..again(&new("b"), &id) })),
                 4 | 5 => drop(room.sync(&id, room.group.generation(), &[(&id, "some")])),
                 6 => drop(room.heartbeat(&id, room.group.generation())),
