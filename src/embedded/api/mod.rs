@@ -7,9 +7,11 @@
 //! - a fault happens here, around the handler: a handler knows only what its answer must carry.
 
 mod cluster;
+mod configs;
 mod fetch;
 mod groups_offsets;
 mod offsets;
+mod partitions;
 mod produce;
 mod topics;
 
@@ -19,6 +21,9 @@ use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
     messages::{
+        AlterConfigsRequest, CreatePartitionsRequest, DeleteRecordsRequest, DescribeConfigsRequest,
+        DescribeLogDirsRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, IncrementalAlterConfigsRequest,
+        ListConfigResourcesRequest, OffsetForLeaderEpochRequest,
         ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, DeleteTopicsRequest,
         DescribeClusterRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
         MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, RequestHeader,
@@ -57,6 +62,16 @@ serve! {
     Fetch(FetchRequest) 4..=17;
     ListOffsets(ListOffsetsRequest) 1..=10;
     Metadata(MetadataRequest) 0..=13;
+    OffsetForLeaderEpoch(OffsetForLeaderEpochRequest) 2..=4;
+    CreatePartitions(CreatePartitionsRequest) 0..=3;
+    DeleteRecords(DeleteRecordsRequest) 0..=2;
+    DescribeConfigs(DescribeConfigsRequest) 1..=4;
+    AlterConfigs(AlterConfigsRequest) 0..=2;
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest) 0..=1;
+    ListConfigResources(ListConfigResourcesRequest) 0..=1;
+    DescribeLogDirs(DescribeLogDirsRequest) 1..=4;
+    DescribeTopicPartitions(DescribeTopicPartitionsRequest) 0..=0;
+    ElectLeaders(ElectLeadersRequest) 0..=2;
     OffsetCommit(OffsetCommitRequest) 2..=9;
     OffsetFetch(OffsetFetchRequest) 1..=9;
     FindCoordinator(FindCoordinatorRequest) 0..=6;
