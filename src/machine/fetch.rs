@@ -27,6 +27,7 @@ use std::{
 
 use crate::{
     error::{Error, ErrorKind},
+    plant::{self, Plant},
     properties::OffsetReset,
     types::{BrokerId, Offset, TopicPartition},
     wire::{Str, Uuid},
@@ -497,7 +498,9 @@ impl<B> Fetcher<B> {
     /// Closes the partition's fetch if it is the one of `ticket`. False: the reply is stale and must be dropped.
     fn close_ticket(&mut self, slot: usize, ticket: u64) -> bool {
         match self.slots.get_mut(slot).and_then(Option::as_mut).map(|partition| &mut partition.state) {
-            Some(State::Fetching { flight, .. }) => flight.take_if(|open| *open == ticket).is_some(),
+            Some(State::Fetching { flight, .. }) => {
+                flight.take_if(|open| *open == ticket).is_some() || plant::is(Plant::StaleFetch)
+            }
             _ => false,
         }
     }
