@@ -111,15 +111,20 @@ impl Write for Fnv {
 #[derive(Debug, Clone)]
 pub struct Recorder {
     start: Instant,
+    /// Printed as it happens, between what the library says.
+    is_told: bool,
     history: Arc<Mutex<History>>,
 }
 
 impl Recorder {
     pub fn start() -> Self {
-        Self { start: Instant::now(), history: Arc::default() }
+        Self { start: Instant::now(), is_told: std::env::var_os("MILENA_SIM_TRACE").is_some(), history: Arc::default() }
     }
 
     pub fn note(&self, event: Event) {
+        if self.is_told {
+            println!("{:>12.3?} {event:?}", self.start.elapsed());
+        }
         self.history.lock().unwrap().events.push((self.start.elapsed(), event));
     }
 
