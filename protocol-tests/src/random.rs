@@ -125,9 +125,8 @@ impl BodyWriter<'_> {
             }
             Kind::String => {
                 let known = self.known(&self.about.strings).cloned();
-                let text: String = known.unwrap_or_else(|| {
-                    (0..self.rng.usize(least..8)).map(|_| self.rng.char('a'..='\u{400}')).collect()
-                });
+                let text: String = known
+                    .unwrap_or_else(|| (0..self.rng.usize(least..8)).map(|_| self.rng.char('a'..='\u{400}')).collect());
                 self.length(text.len(), true);
                 self.out.extend(text.as_bytes());
             }

@@ -14,8 +14,8 @@ use std::{
 use tokio::{net::TcpListener, time::Instant};
 
 use super::{
-    configs::Values,
     EmbeddedCluster, RETENTION_INTERVAL, Shared, Slot,
+    configs::Values,
     listener::{Endpoint, Listener, Reserved},
     registry::RegistryServer,
     server::Server,

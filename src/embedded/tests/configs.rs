@@ -23,7 +23,12 @@ fn text(value: &str) -> StrBytes {
     StrBytes::from_string(value.to_owned())
 }
 
-async fn describe(client: &mut Client, kind: i8, resource: &str, key: &str) -> Result<DescribeConfigsResourceResult, i16> {
+async fn describe(
+    client: &mut Client,
+    kind: i8,
+    resource: &str,
+    key: &str,
+) -> Result<DescribeConfigsResourceResult, i16> {
     let resource = DescribeConfigsResource::default()
         .with_resource_type(kind)
         .with_resource_name(text(resource))
@@ -66,7 +71,11 @@ async fn a_topics_settings_are_described_and_altered() {
         ("append", &[("cleanup.policy", 2, Some("compact"))], 0),
         ("subtract", &[("cleanup.policy", 3, Some("delete")), ("retention.ms", 0, Some("7"))], 0),
         ("unknown", &[("no.such", 0, Some("1"))], ResponseError::InvalidConfig.code()),
-        ("wrong", &[("segment.bytes", 0, Some("1")), ("retention.ms", 0, Some("8"))], ResponseError::InvalidConfig.code()),
+        (
+            "wrong",
+            &[("segment.bytes", 0, Some("1")), ("retention.ms", 0, Some("8"))],
+            ResponseError::InvalidConfig.code(),
+        ),
         ("no list", &[("retention.ms", 2, Some("8"))], ResponseError::InvalidConfig.code()),
         ("no value", &[("retention.ms", 0, None)], ResponseError::InvalidRequest.code()),
         ("twice", &[("retention.ms", 0, Some("8")), ("retention.ms", 1, None)], ResponseError::InvalidRequest.code()),
@@ -108,7 +117,8 @@ async fn the_old_way_of_altering_replaces_everything() {
 
 #[tokio::test]
 async fn what_is_set_for_all_brokers_is_the_default_of_all_topics() {
-    let (cluster, mut client) = start(EmbeddedCluster::builder().brokers(2).topic("orders", 1).max_message_bytes(900)).await;
+    let (cluster, mut client) =
+        start(EmbeddedCluster::builder().brokers(2).topic("orders", 1).max_message_bytes(900)).await;
     assert_eq!(value(&mut client, TOPIC, "orders", "max.message.bytes").await, ("900".to_owned(), 4));
     assert_eq!(alter(&mut client, BROKER, "", &[("message.max.bytes", 0, Some("68"))]).await, 0);
     assert_eq!(value(&mut client, TOPIC, "orders", "max.message.bytes").await, ("68".to_owned(), 3));
@@ -174,9 +184,11 @@ async fn topics_are_created_with_settings_and_assignments() {
     let topic = cluster.shared.topics.by_name("topic4").unwrap();
     let assigned: Vec<_> = topic.partitions.iter().map(|it| (it.leader(), it.replicas().assigned)).collect();
     assert_eq!(assigned, [(1, vec![1, 2]), (2, vec![2, 0])]);
-    let twice = CreateTopicsRequest::default().with_topics(["same", "same"].map(|it| {
-        CreatableTopic::default().with_name(name(it)).with_num_partitions(1).with_replication_factor(1)
-    }).to_vec());
+    let twice = CreateTopicsRequest::default().with_topics(
+        ["same", "same"]
+            .map(|it| CreatableTopic::default().with_name(name(it)).with_num_partitions(1).with_replication_factor(1))
+            .to_vec(),
+    );
     let codes: Vec<i16> = client.call(7, &twice).await.topics.iter().map(|topic| topic.error_code).collect();
     assert_eq!(codes, [ResponseError::InvalidRequest.code(); 2]);
     cluster.shutdown().await;

@@ -65,7 +65,8 @@ async fn a_replica_in_sync_takes_over_and_the_preferred_leader_comes_back() {
 }
 
 async fn grow(client: &mut Client, version: i16, count: i32, assigned: Option<Vec<Vec<i32>>>) -> i16 {
-    let one = |ids: Vec<i32>| CreatePartitionsAssignment::default().with_broker_ids(ids.into_iter().map(BrokerId).collect());
+    let one =
+        |ids: Vec<i32>| CreatePartitionsAssignment::default().with_broker_ids(ids.into_iter().map(BrokerId).collect());
     let topic = CreatePartitionsTopic::default()
         .with_name(name("orders"))
         .with_count(count)
@@ -226,9 +227,19 @@ async fn settings_change_what_is_appended() {
     let now = cluster.now_millis();
     let cases = [
         ("max.message.bytes", "68", Batch::of(["a"]), ResponseError::MessageTooLarge.code()),
-        ("message.timestamp.after.max.ms", "1000", Batch::of(["a"]).at(now + 60_000), ResponseError::InvalidTimestamp.code()),
+        (
+            "message.timestamp.after.max.ms",
+            "1000",
+            Batch::of(["a"]).at(now + 60_000),
+            ResponseError::InvalidTimestamp.code(),
+        ),
         ("message.timestamp.after.max.ms", "120000", Batch::of(["a"]).at(now + 60_000), 0),
-        ("message.timestamp.before.max.ms", "60000", Batch::of(["a"]).at(now - 120_000), ResponseError::InvalidTimestamp.code()),
+        (
+            "message.timestamp.before.max.ms",
+            "60000",
+            Batch::of(["a"]).at(now - 120_000),
+            ResponseError::InvalidTimestamp.code(),
+        ),
         ("message.timestamp.before.max.ms", "600000", Batch::of(["a"]).at(now - 120_000), 0),
         ("message.timestamp.type", "LogAppendTime", Batch::of(["a"]).at(now + 86_400_000), 0),
     ];

@@ -13,8 +13,8 @@ mod logs;
 mod metadata;
 mod produce;
 mod registry;
-mod transactions;
 mod sessions;
+mod transactions;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::{

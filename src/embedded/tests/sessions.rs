@@ -27,7 +27,10 @@ async fn led_by_the_first() -> (EmbeddedCluster, Client, Uuid) {
 /// In a version that names topics by id, or by name.
 fn session_request(id: Option<Uuid>, session: (i32, i32), wanted: &[(i32, i64)]) -> FetchRequest {
     let partition = |(partition, offset): &(i32, i64)| {
-        FetchPartition::default().with_partition(*partition).with_fetch_offset(*offset).with_partition_max_bytes(1 << 20)
+        FetchPartition::default()
+            .with_partition(*partition)
+            .with_fetch_offset(*offset)
+            .with_partition_max_bytes(1 << 20)
     };
     let topic = FetchTopic::default().with_partitions(wanted.iter().map(partition).collect());
     let topic = match id {
@@ -175,7 +178,8 @@ async fn the_wrong_broker_names_the_right_one() {
     let bootstrap = cluster.bootstrap();
     let second = bootstrap.split(',').nth(1).unwrap();
     for version in [12, 16, 17] {
-        let answer = client.call(version, &session_request(Some(id).filter(|_| version >= 13), (0, -1), &[(0, 0)])).await;
+        let answer =
+            client.call(version, &session_request(Some(id).filter(|_| version >= 13), (0, -1), &[(0, 0)])).await;
         let leader = &answer.responses[0].partitions[0].current_leader;
         let expected = if version >= 16 { (1, 1, vec![second.to_owned()]) } else { (-1, -1, vec![]) };
         let endpoints = answer.node_endpoints.iter().map(|node| format!("{}:{}", node.host, node.port)).collect();
