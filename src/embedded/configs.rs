@@ -362,7 +362,9 @@ mod tests {
         assert_eq!(apply(&[("cleanup.policy", Change::Subtract(text("compact")))]), Ok(none));
         assert_eq!(apply(&[("retention.ms", Change::Delete)]), Ok(values(&[("cleanup.policy", "compact")])));
         assert!(apply(&[("retention.ms", Change::Append(text("8")))]).is_err());
-        assert!(apply(&[("retention.ms", Change::Set(text("8"))), ("retention.bytes", Change::Set(text("x")))]).is_err());
+        assert!(
+            apply(&[("retention.ms", Change::Set(text("8"))), ("retention.bytes", Change::Set(text("x")))]).is_err()
+        );
         assert!(apply(&[("unknown", Change::Delete)]).is_err());
     }
 }

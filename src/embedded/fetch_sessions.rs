@@ -15,10 +15,7 @@
 //!   old one for a larger, and where neither is found the reader gets no session and is served all the same;
 //! - sessions die with their broker.
 
-use std::{
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use kafka_protocol::{
     ResponseError,

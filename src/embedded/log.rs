@@ -58,7 +58,8 @@ impl Segment {
     fn new(batch: StoredBatch) -> Self {
         let (base_offset, first_timestamp) = (batch.base_offset, batch.header.max_timestamp);
         let (cost, size, max_timestamp, cleaned) = (0, 0, first_timestamp, false);
-        let mut segment = Self { base_offset, cost, size, first_timestamp, max_timestamp, cleaned, batches: Vec::new() };
+        let mut segment =
+            Self { base_offset, cost, size, first_timestamp, max_timestamp, cleaned, batches: Vec::new() };
         segment.push(batch);
         segment
     }

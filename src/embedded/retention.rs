@@ -39,7 +39,8 @@ impl Log {
     pub(super) fn expire(&mut self, now_millis: i64) -> usize {
         let config = self.configs.current();
         let mut freed = 0;
-        while config.delete && self.segments.front().is_some_and(|oldest| self.is_expired(oldest, &config, now_millis)) {
+        while config.delete && self.segments.front().is_some_and(|oldest| self.is_expired(oldest, &config, now_millis))
+        {
             freed += self.start_at(self.end_of_oldest());
         }
         freed
@@ -135,12 +136,15 @@ impl Log {
             let age = now_millis.saturating_sub(segment.max_timestamp);
             *end <= stable && (config.min_compaction_lag_millis == 0 || age >= config.min_compaction_lag_millis)
         };
-        let closed: Vec<&Segment> = self.segments.iter().zip(ends).take_while(settled).map(|(segment, _)| segment).collect();
-        let size = |wanted: fn(&Segment) -> bool| closed.iter().filter(|it| wanted(it)).map(|it| it.size).sum::<usize>();
+        let closed: Vec<&Segment> =
+            self.segments.iter().zip(ends).take_while(settled).map(|(segment, _)| segment).collect();
+        let size =
+            |wanted: fn(&Segment) -> bool| closed.iter().filter(|it| wanted(it)).map(|it| it.size).sum::<usize>();
         let (dirty, all) = (size(|segment| !segment.cleaned), size(|_| true));
-        let overdue = closed.iter().flat_map(|segment| &segment.batches).any(|batch| {
-            batch.header.delete_horizon().is_some_and(|horizon| horizon <= now_millis)
-        });
+        let overdue = closed
+            .iter()
+            .flat_map(|segment| &segment.batches)
+            .any(|batch| batch.header.delete_horizon().is_some_and(|horizon| horizon <= now_millis));
         let worth_it = dirty > 0 && dirty as f64 >= config.min_cleanable_ratio * all as f64;
         if worth_it || overdue { closed.len() } else { 0 }
     }

@@ -253,12 +253,18 @@ impl Topics {
 
     /// Gives the partitions that a broker led to other replicas in sync; `alive` are the brokers left.
     pub(super) fn broker_died(&self, broker: i32, alive: &[i32]) {
-        self.all().iter().flat_map(|topic| &topic.partitions).for_each(|partition| partition.broker_died(broker, alive));
+        self.all()
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+            .for_each(|partition| partition.broker_died(broker, alive));
     }
 
     /// Lets a broker's replicas catch up, and lead what nobody leads; `alive` has the broker too.
     pub(super) fn broker_came(&self, broker: i32, alive: &[i32]) {
-        self.all().iter().flat_map(|topic| &topic.partitions).for_each(|partition| partition.broker_came(broker, alive));
+        self.all()
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+            .for_each(|partition| partition.broker_came(broker, alive));
     }
 
     /// Bytes that all logs hold.

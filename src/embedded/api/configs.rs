@@ -12,7 +12,8 @@ use kafka_protocol::{
     messages::{
         AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
         IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, ListConfigResourcesRequest,
-        ListConfigResourcesResponse, alter_configs_response::AlterConfigsResourceResponse,
+        ListConfigResourcesResponse,
+        alter_configs_response::AlterConfigsResourceResponse,
         describe_configs_request::DescribeConfigsResource,
         describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym},
         incremental_alter_configs_response::AlterConfigsResourceResponse as IncrementalResponse,
@@ -42,7 +43,8 @@ impl Serve for DescribeConfigsRequest {
             match described {
                 Ok(settings) => {
                     let keys = wanted.configuration_keys.filter(|keys| !keys.is_empty());
-                    let asked = |name: &str| keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key.as_str() == name));
+                    let asked =
+                        |name: &str| keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key.as_str() == name));
                     let settings = settings.into_iter().filter(|setting| asked(&setting.name));
                     result.with_configs(settings.map(|it| it.tell(call.version, synonyms, documentation)).collect())
                 }
@@ -208,7 +210,14 @@ impl Call {
     }
 
     /// Makes these changes to a resource; with `replace` everything else that was set goes.
-    fn alter(&self, kind: i8, name: &str, changes: Vec<(String, Change)>, replace: bool, dry: bool) -> Result<(), Refusal> {
+    fn alter(
+        &self,
+        kind: i8,
+        name: &str,
+        changes: Vec<(String, Change)>,
+        replace: bool,
+        dry: bool,
+    ) -> Result<(), Refusal> {
         let distinct: BTreeSet<&String> = changes.iter().map(|(name, _)| name).collect();
         if distinct.len() != changes.len() {
             return Err(Refusal::new(ResponseError::InvalidRequest, "Error due to duplicate config keys"));
@@ -243,7 +252,13 @@ impl Call {
         Ok(())
     }
 
-    fn alter_broker(&self, name: &str, changes: Vec<(String, Change)>, replace: bool, dry: bool) -> Result<(), Refusal> {
+    fn alter_broker(
+        &self,
+        name: &str,
+        changes: Vec<(String, Change)>,
+        replace: bool,
+        dry: bool,
+    ) -> Result<(), Refusal> {
         let known = name.is_empty() || self.shared.nodes().iter().any(|node| node.id.to_string() == name);
         if !known {
             return Err(Refusal::new(ResponseError::InvalidRequest, format!("there is no broker {name}")));
@@ -270,7 +285,11 @@ impl Call {
 fn described(definition: &'static Definition, name: &str, value: String, source: i8) -> Described {
     Described {
         name: name.to_owned(),
-        synonyms: vec![(if source == FROM_DEFAULT { default_name(definition, name) } else { name.to_owned() }, value.clone(), source)],
+        synonyms: vec![(
+            if source == FROM_DEFAULT { default_name(definition, name) } else { name.to_owned() },
+            value.clone(),
+            source,
+        )],
         value,
         source,
         read_only: false,
@@ -358,9 +377,8 @@ const DONE: Refusal = Refusal { code: 0, message: None };
 impl Serve for ListConfigResourcesRequest {
     async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         // Version 0 asks for the settings of client metrics alone, of which there are none (KIP-714, KIP-1142).
-        let wanted = |kind: i8| {
-            call.version >= 1 && (self.resource_types.is_empty() || self.resource_types.contains(&kind))
-        };
+        let wanted =
+            |kind: i8| call.version >= 1 && (self.resource_types.is_empty() || self.resource_types.contains(&kind));
         let topics = call.shared.topics.all().into_iter().map(|topic| (TOPIC, topic.name.clone()));
         let brokers = call.shared.nodes().into_iter().map(|node| (BROKER, node.id.to_string()));
         let groups = call.shared.configured(GROUP).into_iter().map(|name| (GROUP, name));

@@ -242,9 +242,8 @@ impl Call {
         };
         let mut topics: Vec<(FetchableTopicResponse, Vec<(PartitionData, Read)>)> = Vec::new();
         for ((wanted, answer), included) in begun.wanted.iter().zip(found.partitions).zip(ended.included) {
-            let same = topics.last_mut().filter(|(topic, _)| {
-                topic.topic == wanted.topic && topic.topic_id == wanted.topic_id
-            });
+            let same =
+                topics.last_mut().filter(|(topic, _)| topic.topic == wanted.topic && topic.topic_id == wanted.topic_id);
             match (included, same) {
                 (false, _) => {}
                 (true, Some((_, partitions))) => partitions.push(answer),

@@ -6,6 +6,7 @@
 
 mod faults;
 mod fetch;
+mod group_offsets;
 mod groups;
 mod hostile;
 mod metadata;
