@@ -199,6 +199,29 @@ fn who_does_not_join_again_in_time_is_out_and_who_does_not_live_is_out_sooner() 
 }
 
 #[test]
+fn a_new_member_waits_five_minutes_for_its_first_generation_and_no_longer() {
+    let mut room = Room::new();
+    let [a] = room.settle([Join { rebalance_timeout: Duration::from_secs(600), ..new("a") }]);
+    let mut second = room.join(new("b"));
+    for _ in 0..37 {
+        room.wait(8);
+        assert_eq!(room.heartbeat(&a, 1), Err(RebalanceInProgress));
+    }
+    assert!(waits(&mut second), "296 seconds, though its session timeout is 10");
+    room.wait(4);
+    assert_eq!(refused(second), (UnknownMemberId, String::new()));
+}
+
+#[test]
+fn a_group_in_which_everybody_lives_stays_as_it_is() {
+    let (mut room, [a, b]) = Room::stable(["a", "b"]);
+    for _ in 0..100 {
+        room.wait(9);
+        assert_eq!((room.heartbeat(&a, 2), room.heartbeat(&b, 2)), (Ok(()), Ok(())));
+    }
+}
+
+#[test]
 fn a_session_that_ends_makes_the_others_rebalance() {
     let (mut room, [a, b]) = Room::stable(["a", "b"]);
     room.wait(9);
@@ -261,6 +284,9 @@ fn a_static_member_comes_back_without_a_rebalance_and_its_former_self_is_fenced(
         // A leave by instance alone is how admin tools remove a static member.
         let left = room.group.leave(&[(String::new(), Some("one".to_owned()))], room.now);
         assert_eq!((left, room.heartbeat(&b, 2)), (vec![Ok(())], Err(RebalanceInProgress)));
+        let anew = room.join(fixed("one"));
+        assert!(told(room.join(again(&fixed("two"), &b))).is_ok());
+        assert_eq!(told(anew).unwrap().generation, 3, "its name is free again");
     }
 }
 
