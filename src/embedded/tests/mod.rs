@@ -7,6 +7,7 @@
 mod configs;
 mod faults;
 mod fetch;
+mod group_offsets;
 mod groups;
 mod hostile;
 mod logs;
