@@ -7,6 +7,7 @@
 //! - a fault happens here, around the handler: a handler knows only what its answer must carry.
 
 mod cluster;
+mod consumer_groups;
 mod fetch;
 mod groups;
 mod groups_admin;
@@ -21,7 +22,7 @@ use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
     messages::{
-        ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest,
+        ApiKey, ApiVersionsRequest, ApiVersionsResponse, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest,
         DescribeClusterRequest, DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
         InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest,
         MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, ProduceRequest, RequestHeader,
@@ -76,6 +77,8 @@ serve! {
     DeleteTopics(DeleteTopicsRequest) 1..=6;
     InitProducerId(InitProducerIdRequest) 0..=5;
     DescribeCluster(DescribeClusterRequest) 0..=2;
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest) 0..=1;
+    ConsumerGroupDescribe(ConsumerGroupDescribeRequest) 0..=1;
 }
 
 /// What is to be done with a connection after a request.
