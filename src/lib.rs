@@ -68,3 +68,8 @@ pub use wire::ErrorCode;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// And those of the page for users' tests.
+#[cfg(all(doctest, feature = "embedded"))]
+#[doc = include_str!("../docs/testing.md")]
+struct Testing;

@@ -244,6 +244,10 @@ fn wrong_usage_is_exit_code_2() {
         &["demo", "--records", "0"],
         &["demo", "--registry", "http://127.0.0.1:1"],
         &["demo", "--bootstrap", "127.0.0.1:1"],
+        &["broker", "--brokers", "0"],
+        &["broker", "--topic", "orders"],
+        &["broker", "--topic", "orders:many"],
+        &["broker", "--retention-bytes", "0"],
     ];
     for arguments in table {
         let output = run(arguments, b"");
@@ -333,6 +337,39 @@ fn the_broker_says_ready_once_and_ends_at_a_signal() {
     assert_one_line_error(&taken, &broker.bootstrap);
     terminate(&broker.child);
     assert!(wait(&mut broker.child).success());
+}
+
+#[test]
+fn a_cluster_has_as_many_brokers_and_topics_as_were_asked_for() {
+    let cluster = Broker::start(&["--brokers", "3", "--topic", "orders:6", "--topic", "invoices:1"]);
+    assert_eq!(cluster.bootstrap.split(',').count(), 3, "{}", cluster.bootstrap);
+    let input: String = (0..60).map(|number| format!("{number}:x\n")).collect();
+    for topic in ["orders", "invoices"] {
+        let produced = cluster.produce(topic, &["-K", ":"], input.as_bytes());
+        assert_eq!(text(&produced.stderr), "60 acknowledged, 0 failed\n", "{topic} was there");
+        // Every broker leads two partitions of one topic; any address is good for a beginning.
+        let last = cluster.bootstrap.rsplit(',').next().unwrap();
+        let read = run(&["consume", "-b", last, "-t", topic, "-e"], b"");
+        assert_eq!(text(&read.stdout).lines().count(), 60);
+    }
+}
+
+#[test]
+fn a_broker_keeps_no_more_than_it_is_allowed() {
+    let broker = Broker::start(&["--retention-bytes", "1000000", "--topic", "logs:1"]);
+    let input = format!("{}\n", "x".repeat(999)).repeat(5000);
+    assert!(broker.produce("logs", &["-X", "batch.size=50000"], input.as_bytes()).status.success());
+    let kept = broker.consume_text("logs", &["-o", "beginning", "-e"]).lines().count();
+    assert!((500..1000).contains(&kept), "{kept}");
+}
+
+#[test]
+fn a_topic_that_cannot_be_is_an_error_of_the_broker() {
+    for (topic, expected) in [("b/d:1", "b/d"), ("orders:0", "orders")] {
+        let output =
+            run(&["broker", "--listen", "127.0.0.1:0", "--registry-listen", "127.0.0.1:0", "--topic", topic], b"");
+        assert_one_line_error(&output, expected);
+    }
 }
 
 #[test]
@@ -439,6 +476,43 @@ fn a_signal_ends_the_verifiable_producer_with_every_record_accounted_for() {
     let told = all.iter().filter(|line| line["name"] == "producer_send_success").count();
     let totals = all.last().expect("totals");
     assert_eq!((totals["sent"].as_u64(), totals["acked"].as_u64()), (Some(told as u64), Some(told as u64)));
+}
+
+#[test]
+fn a_signal_ends_the_verifiable_consumer_with_its_last_lines() {
+    let broker = Broker::start(&[]);
+    broker.produce("watched", &[], b"a\nb\n");
+    let flags = ["verifiable-consumer", "--bootstrap-server", &broker.bootstrap, "--topic", "watched", "--verbose"];
+    let mut running = spawn(&flags, Stdio::null());
+    let mut lines = BufReader::new(running.stdout.take().unwrap());
+    while !next_line(&mut lines).contains("records_consumed") {}
+    terminate(&running);
+    let mut rest = Vec::new();
+    lines.read_to_end(&mut rest).unwrap();
+    assert!(finish(running).status.success());
+    assert_eq!(json_lines(&rest).last().map(|line| line["name"] == "shutdown_complete"), Some(true), "{}", text(&rest));
+}
+
+/// Whoever was made to drive Kafka's tools gives any of these.
+#[test]
+fn the_verifiable_pair_takes_every_flag_of_kafkas_own() {
+    let broker = Broker::start(&[]);
+    let config = std::env::temp_dir().join(format!("milena-{}.properties", std::process::id()));
+    std::fs::write(&config, "client.id=flags\n").unwrap();
+    let flags = ["--topic", "flags", "--bootstrap-server", &broker.bootstrap];
+    let config = ["--command-config", config.to_str().unwrap()];
+    let producer = ["--max-messages", "2", "--throughput", "-1", "--acks", "-1", "--message-create-time", "1000"];
+    let more = ["--value-prefix", "1", "--repeating-keys", "1"];
+    let produced = run(&[&["verifiable-producer"], &flags[..], &config, &producer, &more].concat(), b"");
+    assert!(produced.status.success(), "{}", text(&produced.stderr));
+    let consumer = ["--max-messages", "2", "--verbose", "--reset-policy", "earliest", "--enable-autocommit"];
+    let group = ["--group-id", "g", "--group-protocol", "consumer", "--group-instance-id", "i"];
+    let more = ["--group-remote-assignor", "uniform", "--session-timeout", "6000", "--assignment-strategy", "Any"];
+    let consumed = run(&[&["verifiable-consumer"], &flags[..], &config, &consumer, &group, &more].concat(), b"");
+    assert!(consumed.status.success(), "{}", text(&consumed.stderr));
+    // Nothing is committed anywhere yet, so this ends as Kafka's own does without a committed offset.
+    let none = run(&[&["verifiable-consumer"], &flags[..], &["--reset-policy", "none"]].concat(), b"");
+    assert_one_line_error(&none, "--reset-policy");
 }
 
 /// On a real broker and registry, whose address has a path: the whole demo, and again with the broker killed half-way.

@@ -11,14 +11,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 
 use super::{
-    EmbeddedCluster, Shared, Slot,
+    EmbeddedCluster, RETENTION_INTERVAL, Shared, Slot,
     listener::{Endpoint, Listener, Reserved},
     registry::RegistryServer,
     server::Server,
-    timers,
+    timers::{self, Timer},
 };
 use crate::{Error, ErrorKind, Result, memory::MemoryNetwork};
 
@@ -37,9 +37,18 @@ pub struct Builder {
 impl Builder {
     /// The number of brokers, each on a port of its own. Default: 1.
     ///
-    /// Partitions have one replica each, their leaders are spread evenly, and a partition is gone while its leader is.
+    /// Leaders are spread evenly. Without [`replication_factor`](Self::replication_factor) partitions have one replica
+    /// each, and a partition is gone while its leader is.
     pub fn brokers(mut self, count: i32) -> Self {
         self.settings.brokers = count;
+        self
+    }
+
+    /// How many brokers hold each partition of a topic that does not say so itself. All of them see one log, so that a
+    /// replica that lives has every record; when a leader dies, the next one in sync takes over. Default: 1.
+    /// Kafka's property: `default.replication.factor`.
+    pub fn replication_factor(mut self, replicas: i16) -> Self {
+        self.settings.replication_factor = replicas;
         self
     }
 
@@ -269,6 +278,7 @@ impl Builder {
             .zip(listeners)
             .map(|(id, (listener, _))| Slot::Up(Server::start(shared.clone(), id, listener)))
             .collect();
+        shared.timers.set(Instant::now() + RETENTION_INTERVAL, Timer::Retention);
         let timers = tokio::spawn(timers::run(shared.clone()));
         let cluster = EmbeddedCluster { shared, servers: Mutex::new(servers), registry, timers };
         for (name, partitions) in topics {
@@ -298,6 +308,7 @@ pub(super) struct Settings {
     pub(super) advertised_host: Option<String>,
     pub(super) auto_create_topics: Option<i32>,
     pub(super) default_partitions: i32,
+    pub(super) replication_factor: i16,
     pub(super) max_message_bytes: usize,
     pub(super) max_request_bytes: usize,
     pub(super) max_fetch_bytes: usize,
@@ -327,6 +338,7 @@ impl Default for Settings {
             advertised_host: None,
             auto_create_topics: None,
             default_partitions: 1,
+            replication_factor: 1,
             max_message_bytes: (1 << 20) + 12,
             max_request_bytes: 100 << 20,
             max_fetch_bytes: 55 << 20,

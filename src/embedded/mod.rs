@@ -31,22 +31,29 @@
 //! - no peer can make it panic or take unbounded memory: see the settings of [`Builder`];
 //! - what a broker keeps lives in the cluster, so that a killed broker comes back with its logs.
 //!
-//! Not served yet: groups, transactions, fetch sessions, SASL and TLS, replication (each partition has one replica).
+//! Not served yet: groups, transactions, SASL and TLS. Replicas are bookkeeping: all of them see one log.
 
 mod api;
 mod batch;
 mod builder;
 mod clock;
+mod codecs;
+mod compaction;
+mod configs;
+mod epochs;
 mod faults;
+mod fetch_sessions;
 mod groups;
 mod guard;
 mod isolation;
 mod listener;
 mod log;
 mod marker;
+mod partition;
 mod producers;
 mod registry;
 mod reply;
+mod retention;
 mod server;
 mod session;
 mod timers;
@@ -57,10 +64,13 @@ mod transactions;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicI64},
+    time::Duration,
 };
 
+use kafka_protocol::ResponseError;
 use tokio::{task::JoinHandle, time::Instant};
 
 pub use builder::Builder;
@@ -70,13 +80,15 @@ pub use groups::GroupMember;
 use self::{
     builder::{Settings, unbound},
     clock::Clock,
+    configs::{Refused, Values},
     faults::Faults,
+    fetch_sessions::FetchSessions,
     groups::{Group, Groups},
     listener::{Endpoint, Listener, Reserved},
     registry::RegistryServer,
     server::Server,
     timers::{Timer, Timers},
-    topics::{NewTopic, Topics},
+    topics::{NewTopic, Placement, Topics},
     transactions::Transactions,
 };
 pub use crate::memory::{MemoryNetwork, Way};
@@ -122,11 +134,29 @@ impl EmbeddedCluster {
     /// # Errors
     /// [`ErrorKind::Config`] if Kafka would not allow it or it exists.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<()> {
-        let new = NewTopic { name: name.to_owned(), partitions, max_message_bytes: None };
-        match self.shared.topics.create(new, false) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Error::new(ErrorKind::Config, format!("topic {name} cannot be created: {error}"))),
+        self.create_topic_with(name, partitions, self.shared.settings.replication_factor, &[])
+    }
+
+    /// Creates a topic with so many replicas of each partition and these settings, by Kafka's names of them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if Kafka would not allow it, it exists, or a setting is unknown or wrong.
+    pub fn create_topic_with(
+        &self,
+        name: &str,
+        partitions: i32,
+        replication_factor: i16,
+        configs: &[(&str, &str)],
+    ) -> Result<()> {
+        let failed = |why: String| Error::new(ErrorKind::Config, format!("topic {name} cannot be created: {why}"));
+        let own = configs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let config = self.shared.topics.config(own).map_err(|Refused(why)| failed(why))?;
+        if !(1..=self.shared.settings.brokers).contains(&i32::from(replication_factor)) {
+            return Err(failed(format!("{replication_factor} replicas are not for this cluster")));
         }
+        let replicas = Placement::Spread(replication_factor);
+        let new = NewTopic { name: name.to_owned(), partitions, replicas, config };
+        self.shared.topics.create(new, false).map(|_| ()).map_err(|error| failed(error.to_string()))
     }
 
     /// Makes something go wrong, see [`Fault`].
@@ -189,6 +219,30 @@ impl EmbeddedCluster {
         };
         found.move_leader(broker);
         Ok(())
+    }
+
+    /// Loses the records of a partition from `offset` on, with the whole batch that holds it, and begins a new leader
+    /// epoch: what an unclean election does. Whoever has read further finds out by KIP-320.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the partition does not exist.
+    pub fn truncate(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
+        let known = self.shared.topics.by_name(topic);
+        let found = known.as_ref().and_then(|topic| topic.partition(partition));
+        let found = found.ok_or_else(|| Error::new(ErrorKind::Config, format!("there is no {topic}-{partition}")))?;
+        self.shared.topics.take(found, |log| (found.truncate(offset, log), ()));
+        Ok(())
+    }
+
+    /// Forgets the fetch sessions of a broker (KIP-227): its readers are told that they have none.
+    pub fn expire_fetch_sessions(&self, broker: i32) {
+        self.shared.expire_fetch_sessions(broker);
+    }
+
+    /// Drops what is older or more than the topics' settings allow, and compacts what is to be compacted, at once. It
+    /// happens by itself every 15 seconds of tokio's clock.
+    pub fn apply_retention(&self) {
+        self.shared.topics.handle_retention(self.shared.clock.now_millis());
     }
 
     /// The offset that a group has committed for a partition; `None` without one.
@@ -259,6 +313,10 @@ struct Shared {
     settings: Settings,
     cluster_id: String,
     topics: Topics,
+    /// By broker: they die with it.
+    fetch_sessions: Mutex<BTreeMap<i32, FetchSessions>>,
+    /// What was set for brokers and groups, by their names; the empty name is all brokers.
+    configs: Mutex<BTreeMap<(i8, String), Values>>,
     faults: Faults,
     groups: Groups,
     transactions: Transactions,
@@ -287,7 +345,14 @@ impl Shared {
         });
         Self {
             cluster_id: format!("embedded-{:013x}", fastrand::u64(..) >> 12),
-            topics: Topics::new(settings.brokers, settings.retention_bytes, settings.segment_bytes),
+            topics: Topics::new(
+                settings.brokers,
+                settings.retention_bytes,
+                settings.segment_bytes,
+                [("max.message.bytes".to_owned(), settings.max_message_bytes.to_string())].into(),
+            ),
+            fetch_sessions: Mutex::default(),
+            configs: Mutex::default(),
             faults: Faults::default(),
             groups: Groups::new(settings.group_bytes),
             transactions: Transactions::default(),
@@ -325,13 +390,57 @@ impl Shared {
         match timer {
             Timer::Group(id) => self.groups.handle_timeout(self, &id, now),
             Timer::Transaction(id) => self.transactions.handle_timeout(self, &id, now),
-            Timer::Retention => self.topics.handle_retention(self.clock.now_millis()),
+            Timer::Retention => {
+                self.topics.handle_retention(self.clock.now_millis());
+                self.timers.set(now + RETENTION_INTERVAL, Timer::Retention);
+            }
         }
     }
 
     fn set_alive(&self, broker: i32, alive: bool) {
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        nodes.iter_mut().filter(|node| node.id == broker).for_each(|node| node.alive = alive);
+        let changed = nodes.iter_mut().find(|node| node.id == broker && node.alive != alive);
+        let Some(node) = changed else { return };
+        node.alive = alive;
+        drop(nodes);
+        let living: Vec<i32> = self.alive().iter().map(|node| node.id).collect();
+        if alive {
+            self.topics.broker_came(broker, &living);
+        } else {
+            self.expire_fetch_sessions(broker);
+            self.topics.broker_died(broker, &living);
+        }
+    }
+
+    /// What was set for a resource.
+    fn configs_of(&self, kind: i8, name: &str) -> Values {
+        let configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        configs.get(&(kind, name.to_owned())).cloned().unwrap_or_default()
+    }
+
+    /// The resources of a kind for which anything was set.
+    fn configured(&self, kind: i8) -> Vec<String> {
+        let configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        configs.keys().filter(|(known, _)| *known == kind).map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Sets all of a resource's settings; with `dry` only says whether there is room for them.
+    fn set_configs<E: From<ResponseError>>(&self, kind: i8, name: &str, values: Values, dry: bool) -> Result<(), E> {
+        let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (kind, name.to_owned());
+        if !configs.contains_key(&key) && configs.len() >= MAX_CONFIGURED {
+            return Err(ResponseError::PolicyViolation.into());
+        }
+        if values.is_empty() && !dry {
+            configs.remove(&key);
+        } else if !dry {
+            configs.insert(key, values);
+        }
+        Ok(())
+    }
+
+    fn expire_fetch_sessions(&self, broker: i32) {
+        self.fetch_sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&broker);
     }
 }
 
@@ -344,3 +453,9 @@ impl Node {
         }
     }
 }
+
+/// More groups and brokers than this cannot have settings of their own.
+const MAX_CONFIGURED: usize = 10_000;
+
+/// How often logs are looked through for what is too old; Kafka's cleaner looks as often.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(15);

@@ -54,7 +54,7 @@ impl Call {
         listed
     }
 
-    fn described(&self, id: GroupId, with_operations: bool) -> DescribedGroup {
+    fn described_group(&self, id: GroupId, with_operations: bool) -> DescribedGroup {
         let described = DescribedGroup::default().with_group_id(id.clone());
         if let Err(code) = self.coordinates(&id) {
             return described.with_error_code(code);
@@ -105,7 +105,7 @@ impl Serve for DescribeGroupsRequest {
             response.throttle_time_ms = call.throttle_ms();
         }
         let operations = self.include_authorized_operations;
-        response.groups = self.groups.into_iter().map(|id| call.described(id, operations)).collect();
+        response.groups = self.groups.into_iter().map(|id| call.described_group(id, operations)).collect();
         call.encode(&response)
     }
 }

@@ -7,12 +7,14 @@
 //! - a fault happens here, around the handler: a handler knows only what its answer must carry.
 
 mod cluster;
+mod configs;
 mod consumer_groups;
 mod fetch;
 mod groups;
 mod groups_admin;
 mod groups_offsets;
 mod offsets;
+mod partitions;
 mod produce;
 mod topics;
 
@@ -21,13 +23,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
-    messages::{
-        ApiKey, ApiVersionsRequest, ApiVersionsResponse, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest,
-        DescribeClusterRequest, DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
-        InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest,
-        MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, ProduceRequest, RequestHeader,
-        SyncGroupRequest, api_versions_response::ApiVersion,
-    },
+    messages::{self, ApiKey, ApiVersionsResponse, RequestHeader, api_versions_response::ApiVersion},
     protocol::{Decodable, Encodable, StrBytes},
 };
 
@@ -48,7 +44,7 @@ macro_rules! serve {
 
         async fn dispatch(api: ApiKey, call: Call, reply: Addressed, body: Bytes) -> Outcome {
             match api {
-                $(ApiKey::$api => run::<$request>(call, reply, body).await,)*
+                $(ApiKey::$api => run::<messages::$request>(call, reply, body).await,)*
                 _ => Outcome::Close,
             }
         }
@@ -61,6 +57,16 @@ serve! {
     Fetch(FetchRequest) 4..=17;
     ListOffsets(ListOffsetsRequest) 1..=10;
     Metadata(MetadataRequest) 0..=13;
+    OffsetForLeaderEpoch(OffsetForLeaderEpochRequest) 2..=4;
+    CreatePartitions(CreatePartitionsRequest) 0..=3;
+    DeleteRecords(DeleteRecordsRequest) 0..=2;
+    DescribeConfigs(DescribeConfigsRequest) 1..=4;
+    AlterConfigs(AlterConfigsRequest) 0..=2;
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest) 0..=1;
+    ListConfigResources(ListConfigResourcesRequest) 0..=1;
+    DescribeLogDirs(DescribeLogDirsRequest) 1..=4;
+    DescribeTopicPartitions(DescribeTopicPartitionsRequest) 0..=0;
+    ElectLeaders(ElectLeadersRequest) 0..=2;
     OffsetCommit(OffsetCommitRequest) 2..=9;
     OffsetFetch(OffsetFetchRequest) 1..=9;
     FindCoordinator(FindCoordinatorRequest) 0..=6;

@@ -5,18 +5,15 @@
 //! - a batch is checked wholly (format, checksum, size, sequence) before anything of it is kept;
 //! - acks 0 is never answered, an error ends the connection instead; with one replica, acks 1 and −1 are the same.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
     messages::{
-        InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse, ProducerId,
+        BrokerId, InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse, ProducerId,
         produce_request::{PartitionProduceData, TopicProduceData},
-        produce_response::{PartitionProduceResponse, TopicProduceResponse},
+        produce_response::{LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse},
     },
     protocol::StrBytes,
 };
@@ -24,6 +21,7 @@ use kafka_protocol::{
 use super::{Call, Serve};
 use crate::embedded::{
     batch::{BatchError, BatchHeader, ZSTD},
+    configs::TopicConfig,
     log::Append,
     producers::Rules,
     reply::{Body, Unanswered},
@@ -49,7 +47,13 @@ impl Serve for ProduceRequest {
             // As Kafka does: else a producer that wants no answers would never look for the new leader.
             return if failed { Err(Unanswered::HangUp) } else { Ok(None) };
         }
-        call.encode(&ProduceResponse::default().with_responses(responses).with_throttle_time_ms(call.throttle_ms()))
+        let partitions = responses.iter().flat_map(|topic| &topic.partition_responses);
+        let endpoints = call.endpoints(partitions.map(|partition| partition.current_leader.leader_id)).map(|node| {
+            let endpoint = NodeEndpoint::default().with_node_id(BrokerId(node.id)).with_port(node.port.into());
+            endpoint.with_host(StrBytes::from_string(node.host))
+        });
+        let response = ProduceResponse::default().with_node_endpoints(endpoints.collect()).with_responses(responses);
+        call.encode(&response.with_throttle_time_ms(call.throttle_ms()))
     }
 }
 
@@ -74,11 +78,17 @@ impl Call {
         topic: Result<&Arc<Topic>, ResponseError>,
         data: PartitionProduceData,
     ) -> PartitionProduceResponse {
-        let response = PartitionProduceResponse::default().with_index(data.index);
+        let mut response = PartitionProduceResponse::default().with_index(data.index);
         let result = topic.map_err(Refusal::from).and_then(|topic| match self.forced(&topic.name) {
             Some(code) => Err(Refusal { code, message: None }),
             None if !(-1..=1).contains(&acks) => Err(ResponseError::InvalidRequiredAcks.into()),
-            None => self.append(topic, data.index, data.records),
+            None => {
+                if let Some((leader, epoch)) = self.leader_elsewhere(topic, data.index).filter(|_| self.version >= 10) {
+                    let leader = LeaderIdAndEpoch::default().with_leader_id(leader).with_leader_epoch(epoch);
+                    response.current_leader = leader; // KIP-951
+                }
+                self.append(acks, topic, data.index, data.records)
+            }
         });
         match result {
             Ok(placed) => response
@@ -94,17 +104,21 @@ impl Call {
         }
     }
 
-    fn append(&self, topic: &Topic, index: i32, records: Option<Bytes>) -> Result<Placed, Refusal> {
+    fn append(&self, acks: i16, topic: &Topic, index: i32, records: Option<Bytes>) -> Result<Placed, Refusal> {
         let partition = topic.partition(index).ok_or(ResponseError::UnknownTopicOrPartition)?;
         partition.check_leader(self.broker, -1)?;
+        let config = topic.configs.current();
+        if acks == -1 && !partition.has_in_sync(config.min_in_sync) {
+            return Err(ResponseError::NotEnoughReplicas.into());
+        }
         let bytes = records.ok_or(BatchError::Invalid("no records"))?;
-        let settings = &self.shared.settings;
-        if bytes.len() > topic.max_message_bytes.unwrap_or(settings.max_message_bytes) {
+        if bytes.len() > config.max_message_bytes {
             return Err(ResponseError::MessageTooLarge.into());
         }
         let header = BatchHeader::parse(&bytes)?;
         header.validate(&bytes)?;
         self.refuse_by_header(&header)?;
+        let (header, bytes) = self.as_configured(&config, header, bytes)?;
         let append = Append {
             header,
             bytes,
@@ -113,7 +127,35 @@ impl Call {
             rules: self.producer_rules(),
         };
         let (appended, log_start_offset) = self.shared.topics.append(partition, append)?;
-        Ok(Placed { base_offset: appended.base_offset, timestamp: appended.timestamp, log_start_offset })
+        let stamped = appended.cost > 0 && config.log_append_time;
+        let timestamp = if stamped { header.max_timestamp } else { appended.timestamp };
+        Ok(Placed { base_offset: appended.base_offset, timestamp, log_start_offset })
+    }
+
+    /// The batch as its topic wants it, or what the topic does not allow.
+    fn as_configured(
+        &self,
+        config: &TopicConfig,
+        mut header: BatchHeader,
+        mut bytes: Bytes,
+    ) -> Result<(BatchHeader, Bytes), Refusal> {
+        let now = self.shared.clock.now_millis();
+        let oldest = now.saturating_sub(config.before_max_millis);
+        let too_new = header.max_timestamp > now.saturating_add(config.after_max_millis);
+        let too_old = || header.payload(&bytes).is_some_and(|payload| header.oldest_timestamp(&payload) < oldest);
+        if header.is_log_append_time() || !config.log_append_time && (too_new || oldest > 0 && too_old()) {
+            return Err(ResponseError::InvalidTimestamp.into()); // KIP-937
+        }
+        if config.compact && !header.payload(&bytes).is_some_and(|payload| header.has_only_keys(&payload)) {
+            return Err(BatchError::Invalid("a record without a key in a compacted topic").into());
+        }
+        if let Some(codec) = config.codec.filter(|codec| *codec != header.codec()) {
+            (header, bytes) = header.recompressed(&bytes, codec).ok_or(ResponseError::CorruptMessage)?;
+        }
+        if config.log_append_time {
+            (header, bytes) = header.stamped(&bytes, now);
+        }
+        Ok((header, bytes))
     }
 
     /// The circumstances of this request that decide about batches of producers with an id.
@@ -135,9 +177,6 @@ impl Call {
         }
         if header.is_transactional() {
             return Err(ResponseError::InvalidTxnState.into());
-        }
-        if header.max_timestamp > millis_since_epoch(SystemTime::now() + FUTURE) {
-            return Err(ResponseError::InvalidTimestamp.into()); // KIP-1030
         }
         Ok(())
     }
@@ -169,13 +208,6 @@ impl From<BatchError> for Refusal {
         }
     }
 }
-
-fn millis_since_epoch(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// Records may be this far ahead of the broker's clock: `message.timestamp.after.max.ms` of Kafka 4.
-const FUTURE: Duration = Duration::from_secs(3600);
 
 impl Serve for InitProducerIdRequest {
     fn names(&self, _: &Call, _: &str) -> bool {

@@ -42,6 +42,12 @@ impl Budget {
             Err(_) => Err(ResponseError::GroupMaxSizeReached),
         }
     }
+
+    /// Bytes that are kept now.
+    #[cfg(test)]
+    pub(super) fn used(&self) -> usize {
+        self.used.load(Ordering::Acquire)
+    }
 }
 
 impl Drop for Charge {

@@ -20,12 +20,12 @@ use std::{
 use kafka_protocol::ResponseError;
 use tokio::time::Instant;
 
+use self::consumer::{Consumer, Member};
 pub(super) use self::{
     budget::{Budget, Charge},
     classic::{Classic, Described, Join, Joined, Limits, Refused, Sync, Synced},
     offsets::{Committed, Offsets},
 };
-use self::consumer::{Consumer, Member};
 use super::{Shared, timers::Timer};
 
 /// All groups of the cluster.

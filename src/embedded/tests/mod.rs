@@ -4,8 +4,10 @@
 //! - nothing of milena's client is used: requests are encoded by `kafka-protocol`, batches are built here;
 //! - nothing sleeps for luck: a test waits for an answer, a fault or an end of connection.
 
+mod consumer_groups;
 mod faults;
 mod fetch;
+mod groups;
 mod hostile;
 mod metadata;
 mod produce;
@@ -26,11 +28,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Builder, EmbeddedCluster};
+use super::{Builder, EmbeddedCluster, MemoryNetwork, server::BoxedStream};
 
 /// A connection to a broker.
 struct Client {
-    stream: TcpStream,
+    stream: BoxedStream,
     correlation_id: i32,
 }
 
@@ -41,7 +43,13 @@ impl Client {
     }
 
     async fn at(address: &str) -> Self {
-        Self { stream: TcpStream::connect(address).await.unwrap(), correlation_id: 0 }
+        Self { stream: Box::new(TcpStream::connect(address).await.unwrap()), correlation_id: 0 }
+    }
+
+    /// Without a socket, for tests on paused time.
+    async fn within(network: &MemoryNetwork, broker: i32) -> Self {
+        let stream = network.connect(&format!("broker-{broker}"), 9092).await.unwrap();
+        Self { stream: Box::new(stream), correlation_id: 0 }
     }
 
     /// Sends a request without waiting for its answer.
