@@ -214,11 +214,11 @@ async fn what_tools_see() {
     let request = DescribeGroupsRequest::default().with_groups(vec![group("billing")]);
     assert_eq!(one.client.call(6, &request).await.groups[0].error_code, GroupIdNotFound.code());
     Consumer::new(&network, "two").await.join().await;
-    assert_eq!(one.describe(1).await.group_state, "Reconciling");
+    assert_eq!(one.describe(1).await.group_state, text("Reconciling"));
     one.send(1, one.request().with_member_epoch(-1)).await;
-    assert_eq!(one.describe(1).await.group_state, "Assigning");
+    assert_eq!(one.describe(1).await.group_state, text("Assigning"));
     assert!(cluster.expire_member("billing", "two"));
-    assert_eq!(one.describe(1).await.group_state, "Empty");
+    assert_eq!(one.describe(1).await.group_state, text("Empty"));
     cluster.shutdown().await;
 }
 
