@@ -5,6 +5,7 @@
 //! - nothing sleeps for luck: a test waits for an answer, a fault or an end of connection.
 
 mod configs;
+mod consumer_groups;
 mod faults;
 mod fetch;
 mod group_offsets;
