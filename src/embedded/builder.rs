@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, time::Instant};
 
 use super::{
     EmbeddedCluster, RETENTION_INTERVAL, Shared, Slot,
+    configs::Values,
     listener::{Endpoint, Listener, Reserved},
     registry::RegistryServer,
     server::Server,
@@ -322,6 +323,16 @@ pub(super) struct Settings {
     pub(super) group_max_size: usize,
     pub(super) session_timeouts: RangeInclusive<Duration>,
     pub(super) initial_rebalance_delay: Duration,
+}
+
+impl Settings {
+    /// What the builder says about topics, by the topics' names of the settings.
+    ///
+    /// Unlike in Kafka no record is too old by default: tests like fixed timestamps, and memory has its own bound.
+    pub(super) fn topic_defaults(&self) -> Values {
+        let defaults = [("max.message.bytes", self.max_message_bytes.to_string()), ("retention.ms", "-1".to_owned())];
+        defaults.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
 }
 
 impl Default for Settings {

@@ -376,7 +376,7 @@ impl Shared {
                 settings.brokers,
                 settings.retention_bytes,
                 settings.segment_bytes,
-                [("max.message.bytes".to_owned(), settings.max_message_bytes.to_string())].into(),
+                settings.topic_defaults(),
             ),
             fetch_sessions: Mutex::default(),
             configs: Mutex::default(),

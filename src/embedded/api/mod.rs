@@ -188,9 +188,12 @@ pub(super) async fn answer(shared: &Arc<Shared>, session: &Arc<Session>, frame: 
     let Ok(header) = RequestHeader::decode(&mut body, api.request_header_version(version)) else {
         return Outcome::Close;
     };
-    if let Err(why) = guard::check(api, version, &body) {
-        tracing::warn!(?api, version, ?why, "a request that cannot be read");
-        return Outcome::Close;
+    match guard::check(api, version, &body) {
+        Ok(size) => body.truncate(size),
+        Err(why) => {
+            tracing::warn!(?api, version, ?why, "a request that cannot be read");
+            return Outcome::Close;
+        }
     }
     let call = Call {
         shared: shared.clone(),
@@ -216,7 +219,9 @@ struct Addressed {
 }
 
 async fn run<R: Serve>(mut call: Call, mut reply: Addressed, mut body: Bytes) -> Outcome {
-    let Ok(request) = R::decode(&mut body, call.version) else { return Outcome::Close };
+    let Some(request) = R::decode(&mut body, call.version).ok().filter(|_| body.is_empty()) else {
+        return Outcome::Close;
+    };
     let happening = call.shared.faults.happening(call.broker, reply.api as i16, |topic| request.names(&call, topic));
     let mut action = None;
     match happening.map(|happening| (happening.action, happening.topic)) {

@@ -327,8 +327,8 @@ fn who_joins_but_never_syncs_is_out() {
     assert!(told(room.join(again(&new("b"), &b))).is_ok());
     assert!(told(leader).is_ok());
     assert!(told(room.sync(&a, 3, &[])).is_ok());
-    for _ in 0..6 {
-        room.wait(10);
+    for _ in 0..7 {
+        room.wait(9);
         // It sends heartbeats all the time.
         let _ = (room.heartbeat(&a, 3), room.heartbeat(&b, 3));
     }
@@ -420,7 +420,7 @@ fn who_may_join_whom() {
     ];
     for (what, present, comes, expected) in cases {
         let mut room = Room::new();
-        let mut ids = Vec::new();
+        let mut ids = Vec::<(String, Join)>::new();
         for (index, protocols) in present.iter().enumerate() {
             let join = able(&index.to_string(), protocols);
             let joining = room.join(join.clone());
