@@ -6,14 +6,16 @@
 
 use std::{
     net::SocketAddr,
+    ops::RangeInclusive,
     sync::{Arc, Mutex},
 };
 
 use tokio::net::TcpListener;
 
 use super::{
-    EmbeddedCluster, Shared, Slot,
+    Api, EmbeddedCluster, Shared, Slot,
     listener::{Endpoint, Listener, Reserved},
+    presets::{Changes, KafkaVersion},
     registry::RegistryServer,
     server::Server,
     timers,
@@ -148,6 +150,33 @@ impl Builder {
         self
     }
 
+    /// The release of Kafka to pretend to be: which requests, versions and features are told of and served, as far as
+    /// they are served at all. 2.1 also sets [`strict_producer_start`](Self::strict_producer_start).
+    /// Default: the newest.
+    pub fn version(mut self, version: KafkaVersion) -> Self {
+        self.settings.version = version;
+        self
+    }
+
+    /// Tells and serves no more than these versions of a request.
+    pub fn api_versions(mut self, api: Api, versions: RangeInclusive<i16>) -> Self {
+        self.settings.changes.ranges.insert(api, Some(versions));
+        self
+    }
+
+    /// Tells of no such request, and closes the connections that send it.
+    pub fn without_api(mut self, api: Api) -> Self {
+        self.settings.changes.ranges.insert(api, None);
+        self
+    }
+
+    /// The finalized level of a feature at the start, such as `transaction.version`; 0 is none. Default: what a new
+    /// cluster of the release has. [`EmbeddedCluster::set_feature`] changes it later.
+    pub fn feature(mut self, name: impl Into<String>, level: i16) -> Self {
+        self.settings.changes.features.insert(name.into(), level);
+        self
+    }
+
     /// Binds all sockets and starts serving.
     ///
     /// # Errors
@@ -157,11 +186,12 @@ impl Builder {
     /// # Cancel safety
     /// Cancel safe: dropping the future stops what was started.
     pub async fn start(self) -> Result<EmbeddedCluster> {
-        let Self { settings, listen, network, topics, registry, registry_path } = self;
+        let Self { mut settings, listen, network, topics, registry, registry_path } = self;
         if !(1..=MAX_BROKERS).contains(&settings.brokers) {
             let message = format!("a cluster has 1 to {MAX_BROKERS} brokers, not {}", settings.brokers);
             return Err(Error::new(ErrorKind::Config, message));
         }
+        settings.strict_producer_start |= settings.version == KafkaVersion::V2_1;
         let listeners = match network {
             Some(network) => listen_in(&network, settings.brokers)?,
             None => bind_all(&listen, settings.brokers).await?,
@@ -212,6 +242,8 @@ pub(super) struct Settings {
     pub(super) max_connections: usize,
     pub(super) strict_producer_start: bool,
     pub(super) start_time_millis: Option<i64>,
+    pub(super) version: KafkaVersion,
+    pub(super) changes: Changes,
 }
 
 impl Default for Settings {
@@ -229,6 +261,8 @@ impl Default for Settings {
             max_connections: 1000,
             strict_producer_start: false,
             start_time_millis: None,
+            version: KafkaVersion::default(),
+            changes: Changes::default(),
         }
     }
 }

@@ -17,22 +17,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 
-/// A kind of request, by Kafka's numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[allow(missing_docs)]
-pub enum Api {
-    Produce = 0,
-    Fetch = 1,
-    ListOffsets = 2,
-    Metadata = 3,
-    FindCoordinator = 10,
-    ApiVersions = 18,
-    CreateTopics = 19,
-    DeleteTopics = 20,
-    InitProducerId = 22,
-    DescribeCluster = 60,
-}
+use super::api::Api;
 
 /// Whether the broker does what it was asked before the fault happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,9 +41,11 @@ mod groups;
 mod guard;
 mod listener;
 mod log;
+mod presets;
 mod producers;
 mod registry;
 mod reply;
+mod requests;
 mod server;
 mod session;
 mod timers;
@@ -54,14 +56,17 @@ mod transactions;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicI64},
 };
 
 use tokio::{task::JoinHandle, time::Instant};
 
+pub use api::Api;
 pub use builder::Builder;
-pub use faults::{Api, Fault, FaultAction, FaultHandle, When};
+pub use faults::{Fault, FaultAction, FaultHandle, When};
+pub use presets::KafkaVersion;
 
 use self::{
     builder::{Settings, unbound},
@@ -69,7 +74,9 @@ use self::{
     faults::Faults,
     groups::Groups,
     listener::{Endpoint, Listener, Reserved},
+    presets::Offers,
     registry::RegistryServer,
+    requests::Requests,
     server::Server,
     timers::{Timer, Timers},
     topics::{NewTopic, Topics},
@@ -133,6 +140,23 @@ impl EmbeddedCluster {
     /// Removes all faults that have not happened yet.
     pub fn clear_faults(&self) {
         self.shared.faults.clear();
+    }
+
+    /// How many requests of a kind the brokers have taken so far, by version: which versions a client has negotiated,
+    /// and how often it asks. Requests that were refused for their version are not counted.
+    pub fn requests(&self, api: Api) -> BTreeMap<i16, u64> {
+        self.shared.requests.of(api)
+    }
+
+    /// The finalized level of a feature; 0 without one.
+    pub fn feature(&self, name: &str) -> i16 {
+        self.shared.offers.feature(name)
+    }
+
+    /// Finalizes a feature at a level, as `kafka-features.sh` does while clients are connected; level 0 takes it away.
+    /// Those that something depends on here are `transaction.version` and `group.version`.
+    pub fn set_feature(&self, name: &str, level: i16) {
+        self.shared.offers.set_feature(name, level);
     }
 
     /// Kills a broker: its listener and all its connections are gone when this returns, its logs are kept.
@@ -236,6 +260,8 @@ impl Drop for EmbeddedCluster {
 #[derive(Debug)]
 struct Shared {
     settings: Settings,
+    offers: Offers,
+    requests: Requests,
     cluster_id: String,
     topics: Topics,
     faults: Faults,
@@ -265,6 +291,8 @@ impl Shared {
             Node { id, host, port, listen: listen.clone(), alive: true }
         });
         Self {
+            offers: Offers::new(settings.version, &settings.changes),
+            requests: Requests::default(),
             cluster_id: format!("embedded-{:013x}", fastrand::u64(..) >> 12),
             topics: Topics::new(settings.brokers, settings.retention_bytes, settings.segment_bytes),
             faults: Faults::default(),

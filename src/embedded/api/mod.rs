@@ -18,9 +18,9 @@ use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
     messages::{
-        ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, DeleteTopicsRequest,
-        DescribeClusterRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
-        MetadataRequest, ProduceRequest, RequestHeader, api_versions_response::ApiVersion,
+        ApiKey, ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, FetchRequest,
+        FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
+        RequestHeader,
     },
     protocol::{Decodable, Encodable, StrBytes},
 };
@@ -33,12 +33,30 @@ use super::{
     session::Session,
 };
 
-/// Declares what is served: each request, and its first and last version. What ApiVersions tells and what is
-/// dispatched cannot differ.
+/// Declares what is served: each request, and its first and last version. What ApiVersions tells, what is dispatched
+/// and what faults can be made for cannot differ.
 macro_rules! serve {
     ($($(#[$why:meta])* $api:ident($request:ident) $first:literal..=$last:literal;)*) => {
-        /// What ApiVersions tells: each request with its first and last version.
-        const SERVED: &[(ApiKey, i16, i16)] = &[$((ApiKey::$api, $first, $last)),*];
+        /// Each request with its first and last version. A release that a cluster pretends to be tells less.
+        pub(super) const SERVED: &[(ApiKey, i16, i16)] = &[$((ApiKey::$api, $first, $last)),*];
+
+        /// A kind of request that the embedded cluster serves, by Kafka's numbers.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        #[allow(missing_docs)]
+        pub enum Api {
+            $($api = ApiKey::$api as isize,)*
+        }
+
+        impl Api {
+            /// The kind of a request that is served, if it is.
+            pub(super) fn of(key: ApiKey) -> Option<Self> {
+                match key {
+                    $(ApiKey::$api => Some(Self::$api),)*
+                    _ => None,
+                }
+            }
+        }
 
         async fn dispatch(api: ApiKey, call: Call, reply: Addressed, body: Bytes) -> Outcome {
             match api {
@@ -146,15 +164,16 @@ trait Serve: Decodable + Send {
 /// Serves one frame (without its length) of a connection.
 pub(super) async fn answer(shared: &Arc<Shared>, session: &Arc<Session>, frame: Bytes) -> Outcome {
     let Some((key, version, correlation_id)) = preamble(&frame) else { return Outcome::Close };
-    let Some((api, first, last)) = SERVED.iter().copied().find(|(api, ..)| *api as i16 == key) else {
+    let Some((api, (first, last))) = known(shared, key) else {
         tracing::debug!(key, version, "a request that is not served");
         return Outcome::Close;
     };
     let served = (first.max(api.valid_versions().min)..=last).contains(&version);
     if !served {
         tracing::debug!(?api, version, "a version that is not served");
-        return if api == ApiKey::ApiVersions { unsupported_version(correlation_id) } else { Outcome::Close };
+        return if api == ApiKey::ApiVersions { unsupported_version(shared, correlation_id) } else { Outcome::Close };
     }
+    shared.requests.count(key, version);
     let mut body = frame.clone();
     let Ok(header) = RequestHeader::decode(&mut body, api.request_header_version(version)) else {
         return Outcome::Close;
@@ -255,15 +274,15 @@ fn preamble(frame: &[u8]) -> Option<(i16, i16, i32)> {
     Some((i16::from_be_bytes([k0, k1]), i16::from_be_bytes([v0, v1]), i32::from_be_bytes([c0, c1, c2, c3])))
 }
 
-/// Answers ApiVersions of an unknown version: in version 0, naming the versions of ApiVersions alone (KIP-511).
-fn unsupported_version(correlation_id: i32) -> Outcome {
-    let (first, last) =
-        SERVED.iter().find(|(api, ..)| *api == ApiKey::ApiVersions).map_or((0, 0), |(_, first, last)| (*first, *last));
-    let own =
-        ApiVersion::default().with_api_key(ApiKey::ApiVersions as i16).with_min_version(first).with_max_version(last);
-    let response = ApiVersionsResponse::default()
-        .with_error_code(ResponseError::UnsupportedVersion.code())
-        .with_api_keys(vec![own]);
+/// The request with this number and its versions, if the cluster knows it.
+fn known(shared: &Shared, key: i16) -> Option<(ApiKey, (i16, i16))> {
+    let api = ApiKey::try_from(key).ok()?;
+    Some((api, shared.offers.range(api)?))
+}
+
+/// Answers ApiVersions of an unknown version: in version 0, which everybody reads (KIP-511).
+fn unsupported_version(shared: &Shared, correlation_id: i32) -> Outcome {
+    let response = shared.offers.unknown_version().with_error_code(ResponseError::UnsupportedVersion.code());
     match Body::of(&response, 0).and_then(|body| body.into_frame(correlation_id, 0)) {
         Ok(frame) => Outcome::Reply(frame, Then::Continue),
         Err(_) => Outcome::Close,

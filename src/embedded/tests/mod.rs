@@ -8,13 +8,14 @@ mod faults;
 mod fetch;
 mod hostile;
 mod metadata;
+mod presets;
 mod produce;
 mod registry;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        FetchRequest, FetchResponse, ProduceRequest, RequestHeader, ResponseHeader, TopicName,
+        ApiVersionsRequest, FetchRequest, FetchResponse, ProduceRequest, RequestHeader, ResponseHeader, TopicName,
         fetch_request::{FetchPartition, FetchTopic},
         produce_request::{PartitionProduceData, TopicProduceData},
         produce_response::PartitionProduceResponse,
@@ -106,6 +107,12 @@ async fn start(builder: Builder) -> (EmbeddedCluster, Client) {
     let cluster = builder.start().await.unwrap();
     let client = Client::to(&cluster).await;
     (cluster, client)
+}
+
+/// What a client says first; versions before 3 leave the names out.
+fn api_versions(version: i16) -> ApiVersionsRequest {
+    let name = StrBytes::from_static_str(if version >= 3 { "test" } else { "" });
+    ApiVersionsRequest::default().with_client_software_name(name.clone()).with_client_software_version(name)
 }
 
 fn name(topic: &str) -> TopicName {
