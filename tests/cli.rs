@@ -441,6 +441,43 @@ fn a_signal_ends_the_verifiable_producer_with_every_record_accounted_for() {
     assert_eq!((totals["sent"].as_u64(), totals["acked"].as_u64()), (Some(told as u64), Some(told as u64)));
 }
 
+#[test]
+fn a_signal_ends_the_verifiable_consumer_with_its_last_lines() {
+    let broker = Broker::start(&[]);
+    broker.produce("watched", &[], b"a\nb\n");
+    let flags = ["verifiable-consumer", "--bootstrap-server", &broker.bootstrap, "--topic", "watched", "--verbose"];
+    let mut running = spawn(&flags, Stdio::null());
+    let mut lines = BufReader::new(running.stdout.take().unwrap());
+    while !next_line(&mut lines).contains("records_consumed") {}
+    terminate(&running);
+    let mut rest = Vec::new();
+    lines.read_to_end(&mut rest).unwrap();
+    assert!(finish(running).status.success());
+    assert_eq!(json_lines(&rest).last().map(|line| line["name"] == "shutdown_complete"), Some(true), "{}", text(&rest));
+}
+
+/// Whoever was made to drive Kafka's tools gives any of these.
+#[test]
+fn the_verifiable_pair_takes_every_flag_of_kafkas_own() {
+    let broker = Broker::start(&[]);
+    let config = std::env::temp_dir().join(format!("milena-{}.properties", std::process::id()));
+    std::fs::write(&config, "client.id=flags\n").unwrap();
+    let flags = ["--topic", "flags", "--bootstrap-server", &broker.bootstrap];
+    let config = ["--command-config", config.to_str().unwrap()];
+    let producer = ["--max-messages", "2", "--throughput", "-1", "--acks", "-1", "--message-create-time", "1000"];
+    let more = ["--value-prefix", "1", "--repeating-keys", "1"];
+    let produced = run(&[&["verifiable-producer"], &flags[..], &config, &producer, &more].concat(), b"");
+    assert!(produced.status.success(), "{}", text(&produced.stderr));
+    let consumer = ["--max-messages", "2", "--verbose", "--reset-policy", "earliest", "--enable-autocommit"];
+    let group = ["--group-id", "g", "--group-protocol", "consumer", "--group-instance-id", "i"];
+    let more = ["--group-remote-assignor", "uniform", "--session-timeout", "6000", "--assignment-strategy", "Any"];
+    let consumed = run(&[&["verifiable-consumer"], &flags[..], &config, &consumer, &group, &more].concat(), b"");
+    assert!(consumed.status.success(), "{}", text(&consumed.stderr));
+    // Nothing is committed anywhere yet, so this ends as Kafka's own does without a committed offset.
+    let none = run(&[&["verifiable-consumer"], &flags[..], &["--reset-policy", "none"]].concat(), b"");
+    assert_one_line_error(&none, "--reset-policy");
+}
+
 /// On a real broker and registry, whose address has a path: the whole demo, and again with the broker killed half-way.
 #[test]
 fn live_demo_finishes_although_the_broker_is_killed() {

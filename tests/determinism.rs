@@ -13,7 +13,6 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("std map", "src/serdes/", "stands alone, and only looks up"),
     ("time of day", "src/producer/clock.rs", "is a clock, virtual in the simulation"),
     ("time of day", "src/embedded/clock.rs", "is a clock, virtual in the simulation"),
-    ("time of day", "src/embedded/api/produce.rs", "until the cluster has a clock"),
     ("thread", "src/producer/compressor.rs", "compresses in place on an in-process network"),
     ("thread", "src/net/handshake.rs", "derives the keys of SCRAM"),
     ("thread", "src/net/transport.rs", "reads the files of TLS"),

@@ -84,6 +84,15 @@ async fn a_call_goes_where_it_is_sent() {
     assert_eq!(asked(&cluster, describe(&kafka)).await.len(), 1, "any broker is one broker");
 }
 
+/// It was told from what the client had heard minutes ago, which new partitions are not part of.
+#[tokio::test]
+async fn a_topic_is_described_as_it_is_now() {
+    let (cluster, kafka) = three_brokers().await;
+    let old = leader(&kafka, 0).await;
+    cluster.move_leader(TOPIC, 0, (old + 1) % 3).expect("it exists");
+    assert_eq!(leader(&kafka, 0).await, (old + 1) % 3);
+}
+
 #[tokio::test]
 async fn a_coordinator_is_looked_up_once_and_anew_when_told() {
     let (cluster, kafka) = three_brokers().await;

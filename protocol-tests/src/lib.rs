@@ -1,12 +1,14 @@
 //! What the tests of this package share.
 
 pub mod catalog;
+pub mod chaos;
 pub mod fuzz;
 pub mod golden;
 pub mod jar;
 pub mod random;
 pub mod record_golden;
 pub mod recorder;
+pub mod relay;
 pub mod shortest;
 
 use std::{env, process::Command, time::Duration};

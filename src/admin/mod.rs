@@ -163,7 +163,7 @@ impl Admin {
         }
     }
 
-    /// Describes a topic. Waits until it is known, for as long as a call may take.
+    /// Describes a topic as a broker sees it now. Waits until it is known, for as long as a call may take.
     ///
     /// # Errors
     /// `UnknownTopic`, or the broker's refusal.
@@ -171,7 +171,7 @@ impl Admin {
     /// # Cancel safety
     /// Dropping the future gives the answer up and changes nothing.
     pub async fn topic(&self, name: &str) -> Result<TopicDescription> {
-        let metadata = self.cluster.topic(name, Instant::now() + self.timeout).await?;
+        let metadata = self.cluster.topic_now(name, Instant::now() + self.timeout).await?;
         let leaders =
             metadata.topic(name).map(|topic| topic.partitions.iter().map(|partition| partition.leader).collect());
         Ok(TopicDescription { name: name.into(), leaders: leaders.unwrap_or_default() })

@@ -26,7 +26,7 @@ use crate::{
         metadata::{LeaderHint, Metadata},
     },
     net::{
-        NetConfig,
+        NetConfig, Network,
         conn::{Connection, Lost},
         handshake,
         pool::{Destination, Pool},
@@ -140,7 +140,16 @@ impl Cluster {
     /// Whether the brokers are reached over a network inside this process: then nothing may depend on threads or on the
     /// time of day, so that a run can be repeated.
     pub(crate) fn is_in_process(&self) -> bool {
-        false
+        !matches!(self.0.config.net.network, Network::Sockets)
+    }
+
+    /// When the time of day of an in-process network began, and what it was then.
+    pub(crate) fn epoch(&self) -> Option<(Instant, i64)> {
+        match &self.0.config.net.network {
+            Network::Sockets => None,
+            #[cfg(feature = "embedded")]
+            Network::Memory(network) => network.epoch(),
+        }
     }
 
     /// What is known now.
@@ -201,6 +210,18 @@ impl Cluster {
                 sleep_until(pause).await;
             }
         }
+    }
+
+    /// As [`topic`](Self::topic), but believes nothing that was heard before this call.
+    ///
+    /// # Errors
+    /// As `topic`, and why no broker told about the cluster.
+    pub(crate) async fn topic_now(&self, topic: &str, deadline: Instant) -> Result<Arc<Metadata>> {
+        // One that is not known is asked for in any case.
+        if self.metadata().topic(topic).is_some() {
+            self.refreshed(deadline).await?;
+        }
+        self.topic(topic, deadline).await
     }
 
     /// Sends a request and waits for its answer; tries again, with backoff, what may be tried again. What would change

@@ -8,6 +8,7 @@ use std::{
     net::SocketAddr,
     ops::RangeInclusive,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::net::TcpListener;
@@ -63,7 +64,8 @@ impl Builder {
         self
     }
 
-    /// The time of day at the start, in milliseconds since 1970. Default: the system's.
+    /// The time of day at the start, in milliseconds since 1970. Default: the network's, if it has one, or the
+    /// system's.
     pub fn start_time_millis(mut self, millis: i64) -> Self {
         self.settings.start_time_millis = Some(millis);
         self
@@ -177,6 +179,80 @@ impl Builder {
         self
     }
 
+    /// How long a partition remembers an idempotent producer that appends nothing more and has no open transaction.
+    /// Default: a day. Kafka's property: `producer.id.expiration.ms`; Kafka goes by the timestamps of the records.
+    pub fn producer_id_expiration(mut self, time: Duration) -> Self {
+        self.settings.producer_id_expiration = time;
+        self
+    }
+
+    /// How long a transactional id is remembered after its last transaction. Default: 7 days.
+    /// Kafka's property: `transactional.id.expiration.ms`.
+    pub fn transactional_id_expiration(mut self, time: Duration) -> Self {
+        self.settings.transactional_id_expiration = time;
+        self
+    }
+
+    /// The longest transaction timeout that a producer may ask for; more is refused with INVALID_TRANSACTION_TIMEOUT.
+    /// Default: 15 minutes. Kafka's property: `transaction.max.timeout.ms`.
+    pub fn max_transaction_timeout(mut self, time: Duration) -> Self {
+        self.settings.max_transaction_timeout = time;
+        self
+    }
+
+    /// How long a transaction stays decided before its end is written into the partitions. Meanwhile its producer is
+    /// told CONCURRENT_TRANSACTIONS, and committed records cannot be read yet. Default: none, the end is written before
+    /// EndTxn is answered; Kafka takes some milliseconds.
+    pub fn marker_delay(mut self, time: Duration) -> Self {
+        self.settings.marker_delay = time;
+        self
+    }
+
+    /// The memory in bytes that groups may take, all of them together: what members tell about themselves, their
+    /// assignments, committed offsets. Beyond it joins are refused with GROUP_MAX_SIZE_REACHED and commits with
+    /// INVALID_COMMIT_OFFSET_SIZE. Default: 256 MiB. Kafka has no such property.
+    pub fn group_bytes(mut self, bytes: usize) -> Self {
+        self.settings.group_bytes = bytes;
+        self
+    }
+
+    /// The most members in a group; more are refused with GROUP_MAX_SIZE_REACHED. Default: 1000.
+    /// Kafka's property: `group.max.size`.
+    pub fn group_max_size(mut self, members: usize) -> Self {
+        self.settings.group_max_size = members;
+        self
+    }
+
+    /// The session timeouts that members of classic groups may ask for; others are refused with
+    /// INVALID_SESSION_TIMEOUT. Default: 6 seconds to 30 minutes.
+    /// Kafka's properties: `group.min.session.timeout.ms`, `group.max.session.timeout.ms`.
+    pub fn session_timeouts(mut self, allowed: RangeInclusive<Duration>) -> Self {
+        self.settings.session_timeouts = allowed;
+        self
+    }
+
+    /// How long the first rebalance of an empty classic group waits for more members. Default: none, as in the
+    /// configuration that Kafka comes with; every member that comes later then costs a rebalance.
+    /// Kafka's property: `group.initial.rebalance.delay.ms`.
+    pub fn initial_rebalance_delay(mut self, time: Duration) -> Self {
+        self.settings.initial_rebalance_delay = time;
+        self
+    }
+
+    /// The most bytes of metadata with a committed offset; more is refused with OFFSET_METADATA_TOO_LARGE.
+    /// Default: 4096. Kafka's property: `offset.metadata.max.bytes`.
+    pub fn offset_metadata_bytes(mut self, bytes: usize) -> Self {
+        self.settings.offset_metadata_bytes = bytes;
+        self
+    }
+
+    /// How long committed offsets are kept after the last member of a group has left (KIP-211), or after the last
+    /// commit where nobody was in it. Default: 7 days. Kafka's property: `offsets.retention.minutes`.
+    pub fn offsets_retention(mut self, time: Duration) -> Self {
+        self.settings.offsets_retention = time;
+        self
+    }
+
     /// Binds all sockets and starts serving.
     ///
     /// # Errors
@@ -187,6 +263,7 @@ impl Builder {
     /// Cancel safe: dropping the future stops what was started.
     pub async fn start(self) -> Result<EmbeddedCluster> {
         let Self { mut settings, listen, network, topics, registry, registry_path } = self;
+        let time_of_day = network.as_ref().and_then(MemoryNetwork::now_millis);
         if !(1..=MAX_BROKERS).contains(&settings.brokers) {
             let message = format!("a cluster has 1 to {MAX_BROKERS} brokers, not {}", settings.brokers);
             return Err(Error::new(ErrorKind::Config, message));
@@ -196,6 +273,7 @@ impl Builder {
             Some(network) => listen_in(&network, settings.brokers)?,
             None => bind_all(&listen, settings.brokers).await?,
         };
+        settings.start_time_millis = settings.start_time_millis.or(time_of_day);
         let shared = Arc::new(Shared::new(settings, &listeners));
         let registry = match registry {
             Some(address) => Some(RegistryServer::start(bind_registry(&address).await?, &registry_path)?),
@@ -244,6 +322,16 @@ pub(super) struct Settings {
     pub(super) start_time_millis: Option<i64>,
     pub(super) version: KafkaVersion,
     pub(super) changes: Changes,
+    pub(super) producer_id_expiration: Duration,
+    pub(super) transactional_id_expiration: Duration,
+    pub(super) max_transaction_timeout: Duration,
+    pub(super) marker_delay: Duration,
+    pub(super) group_bytes: usize,
+    pub(super) offset_metadata_bytes: usize,
+    pub(super) offsets_retention: Duration,
+    pub(super) group_max_size: usize,
+    pub(super) session_timeouts: RangeInclusive<Duration>,
+    pub(super) initial_rebalance_delay: Duration,
 }
 
 impl Default for Settings {
@@ -263,6 +351,16 @@ impl Default for Settings {
             start_time_millis: None,
             version: KafkaVersion::default(),
             changes: Changes::default(),
+            producer_id_expiration: Duration::from_secs(86_400),
+            transactional_id_expiration: Duration::from_secs(7 * 86_400),
+            max_transaction_timeout: Duration::from_secs(900),
+            marker_delay: Duration::ZERO,
+            group_bytes: 256 << 20,
+            offset_metadata_bytes: 4096,
+            offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
+            group_max_size: 1000,
+            session_timeouts: Duration::from_secs(6)..=Duration::from_secs(30 * 60),
+            initial_rebalance_delay: Duration::ZERO,
         }
     }
 }

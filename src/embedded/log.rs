@@ -16,7 +16,9 @@ use tokio::sync::Notify;
 
 use super::{
     batch::{BatchHeader, StoredBatch},
-    producers::{Producers, Verdict},
+    isolation::{Aborted, Isolation},
+    marker::Marker,
+    producers::{Change, ProducerState, Producers, Rules, Verdict},
 };
 
 /// The log of one partition.
@@ -27,6 +29,7 @@ pub(super) struct Log {
     end_offset: i64,
     segment_bytes: usize,
     producers: Producers,
+    isolation: Isolation,
     waiting: Vec<Weak<Notify>>,
 }
 
@@ -44,8 +47,7 @@ pub(super) struct Append {
     pub(super) leader_epoch: i32,
     /// Length of the request that held the batch.
     pub(super) frame: usize,
-    /// Whether an unknown producer must start at sequence 0.
-    pub(super) strict_start: bool,
+    pub(super) rules: Rules,
 }
 
 /// Where a batch stands now.
@@ -65,6 +67,8 @@ pub(super) struct Appended {
 pub(super) struct Read {
     pub(super) pieces: Vec<Bytes>,
     pub(super) bytes: usize,
+    /// One past the last record in it; 0 without any.
+    pub(super) end_offset: i64,
 }
 
 impl Log {
@@ -75,6 +79,7 @@ impl Log {
             end_offset: 0,
             segment_bytes,
             producers: Producers::default(),
+            isolation: Isolation::default(),
             waiting: Vec::new(),
         }
     }
@@ -83,14 +88,34 @@ impl Log {
         self.start_offset
     }
 
-    /// One past the last record. With one replica this is the high watermark and the last stable offset too.
+    /// One past the last record. With one replica this is the high watermark too.
     pub(super) fn end_offset(&self) -> i64 {
         self.end_offset
     }
 
+    /// The first offset that a reader of committed records may not see: that of the oldest open transaction.
+    pub(super) fn last_stable_offset(&self) -> i64 {
+        self.isolation.last_stable_offset(self.end_offset).max(self.start_offset)
+    }
+
+    /// The aborted transactions with records in this range.
+    pub(super) fn aborted_in(&self, from: i64, to: i64) -> Vec<Aborted> {
+        self.isolation.aborted_in(from, to)
+    }
+
+    /// Whether the producer has an open transaction here in this epoch.
+    pub(super) fn has_transaction(&self, producer_id: i64, epoch: i16) -> bool {
+        self.producers.is_open(producer_id, epoch)
+    }
+
+    /// The producers that are known here.
+    pub(super) fn producers(&self, rules: &Rules) -> Vec<ProducerState> {
+        self.producers.states(rules)
+    }
+
     /// Appends a batch, or answers a repeated one with what it got the first time.
     pub(super) fn append(&mut self, append: Append) -> Result<Appended, ResponseError> {
-        match self.producers.judge(&append.header, append.strict_start) {
+        match self.producers.judge(&append.header, &append.rules) {
             Verdict::Refuse(error) => return Err(error),
             Verdict::Duplicate { base_offset, timestamp } => {
                 return Ok(Appended { base_offset, timestamp, cost: 0, opened: None });
@@ -98,13 +123,42 @@ impl Log {
             Verdict::Append => {}
         }
         let base_offset = self.end_offset;
-        let Append { header, bytes, leader_epoch, frame, .. } = append;
-        self.producers.remember(&header, base_offset);
+        let Append { header, bytes, leader_epoch, frame, rules } = append;
+        if let Change::Opened(first_offset) = self.producers.remember(&header, base_offset, &rules) {
+            self.isolation.open(first_offset);
+        }
+        self.forget_a_producer();
         self.end_offset += i64::from(header.record_count);
         let cost = header.size + BATCH_OVERHEAD;
         let opened = self.place(StoredBatch::new(header, bytes, base_offset, leader_epoch, frame), cost);
         self.wake();
         Ok(Appended { base_offset, timestamp: -1, cost, opened })
+    }
+
+    /// Writes the end of a transaction, and wakes who waits for the last stable offset.
+    pub(super) fn append_marker(&mut self, marker: &Marker, leader_epoch: i32) -> Result<Appended, ResponseError> {
+        self.producers.judge_marker(marker)?;
+        let (header, bytes) = marker.encode();
+        let base_offset = self.end_offset;
+        self.end_offset += 1;
+        match self.producers.remember_marker(marker, base_offset) {
+            Change::Ended(first_offset) if marker.commit => self.isolation.end(first_offset),
+            Change::Ended(first_offset) => self.isolation.abort(marker.producer_id, first_offset, base_offset),
+            Change::Nothing | Change::Opened(_) => {}
+        }
+        self.forget_a_producer();
+        let cost = header.size + BATCH_OVERHEAD;
+        let opened = self.place(StoredBatch::new(header, bytes, base_offset, leader_epoch, header.size), cost);
+        self.wake();
+        Ok(Appended { base_offset, timestamp: -1, cost, opened })
+    }
+
+    /// Keeps the memory of producers within its bound.
+    fn forget_a_producer(&mut self) {
+        if let Some(first_offset) = self.producers.forget_oldest() {
+            // Nobody could end this transaction any more.
+            self.isolation.end(first_offset);
+        }
     }
 
     fn place(&mut self, batch: StoredBatch, cost: usize) -> Option<i64> {
@@ -123,18 +177,25 @@ impl Log {
     }
 
     /// Reads whole batches from `offset` on: as many as fit in `max_bytes`, and the first one in any case if
-    /// `first_whole`.
-    pub(super) fn read(&self, offset: i64, max_bytes: usize, first_whole: bool) -> Result<Read, ResponseError> {
+    /// `first_whole`. Nothing from the offset `until` on.
+    pub(super) fn read(
+        &self,
+        offset: i64,
+        until: i64,
+        max_bytes: usize,
+        first_whole: bool,
+    ) -> Result<Read, ResponseError> {
         if offset < self.start_offset || offset > self.end_offset {
             return Err(ResponseError::OffsetOutOfRange);
         }
         let mut read = Read::default();
-        for batch in self.batches_from(offset) {
+        for batch in self.batches_from(offset).take_while(|batch| batch.base_offset < until) {
             let first = first_whole && read.bytes == 0;
             if !first && read.bytes + batch.size() > max_bytes {
                 break;
             }
             read.bytes += batch.size();
+            read.end_offset = batch.last_offset() + 1;
             read.pieces.extend(batch.pieces());
         }
         Ok(read)
@@ -199,6 +260,7 @@ impl Log {
         }
         let freed = self.segments.pop_front().map_or(0, |segment| segment.cost);
         self.start_offset = self.segments.front().map_or(self.end_offset, |segment| segment.base_offset);
+        self.isolation.trim(self.start_offset);
         freed
     }
 

@@ -23,6 +23,7 @@
 //!   topics     topics, leaders, the memory of all logs                faults  what goes wrong on purpose
 //!   log        a partition's batches and offsets                      reply   frames around stored batches
 //!   producers  idempotence                              batch    61 bytes of header, and the checksum
+//!   isolation  the last stable offset                   marker   the ends of transactions
 //! ```
 //!
 //! Rules this module keeps:
@@ -39,8 +40,10 @@ mod clock;
 mod faults;
 mod groups;
 mod guard;
+mod isolation;
 mod listener;
 mod log;
+mod marker;
 mod presets;
 mod producers;
 mod registry;
@@ -72,7 +75,7 @@ use self::{
     builder::{Settings, unbound},
     clock::Clock,
     faults::Faults,
-    groups::Groups,
+    groups::{Group, Groups},
     listener::{Endpoint, Listener, Reserved},
     presets::Offers,
     registry::RegistryServer,
@@ -82,7 +85,7 @@ use self::{
     topics::{NewTopic, Topics},
     transactions::Transactions,
 };
-pub use crate::memory::MemoryNetwork;
+pub use crate::memory::{MemoryNetwork, Way};
 use crate::{Error, ErrorKind, Result};
 
 /// A running cluster. Dropping it stops it without waiting; [`EmbeddedCluster::shutdown`] waits.
@@ -211,6 +214,12 @@ impl EmbeddedCluster {
         Ok(())
     }
 
+    /// The offset that a group has committed for a partition; `None` without one.
+    pub fn committed_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        let committed = |group: &mut Group, _| group.offsets.committed(topic, partition).map(|it| it.offset);
+        self.shared.groups.with(&self.shared, group, committed).flatten()
+    }
+
     /// Bytes of memory that the logs take, batches and what is remembered with them.
     pub fn stored_bytes(&self) -> usize {
         self.shared.topics.stored_bytes()
@@ -296,7 +305,7 @@ impl Shared {
             cluster_id: format!("embedded-{:013x}", fastrand::u64(..) >> 12),
             topics: Topics::new(settings.brokers, settings.retention_bytes, settings.segment_bytes),
             faults: Faults::default(),
-            groups: Groups::default(),
+            groups: Groups::new(settings.group_bytes),
             transactions: Transactions::default(),
             clock: Clock::new(settings.start_time_millis),
             timers: Timers::default(),

@@ -18,7 +18,7 @@ use super::Shared;
 
 /// Who looks at its deadlines.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(dead_code, reason = "for groups, transactions, retention")]
+#[expect(dead_code, reason = "for transactions, retention")]
 pub(super) enum Timer {
     /// The group of this id: sessions, rebalances.
     Group(String),
@@ -36,7 +36,6 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    #[expect(dead_code, reason = "for groups, transactions, retention")]
     /// Wakes `timer` at `at`. It may be set several times.
     pub(super) fn set(&self, at: Instant, timer: Timer) {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);

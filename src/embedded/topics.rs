@@ -16,7 +16,10 @@ use std::{
 use kafka_protocol::ResponseError;
 use uuid::Uuid;
 
-use super::log::{Append, Appended, Log};
+use super::{
+    log::{Append, Appended, Log},
+    marker::Marker,
+};
 use crate::types::HashMap;
 
 /// All topics of the cluster.
@@ -150,6 +153,13 @@ impl Topics {
             self.store.account(partition, &appended);
         }
         Ok((appended, partition.log().start_offset()))
+    }
+
+    /// Writes the end of a transaction into a partition.
+    pub(super) fn append_marker(&self, partition: &Arc<Partition>, marker: &Marker) -> Result<(), ResponseError> {
+        let appended = partition.log().append_marker(marker, partition.leader_epoch())?;
+        self.store.account(partition, &appended);
+        Ok(())
     }
 
     /// Drops what is too old by the topics' settings; `now` is the time of day.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::timeout,
 };
@@ -75,12 +75,11 @@ impl fmt::Display for Address {
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
-    /// In-process, for simulation and tests.
-    #[cfg_attr(
-        not(any(test, feature = "embedded")),
-        expect(dead_code, reason = "only the embedded cluster listens there")
-    )]
-    Memory(DuplexStream),
+    /// Inside this process.
+    #[cfg(feature = "embedded")]
+    Memory(crate::memory::MemoryStream),
+    #[cfg(test)]
+    Duplex(tokio::io::DuplexStream),
     /// Boxed, because a TLS session is a kilobyte and plain streams should not carry it around.
     #[cfg(feature = "tls")]
     Tls(Box<tokio_rustls::client::TlsStream<Stream>>),
@@ -127,9 +126,13 @@ pub(crate) async fn connect(address: &Address, config: &NetConfig) -> Result<Str
     match &config.network {
         Network::Sockets => connect_tcp(address, config.connect_timeout).await,
         #[cfg(feature = "embedded")]
-        Network::Memory(network) => network.connect(&address.host, address.port).map(Stream::Memory).map_err(|error| {
-            Error::new(ErrorKind::Connect, format!("cannot connect to {address} in memory: {error}")).with_source(error)
-        }),
+        Network::Memory(network) => {
+            let connected = timeout(config.connect_timeout, network.connect(&address.host, address.port)).await;
+            let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            connected.map(Stream::Memory).map_err(|error| {
+                Error::new(ErrorKind::Connect, format!("cannot connect to {address}: {error}")).with_source(error)
+            })
+        }
     }
 }
 
@@ -194,7 +197,10 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(feature = "embedded")]
             Self::Memory(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(test)]
+            Self::Duplex(stream) => Pin::new(stream).poll_read(cx, buf),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
         }
@@ -205,7 +211,10 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            #[cfg(feature = "embedded")]
             Self::Memory(stream) => Pin::new(stream).poll_write(cx, bytes),
+            #[cfg(test)]
+            Self::Duplex(stream) => Pin::new(stream).poll_write(cx, bytes),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
         }
@@ -218,7 +227,10 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+            #[cfg(feature = "embedded")]
             Self::Memory(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+            #[cfg(test)]
+            Self::Duplex(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, pieces),
         }
@@ -227,7 +239,10 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
+            #[cfg(feature = "embedded")]
             Self::Memory(stream) => stream.is_write_vectored(),
+            #[cfg(test)]
+            Self::Duplex(stream) => stream.is_write_vectored(),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.is_write_vectored(),
         }
@@ -236,7 +251,10 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(feature = "embedded")]
             Self::Memory(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(test)]
+            Self::Duplex(stream) => Pin::new(stream).poll_flush(cx),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
         }
@@ -245,7 +263,10 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "embedded")]
             Self::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(test)]
+            Self::Duplex(stream) => Pin::new(stream).poll_shutdown(cx),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }

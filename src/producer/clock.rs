@@ -38,8 +38,8 @@ enum Since {
 
 impl Clock {
     /// The clock of this cluster's producers.
-    pub(super) fn of(_cluster: &Cluster) -> Self {
-        Self::System
+    pub(super) fn of(cluster: &Cluster) -> Self {
+        cluster.epoch().map_or(Self::System, |(start, millis)| Self::Virtual { start, millis })
     }
 
     /// Begins a batch at `now`.

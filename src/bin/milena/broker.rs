@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use milena::embedded::EmbeddedCluster;
+use milena::embedded::{Builder, EmbeddedCluster};
 
 use crate::{failure::Failure, options::Options, signal::Ending};
 
@@ -11,13 +11,22 @@ use crate::{failure::Failure, options::Options, signal::Ending};
 ///
 /// There are no consumer groups yet: clients read partitions that they assign to themselves.
 ///
-/// Prints one line on stdout once it serves: ready bootstrap=HOST:PORT registry=URL
+/// Prints one line on stdout once it serves: ready bootstrap=HOST:PORT[,HOST:PORT...] registry=URL
 #[derive(Debug, Args)]
 pub(crate) struct Broker {
-    /// Where the broker listens; port 0 picks a free one. Clients are told this address; for 0.0.0.0 or [::] they are
-    /// told localhost, so that clients on other machines need the address that they can reach here.
+    /// Where the first broker listens, further ones take the next ports; port 0 picks free ones. Clients are told this
+    /// address; for 0.0.0.0 or [::] they are told localhost, so that clients on other machines need the address that
+    /// they can reach here.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
     listen: String,
+
+    /// How many brokers the cluster has. Each leads its share of the partitions, which have one replica each.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=100))]
+    brokers: i32,
+
+    /// Makes this topic at the start; may be repeated. Others are made by their first use.
+    #[arg(long = "topic", value_name = "NAME:PARTITIONS", value_parser = name_and_partitions)]
+    topics: Vec<(String, i32)>,
 
     /// Where the Schema Registry listens; port 0 picks a free one.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8081")]
@@ -27,6 +36,10 @@ pub(crate) struct Broker {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=10_000))]
     partitions: i32,
 
+    /// The memory in bytes that all logs together may take; beyond it the oldest records are dropped.
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 30, value_parser = clap::value_parser!(u64).range(1..))]
+    retention_bytes: u64,
+
     #[command(flatten)]
     options: Options,
 }
@@ -35,8 +48,7 @@ impl Broker {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         self.options.properties()?;
         let mut ending = Ending::listen()?;
-        let builder = EmbeddedCluster::builder().listen(self.listen).registry_listen(self.registry_listen);
-        let cluster = builder.auto_create_topics(self.partitions).start().await?;
+        let cluster = self.builder().start().await?;
         {
             let mut stdout = io::stdout().lock();
             writeln!(stdout, "ready bootstrap={} registry={}", cluster.bootstrap(), cluster.registry_url())
@@ -47,4 +59,19 @@ impl Broker {
         cluster.shutdown().await;
         Ok(())
     }
+
+    fn builder(self) -> Builder {
+        let builder = EmbeddedCluster::builder()
+            .listen(self.listen)
+            .registry_listen(self.registry_listen)
+            .brokers(self.brokers)
+            .auto_create_topics(self.partitions)
+            .retention_bytes(usize::try_from(self.retention_bytes).unwrap_or(usize::MAX));
+        self.topics.into_iter().fold(builder, |builder, (name, partitions)| builder.topic(name, partitions))
+    }
+}
+
+fn name_and_partitions(text: &str) -> Result<(String, i32), String> {
+    let parsed = text.rsplit_once(':').and_then(|(name, count)| Some((name.to_owned(), count.parse::<i32>().ok()?)));
+    parsed.ok_or_else(|| "a topic is NAME:PARTITIONS".to_owned())
 }

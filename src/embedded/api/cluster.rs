@@ -92,6 +92,19 @@ impl Call {
             (code, _) => nowhere(coordinator, code),
         }
     }
+
+    /// Whether this broker coordinates a group or a transactional id, and no fault speaks against it.
+    ///
+    /// # Errors
+    /// The code that the reply is to carry.
+    pub(super) fn coordinates(&self, key: &str) -> Result<(), i16> {
+        match (self.forced_code(), self.shared.coordinator(key)) {
+            (0, Some(node)) if node.id == self.broker => Ok(()),
+            (0, Some(_)) => Err(ResponseError::NotCoordinator.code()),
+            (0, None) => Err(ResponseError::CoordinatorNotAvailable.code()),
+            (code, _) => Err(code),
+        }
+    }
 }
 
 fn nowhere(coordinator: Coordinator, code: i16) -> Coordinator {

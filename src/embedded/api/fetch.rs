@@ -11,9 +11,9 @@ use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
     messages::{
-        BrokerId, FetchRequest, FetchResponse,
+        BrokerId, FetchRequest, FetchResponse, ProducerId,
         fetch_request::{FetchPartition, FetchTopic},
-        fetch_response::{FetchableTopicResponse, PartitionData},
+        fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData},
     },
 };
 use tokio::{
@@ -23,6 +23,7 @@ use tokio::{
 
 use super::{Call, Serve};
 use crate::embedded::{
+    isolation::Aborted,
     log::Read,
     reply::{Body, Unanswered},
     topics::Topic,
@@ -68,6 +69,33 @@ struct Found {
     failed: bool,
 }
 
+/// The offsets that an answer tells of a partition.
+struct Limits {
+    start: i64,
+    end: i64,
+    last_stable: i64,
+    /// Whose records in the answer are to be skipped. None unless committed records were asked for.
+    aborted: Option<Vec<Aborted>>,
+}
+
+impl Limits {
+    fn tell(self, partition: PartitionData) -> PartitionData {
+        let aborted = self.aborted.map(|aborted| {
+            let one = |aborted: &Aborted| {
+                AbortedTransaction::default()
+                    .with_producer_id(ProducerId(aborted.producer_id))
+                    .with_first_offset(aborted.first_offset)
+            };
+            aborted.iter().map(one).collect()
+        });
+        partition
+            .with_high_watermark(self.end)
+            .with_last_stable_offset(self.last_stable)
+            .with_log_start_offset(self.start)
+            .with_aborted_transactions(aborted)
+    }
+}
+
 impl Call {
     fn fetch_response(&self) -> FetchResponse {
         FetchResponse::default().with_throttle_time_ms(self.throttle_ms())
@@ -84,20 +112,18 @@ impl Call {
                 .map(|partition| {
                     let left = max_bytes.saturating_sub(found.bytes);
                     let first = found.bytes == 0;
-                    let result = topic
-                        .as_ref()
-                        .map_err(|error| error.code())
-                        .and_then(|topic| self.fetch_partition(topic, partition, left, first, reader));
+                    let result = topic.as_ref().map_err(|error| error.code()).and_then(|topic| {
+                        self.fetch_partition(topic, partition, request.isolation_level, left, first, reader)
+                    });
                     let head = PartitionData::default()
                         .with_partition_index(partition.partition)
                         .with_preferred_read_replica(BrokerId(-1))
                         .with_aborted_transactions(None)
                         .with_records(Some(Bytes::new()));
                     match result {
-                        Ok((start, end, read)) => {
+                        Ok((limits, read)) => {
                             found.bytes += read.bytes;
-                            let head = head.with_high_watermark(end).with_last_stable_offset(end);
-                            (head.with_log_start_offset(start), read)
+                            (limits.tell(head), read)
                         }
                         Err(code) => {
                             found.failed = true;
@@ -122,15 +148,16 @@ impl Call {
         }
     }
 
-    /// Log start, log end and batches of one partition.
+    /// The limits and the batches of one partition.
     fn fetch_partition(
         &self,
         topic: &Topic,
         wanted: &FetchPartition,
+        isolation_level: i8,
         left: usize,
         first: bool,
         reader: &Arc<Notify>,
-    ) -> Result<(i64, i64, Read), i16> {
+    ) -> Result<(Limits, Read), i16> {
         if let Some(code) = self.forced(&topic.name) {
             return Err(code);
         }
@@ -138,9 +165,13 @@ impl Call {
         let mut log = partition.log();
         partition.check_leader(self.broker, wanted.current_leader_epoch).map_err(|error| error.code())?;
         let limit = usize::try_from(wanted.partition_max_bytes).unwrap_or(0).min(left);
-        let read = log.read(wanted.fetch_offset, limit, first).map_err(|error| error.code())?;
+        let committed = isolation_level == READ_COMMITTED;
+        let until = if committed { log.last_stable_offset() } else { log.end_offset() };
+        let read = log.read(wanted.fetch_offset, until, limit, first).map_err(|error| error.code())?;
         log.wait(reader);
-        Ok((log.start_offset(), log.end_offset(), read))
+        let aborted = committed.then(|| log.aborted_in(wanted.fetch_offset, read.end_offset));
+        let (start, end, last_stable) = (log.start_offset(), log.end_offset(), log.last_stable_offset());
+        Ok((Limits { start, end, last_stable, aborted }, read))
     }
 
     /// Writes the reply around the stored batches, see [`Body::put_open`].
@@ -152,7 +183,7 @@ impl Call {
             body.put_open(&topic, version, flexible, partitions.len())?;
             for (partition, mut read) in partitions {
                 if let Some(records) = self.records.as_ref().filter(|_| read.bytes > 0) {
-                    read = Read { bytes: records.len(), pieces: vec![records.clone()] };
+                    read = Read { bytes: records.len(), pieces: vec![records.clone()], ..read };
                 }
                 if let (true, Some(last)) = (self.corrupt, read.pieces.last_mut()) {
                     *last = damaged(last);
@@ -176,6 +207,9 @@ fn damaged(piece: &Bytes) -> Bytes {
     }
     copy.into()
 }
+
+/// The isolation level that sees no record of an open or aborted transaction.
+const READ_COMMITTED: i8 = 1;
 
 /// No reader waits longer than this, whatever it asks for.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);

@@ -8,6 +8,7 @@
 
 mod cluster;
 mod fetch;
+mod groups_offsets;
 mod offsets;
 mod produce;
 mod topics;
@@ -17,11 +18,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
-    messages::{
-        ApiKey, ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, FetchRequest,
-        FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
-        RequestHeader,
-    },
+    messages::{ApiKey, RequestHeader},
     protocol::{Decodable, Encodable, StrBytes},
 };
 
@@ -60,7 +57,7 @@ macro_rules! serve {
 
         async fn dispatch(api: ApiKey, call: Call, reply: Addressed, body: Bytes) -> Outcome {
             match api {
-                $(ApiKey::$api => run::<$request>(call, reply, body).await,)*
+                $(ApiKey::$api => run::<kafka_protocol::messages::$request>(call, reply, body).await,)*
                 _ => Outcome::Close,
             }
         }
@@ -73,6 +70,8 @@ serve! {
     Fetch(FetchRequest) 4..=17;
     ListOffsets(ListOffsetsRequest) 1..=10;
     Metadata(MetadataRequest) 0..=13;
+    OffsetCommit(OffsetCommitRequest) 2..=9;
+    OffsetFetch(OffsetFetchRequest) 1..=9;
     FindCoordinator(FindCoordinatorRequest) 0..=6;
     ApiVersions(ApiVersionsRequest) 0..=4;
     CreateTopics(CreateTopicsRequest) 2..=7;

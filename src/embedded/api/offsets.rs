@@ -19,7 +19,11 @@ impl Serve for ListOffsetsRequest {
 
     async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let topics = self.topics.into_iter().map(|topic| {
-            let partitions = topic.partitions.iter().map(|wanted| call.list_partition(&topic.name, wanted)).collect();
+            let partitions = topic
+                .partitions
+                .iter()
+                .map(|wanted| call.list_partition(&topic.name, self.isolation_level, wanted))
+                .collect();
             ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions)
         });
         let response = ListOffsetsResponse::default().with_topics(topics.collect());
@@ -28,9 +32,14 @@ impl Serve for ListOffsetsRequest {
 }
 
 impl Call {
-    fn list_partition(&self, topic: &str, wanted: &ListOffsetsPartition) -> ListOffsetsPartitionResponse {
+    fn list_partition(
+        &self,
+        topic: &str,
+        isolation_level: i8,
+        wanted: &ListOffsetsPartition,
+    ) -> ListOffsetsPartitionResponse {
         let response = ListOffsetsPartitionResponse::default().with_partition_index(wanted.partition_index);
-        match self.find_offset(topic, wanted) {
+        match self.find_offset(topic, isolation_level, wanted) {
             Ok((offset, timestamp, epoch)) => response
                 .with_offset(offset)
                 .with_timestamp(timestamp)
@@ -40,7 +49,12 @@ impl Call {
     }
 
     /// Offset, timestamp and leader epoch of what is asked for; −1 each where there is no such record.
-    fn find_offset(&self, topic: &str, wanted: &ListOffsetsPartition) -> Result<(i64, i64, i32), i16> {
+    fn find_offset(
+        &self,
+        topic: &str,
+        isolation_level: i8,
+        wanted: &ListOffsetsPartition,
+    ) -> Result<(i64, i64, i32), i16> {
         if let Some(code) = self.forced(topic) {
             return Err(code);
         }
@@ -50,18 +64,23 @@ impl Call {
         partition.check_leader(self.broker, wanted.current_leader_epoch).map_err(|error| error.code())?;
         let log = partition.log();
         let epoch = partition.leader_epoch();
+        // Committed records end at the last stable offset, whatever is asked for.
+        let end = if isolation_level == READ_COMMITTED { log.last_stable_offset() } else { log.end_offset() };
         let found = match wanted.timestamp {
             EARLIEST | EARLIEST_LOCAL => Some((log.start_offset(), -1)),
-            LATEST => Some((log.end_offset(), -1)),
-            MAX_TIMESTAMP => log.newest_timestamp(),
+            LATEST => Some((end, -1)),
+            MAX_TIMESTAMP => log.newest_timestamp().filter(|(offset, _)| *offset < end),
             // Nothing is tiered: no offset was ever moved away or is waiting to be.
             LATEST_TIERED | EARLIEST_PENDING_UPLOAD => None,
-            timestamp if timestamp >= 0 => log.offset_at(timestamp),
+            timestamp if timestamp >= 0 => log.offset_at(timestamp).filter(|(offset, _)| *offset < end),
             _ => return Err(ResponseError::InvalidRequest.code()),
         };
         Ok(found.map_or((-1, -1, -1), |(offset, timestamp)| (offset, timestamp, epoch)))
     }
 }
+
+/// The isolation level that sees no record of an open or aborted transaction.
+const READ_COMMITTED: i8 = 1;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;

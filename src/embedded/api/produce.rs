@@ -25,6 +25,7 @@ use super::{Call, Serve};
 use crate::embedded::{
     batch::{BatchError, BatchHeader, ZSTD},
     log::Append,
+    producers::Rules,
     reply::{Body, Unanswered},
     topics::Topic,
 };
@@ -109,10 +110,22 @@ impl Call {
             bytes,
             leader_epoch: partition.leader_epoch(),
             frame: self.frame,
-            strict_start: settings.strict_producer_start,
+            rules: self.producer_rules(),
         };
         let (appended, log_start_offset) = self.shared.topics.append(partition, append)?;
         Ok(Placed { base_offset: appended.base_offset, timestamp: appended.timestamp, log_start_offset })
+    }
+
+    /// The circumstances of this request that decide about batches of producers with an id.
+    pub(super) fn producer_rules(&self) -> Rules {
+        let settings = &self.shared.settings;
+        Rules {
+            strict_start: settings.strict_producer_start,
+            second_version: self.version >= 12, // KIP-890
+            verified: false,
+            now_millis: self.shared.clock.now_millis(),
+            expiration_millis: i64::try_from(settings.producer_id_expiration.as_millis()).unwrap_or(i64::MAX),
+        }
     }
 
     /// What is wrong with a sound batch for this request and at this time.

@@ -30,7 +30,7 @@ use crate::embedded::{
 
 impl Serve for MetadataRequest {
     fn names(&self, call: &Call, topic: &str) -> bool {
-        let is = |wanted: &MetadataRequestTopic| match &wanted.name {
+        let is = |wanted: &MetadataRequestTopic| match by_name(wanted) {
             Some(name) => name.as_str() == topic,
             None => call.shared.topics.by_id(&wanted.topic_id).is_some_and(|known| known.name == topic),
         };
@@ -68,7 +68,7 @@ impl Call {
     }
 
     fn wanted_topic(&self, wanted: MetadataRequestTopic, create: bool) -> MetadataResponseTopic {
-        let Some(name) = wanted.name else {
+        let Some(name) = by_name(&wanted).cloned() else {
             return match self.shared.topics.by_id(&wanted.topic_id) {
                 Some(topic) => self.known_topic(&topic),
                 // The name may be null from version 12 on (KIP-516).
@@ -128,6 +128,11 @@ impl Call {
         let partitions = if partitions == -1 { self.shared.settings.default_partitions } else { partitions };
         NewTopic { name: name.to_owned(), partitions, max_message_bytes }
     }
+}
+
+/// The name, unless the topic is asked for by its id (KIP-516). Java then sends an empty name, others a null.
+fn by_name(wanted: &MetadataRequestTopic) -> Option<&TopicName> {
+    wanted.name.as_ref().filter(|_| wanted.topic_id.is_nil())
 }
 
 fn failed_topic(name: Option<TopicName>, id: Uuid, code: i16) -> MetadataResponseTopic {
@@ -209,6 +214,7 @@ impl Call {
         let result = DeletableTopicResult::default();
         match deleted {
             Ok(topic) => {
+                self.shared.groups.delete_topic(&topic.name);
                 let id = if self.version >= 6 { topic.id } else { Uuid::nil() };
                 result.with_name(Some(topic_name(&topic.name))).with_topic_id(id)
             }

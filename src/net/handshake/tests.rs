@@ -78,7 +78,7 @@ fn here() -> Address {
 async fn talk(security: Security, answers: Vec<Answer>) -> (Result<Ready, Refused>, Seen) {
     let (mine, theirs) = tokio::io::duplex(1 << 16);
     let (address, config) = (here(), config(security));
-    let client = async { greet(Stream::Memory(mine), &address, &config, "test", TRIED_FIRST).await };
+    let client = async { greet(Stream::Duplex(mine), &address, &config, "test", TRIED_FIRST).await };
     // The client's end is dropped with its error, and the peer then ends too.
     let peer = tokio::spawn(serve(theirs, answers));
     let result = client.await;
@@ -356,7 +356,7 @@ async fn a_scram_server_that_does_not_know_the_password_is_not_believed() {
     let (mine, theirs) = tokio::io::duplex(1 << 16);
     let peer = tokio::spawn(impostor(theirs));
     let (address, config) = (here(), config(alice(Sasl::scram_sha_512)));
-    let refused = greet(Stream::Memory(mine), &address, &config, "test", TRIED_FIRST).await.expect_err("refused");
+    let refused = greet(Stream::Duplex(mine), &address, &config, "test", TRIED_FIRST).await.expect_err("refused");
     assert_eq!(refused.error.kind(), ErrorKind::Authentication);
     assert!(refused.error.to_string().contains("signature is wrong"), "{}", refused.error);
     peer.await.expect("served");
@@ -422,7 +422,7 @@ mod tls {
                 serve(stream, vec![Answer::Body(offers(4, 0, MODERN))]).await;
             }
         });
-        let result = greet(Stream::Memory(mine), &address, &config(Security::tls(tls)), "test", TRIED_FIRST).await;
+        let result = greet(Stream::Duplex(mine), &address, &config(Security::tls(tls)), "test", TRIED_FIRST).await;
         peer.await.expect("served");
         result
     }
@@ -452,7 +452,7 @@ mod tls {
         let (mine, mut theirs) = tokio::io::duplex(1 << 16);
         let peer = tokio::spawn(async move { theirs.read_i32().await });
         let config = config(Security::tls(TlsConfig::new().ca_pem(CA)));
-        let refused = greet(Stream::Memory(mine), &here(), &config, "test", TRIED_FIRST).await.expect_err("lost");
+        let refused = greet(Stream::Duplex(mine), &here(), &config, "test", TRIED_FIRST).await.expect_err("lost");
         peer.await.expect("served").expect("read");
         assert_eq!(refused.error.kind(), ErrorKind::Disconnected);
         assert!(!refused.may_be_old);
@@ -469,7 +469,7 @@ mod tls {
             theirs.read_to_end(&mut Vec::new()).await
         });
         let config = config(Security::tls(TlsConfig::new().ca_pem(CA)));
-        let refused = greet(Stream::Memory(mine), &here(), &config, "test", TRIED_FIRST).await.expect_err("refused");
+        let refused = greet(Stream::Duplex(mine), &here(), &config, "test", TRIED_FIRST).await.expect_err("refused");
         peer.await.expect("served").expect("written");
         assert_eq!(refused.error.kind(), ErrorKind::Tls);
         assert!(refused.error.to_string().contains("did not answer in TLS"), "{}", refused.error);
@@ -479,7 +479,7 @@ mod tls {
     async fn silence_during_tls_ends_at_the_deadline() {
         let (mine, _theirs) = tokio::io::duplex(1 << 16);
         let config = config(Security::tls(TlsConfig::new().ca_pem(CA)));
-        let refused = greet(Stream::Memory(mine), &here(), &config, "test", TRIED_FIRST).await.expect_err("silent");
+        let refused = greet(Stream::Duplex(mine), &here(), &config, "test", TRIED_FIRST).await.expect_err("silent");
         assert_eq!(refused.error.kind(), ErrorKind::Timeout);
         assert!(refused.error.to_string().contains("did not answer the TLS handshake within 30s"), "{}", refused.error);
     }

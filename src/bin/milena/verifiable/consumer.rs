@@ -44,8 +44,9 @@ pub(crate) struct VerifiableConsumer {
     #[arg(long)]
     verbose: bool,
 
-    /// Where to begin: at the first or behind the last record of each partition.
-    #[arg(long, value_name = "earliest|latest", default_value = "earliest", value_parser = ["earliest", "latest"])]
+    /// Where to begin: at the first or behind the last record of each partition; none ends with an error, as nothing
+    /// is committed yet.
+    #[arg(long, value_name = "POLICY", default_value = "earliest", value_parser = ["earliest", "latest", "none"])]
     reset_policy: String,
 
     /// classic or consumer. Without effect yet.
@@ -78,6 +79,9 @@ pub(crate) struct VerifiableConsumer {
 
 impl VerifiableConsumer {
     pub(crate) async fn run(self) -> Result<(), Failure> {
+        if self.reset_policy == "none" {
+            return Err(Failure::error("no offset is committed to begin at, and --reset-policy is none".to_owned()));
+        }
         self.note_what_has_no_effect();
         let mut ending = Ending::listen()?;
         let properties = with_bootstrap(self.options.properties()?, self.bootstrap_server.as_deref())?;
