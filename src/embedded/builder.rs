@@ -4,6 +4,8 @@
 //! - every setting has a default that needs no thought, and a bound where a peer could use it up;
 //! - nothing listens before all settings are found valid.
 
+mod security;
+
 use std::{
     net::SocketAddr,
     ops::RangeInclusive,
@@ -13,11 +15,14 @@ use std::{
 
 use tokio::net::TcpListener;
 
+#[cfg(feature = "tls")]
+use super::tls::TlsSettings;
 use super::{
     Api, EmbeddedCluster, Shared, Slot,
     listener::{Endpoint, Listener, Reserved},
     presets::{Changes, KafkaVersion},
     registry::RegistryServer,
+    sasl::Sasl,
     server::Server,
     timers,
 };
@@ -274,7 +279,7 @@ impl Builder {
             None => bind_all(&listen, settings.brokers).await?,
         };
         settings.start_time_millis = settings.start_time_millis.or(time_of_day);
-        let shared = Arc::new(Shared::new(settings, &listeners));
+        let shared = Arc::new(Shared::new(settings, &listeners)?);
         let registry = match registry {
             Some(address) => Some(RegistryServer::start(bind_registry(&address).await?, &registry_path)?),
             None => None,
@@ -322,6 +327,10 @@ pub(super) struct Settings {
     pub(super) start_time_millis: Option<i64>,
     pub(super) version: KafkaVersion,
     pub(super) changes: Changes,
+    pub(super) sasl: Sasl,
+    pub(super) handshake_timeout: Duration,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<TlsSettings>,
     pub(super) producer_id_expiration: Duration,
     pub(super) transactional_id_expiration: Duration,
     pub(super) max_transaction_timeout: Duration,
@@ -351,6 +360,10 @@ impl Default for Settings {
             start_time_millis: None,
             version: KafkaVersion::default(),
             changes: Changes::default(),
+            sasl: Sasl::default(),
+            handshake_timeout: Duration::from_secs(30),
+            #[cfg(feature = "tls")]
+            tls: None,
             producer_id_expiration: Duration::from_secs(86_400),
             transactional_id_expiration: Duration::from_secs(7 * 86_400),
             max_transaction_timeout: Duration::from_secs(900),

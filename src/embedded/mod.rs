@@ -31,7 +31,7 @@
 //! - no peer can make it panic or take unbounded memory: see the settings of [`Builder`];
 //! - what a broker keeps lives in the cluster, so that a killed broker comes back with its logs.
 //!
-//! Not served yet: groups, transactions, fetch sessions, SASL and TLS, replication (each partition has one replica).
+//! Not served yet: groups, transactions, fetch sessions, replication (each partition has one replica).
 
 mod api;
 mod batch;
@@ -46,12 +46,16 @@ mod log;
 mod marker;
 mod presets;
 mod producers;
+mod refusal;
 mod registry;
 mod reply;
 mod requests;
+mod sasl;
 mod server;
 mod session;
 mod timers;
+#[cfg(feature = "tls")]
+mod tls;
 mod topics;
 mod transactions;
 
@@ -70,6 +74,7 @@ pub use api::Api;
 pub use builder::Builder;
 pub use faults::{Fault, FaultAction, FaultHandle, When};
 pub use presets::KafkaVersion;
+pub use sasl::SaslMechanism;
 
 use self::{
     builder::{Settings, unbound},
@@ -199,6 +204,44 @@ impl EmbeddedCluster {
         Ok(())
     }
 
+    /// Makes a broker stand still, as SIGSTOP does: connections are taken by the system and by nobody else, requests are
+    /// not read and answers not sent. What it had begun it may finish, without telling. It is still told of in metadata.
+    ///
+    /// A broker that is down or unknown stays so.
+    pub fn pause(&self, broker: i32) {
+        self.with_server(broker, |server| server.pause(true));
+    }
+
+    /// Lets a paused broker go on where it stood.
+    pub fn resume(&self, broker: i32) {
+        self.with_server(broker, |server| server.pause(false));
+    }
+
+    /// Cuts all connections of a broker, which takes new ones at once. None of the old is left when this returns.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the connections are cut all the same.
+    pub async fn disconnect(&self, broker: i32) {
+        if let Some(cut) = self.with_server(broker, Server::cut) {
+            // An error means that the broker is stopping, and its connections with it.
+            let _ = cut.await;
+        }
+    }
+
+    /// Makes another broker the coordinator of a group or a transactional id, with everything that the old one knew
+    /// about it; that one answers NOT_COORDINATOR from now on. While the new one is down, the key is coordinated as
+    /// before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the broker does not exist.
+    pub fn move_coordinator(&self, key: &str, broker: i32) -> Result<()> {
+        if !(0..self.shared.settings.brokers).contains(&broker) {
+            return Err(Error::new(ErrorKind::Config, format!("{key} cannot be coordinated by broker {broker}")));
+        }
+        self.shared.moved().insert(key.to_owned(), broker);
+        Ok(())
+    }
+
     /// Makes another broker the leader of a partition, in a new leader epoch.
     ///
     /// # Errors
@@ -248,6 +291,13 @@ impl EmbeddedCluster {
         }
     }
 
+    fn with_server<T>(&self, broker: i32, act: impl FnOnce(&Server) -> T) -> Option<T> {
+        match self.servers().get(usize::try_from(broker).ok()?)? {
+            Slot::Up(server) => Some(act(server)),
+            Slot::Down(_) => None,
+        }
+    }
+
     fn servers(&self) -> MutexGuard<'_, Vec<Slot>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -279,6 +329,10 @@ struct Shared {
     clock: Clock,
     timers: Timers,
     nodes: RwLock<Vec<Node>>,
+    /// Who coordinates what was moved on purpose.
+    moved: Mutex<BTreeMap<String, i32>>,
+    #[cfg(feature = "tls")]
+    tls: Option<tls::Tls>,
     next_producer_id: AtomicI64,
 }
 
@@ -293,13 +347,13 @@ struct Node {
 }
 
 impl Shared {
-    fn new(settings: Settings, listeners: &[(Listener, Endpoint)]) -> Self {
+    fn new(settings: Settings, listeners: &[(Listener, Endpoint)]) -> Result<Self> {
         let nodes = (0..).zip(listeners).map(|(id, (_, listen))| {
             let (host, port) = listen.reachable();
             let host = settings.advertised_host.clone().unwrap_or(host);
             Node { id, host, port, listen: listen.clone(), alive: true }
         });
-        Self {
+        Ok(Self {
             offers: Offers::new(settings.version, &settings.changes),
             requests: Requests::default(),
             cluster_id: format!("embedded-{:013x}", fastrand::u64(..) >> 12),
@@ -310,10 +364,13 @@ impl Shared {
             clock: Clock::new(settings.start_time_millis),
             timers: Timers::default(),
             nodes: RwLock::new(nodes.collect()),
+            moved: Mutex::default(),
+            #[cfg(feature = "tls")]
+            tls: settings.tls.as_ref().map(tls::Tls::new).transpose()?,
             // Not from 0, so that an id that a client never asked for stands out.
             next_producer_id: AtomicI64::new(1000),
             settings,
-        }
+        })
     }
 
     fn nodes(&self) -> Vec<Node> {
@@ -329,12 +386,21 @@ impl Shared {
         self.alive().first().map_or(-1, |node| node.id)
     }
 
-    /// The broker that coordinates a group or a transactional id: always the same one while the same brokers live.
+    /// The broker that coordinates a group or a transactional id: the one it was moved to, else always the same one
+    /// while the same brokers live.
     fn coordinator(&self, key: &str) -> Option<Node> {
         let mut hash = DefaultHasher::new();
         key.hash(&mut hash);
         let alive = self.alive();
+        let moved = self.moved().get(key).copied();
+        if let Some(node) = alive.iter().find(|node| Some(node.id) == moved) {
+            return Some(node.clone());
+        }
         hash.finish().checked_rem(alive.len() as u64).and_then(|at| alive.into_iter().nth(at as usize))
+    }
+
+    fn moved(&self) -> MutexGuard<'_, BTreeMap<String, i32>> {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn handle_timer(&self, timer: Timer, now: Instant) {

@@ -21,7 +21,10 @@ impl Serve for ApiVersionsRequest {
         let named = [&self.client_software_name, &self.client_software_version].iter().all(|name| is_name(name));
         let mut response = match call.forced_code() {
             0 if call.version >= 3 && !named => refused(ResponseError::InvalidRequest.code()),
-            0 => call.shared.offers.response(call.version),
+            0 => {
+                call.session.stage().versions_told();
+                call.shared.offers.response(call.version)
+            }
             code => refused(code),
         };
         if call.version >= 1 {

@@ -11,9 +11,17 @@ mod fetch;
 mod groups_offsets;
 mod offsets;
 mod produce;
+mod sasl;
 mod topics;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use kafka_protocol::{
@@ -24,11 +32,13 @@ use kafka_protocol::{
 
 use super::{
     Shared,
-    faults::{FaultAction, When},
-    guard,
+    faults::{Asked, FaultAction, When},
+    guard, refusal,
     reply::{Body, Unanswered},
+    sasl::Admission,
     session::Session,
 };
+use crate::wire;
 
 /// Declares what is served: each request, and its first and last version. What ApiVersions tells, what is dispatched
 /// and what faults can be made for cannot differ.
@@ -73,10 +83,12 @@ serve! {
     OffsetCommit(OffsetCommitRequest) 2..=9;
     OffsetFetch(OffsetFetchRequest) 1..=9;
     FindCoordinator(FindCoordinatorRequest) 0..=6;
+    SaslHandshake(SaslHandshakeRequest) 0..=1;
     ApiVersions(ApiVersionsRequest) 0..=4;
     CreateTopics(CreateTopicsRequest) 2..=7;
     DeleteTopics(DeleteTopicsRequest) 1..=6;
     InitProducerId(InitProducerIdRequest) 0..=5;
+    SaslAuthenticate(SaslAuthenticateRequest) 0..=2;
     DescribeCluster(DescribeClusterRequest) 0..=2;
 }
 
@@ -106,13 +118,11 @@ pub(super) enum Then {
 /// A request at hand: who serves it, and what a fault wants the handler to answer.
 pub(super) struct Call {
     shared: Arc<Shared>,
-    #[expect(dead_code, reason = "for SASL")]
     session: Arc<Session>,
     /// The broker that was asked.
     broker: i32,
     version: i16,
     /// What the client calls itself in this request.
-    #[expect(dead_code, reason = "for groups")]
     client_id: Option<StrBytes>,
     /// Length of the frame, which stored batches keep in memory.
     frame: usize,
@@ -122,6 +132,10 @@ pub(super) struct Call {
     corrupt: bool,
     /// What a fault wants to stand for the records of a Fetch.
     records: Option<Bytes>,
+    /// Whether the connection ends after the answer.
+    last: AtomicBool,
+    /// Whether the handler knows what a fault wants.
+    asked_for_code: AtomicBool,
 }
 
 struct Forced {
@@ -132,12 +146,19 @@ struct Forced {
 impl Call {
     /// The error code that a fault wants for this topic.
     fn forced(&self, topic: &str) -> Option<i16> {
+        self.asked_for_code.store(true, Ordering::Relaxed);
         self.forced.as_ref().filter(|forced| forced.topic.as_deref().is_none_or(|name| name == topic)).map(|it| it.code)
     }
 
     /// The error code that a fault wants for the whole reply; 0 without one.
     fn forced_code(&self) -> i16 {
+        self.asked_for_code.store(true, Ordering::Relaxed);
         self.forced.as_ref().map_or(0, |forced| forced.code)
+    }
+
+    /// Ends the connection after the answer.
+    fn hang_up(&self) {
+        self.last.store(true, Ordering::Relaxed);
     }
 
     fn throttle_ms(&self) -> i32 {
@@ -151,7 +172,12 @@ impl Call {
 
 /// A request that the broker serves.
 trait Serve: Decodable + Send {
-    /// Whether the request is about this topic. Default: it is about no topic.
+    /// Whether the handler knows nothing of error codes that a fault wants, so that [`refusal`] answers in its place.
+    /// Default: it asks [`Call::forced`] or [`Call::forced_code`] before it does anything; one that never asks is
+    /// answered for all the same, but what it did is done.
+    const REFUSED_BY_TABLE: bool = false;
+
+    /// Whether the request is about this topic. Default: it is not; a topic that stands in it by name is found anyway.
     fn names(&self, _call: &Call, _topic: &str) -> bool {
         false
     }
@@ -162,7 +188,13 @@ trait Serve: Decodable + Send {
 
 /// Serves one frame (without its length) of a connection.
 pub(super) async fn answer(shared: &Arc<Shared>, session: &Arc<Session>, frame: Bytes) -> Outcome {
-    let Some((key, version, correlation_id)) = preamble(&frame) else { return Outcome::Close };
+    let preamble = preamble(&frame);
+    match session.admit(preamble.map_or(-1, |(key, ..)| key)) {
+        Admission::Serve => {}
+        Admission::Token => return sasl::token(shared, session, &frame),
+        Admission::Close => return Outcome::Close,
+    }
+    let Some((key, version, correlation_id)) = preamble else { return Outcome::Close };
     let Some((api, (first, last))) = known(shared, key) else {
         tracing::debug!(key, version, "a request that is not served");
         return Outcome::Close;
@@ -192,6 +224,8 @@ pub(super) async fn answer(shared: &Arc<Shared>, session: &Arc<Session>, frame: 
         throttle: Duration::ZERO,
         corrupt: false,
         records: None,
+        last: AtomicBool::new(false),
+        asked_for_code: AtomicBool::new(false),
     };
     let reply = Addressed { api, correlation_id, header_version: api.response_header_version(version) };
     dispatch(api, call, reply, body).await
@@ -205,8 +239,16 @@ struct Addressed {
 }
 
 async fn run<R: Serve>(mut call: Call, mut reply: Addressed, mut body: Bytes) -> Outcome {
+    let whole = body.clone();
     let Ok(request) = R::decode(&mut body, call.version) else { return Outcome::Close };
-    let happening = call.shared.faults.happening(call.broker, reply.api as i16, |topic| request.names(&call, topic));
+    let asked = Asked {
+        broker: call.broker,
+        api: reply.api as i16,
+        version: call.version,
+        client_id: call.client_id.as_deref(),
+        body: &whole,
+    };
+    let happening = call.shared.faults.happening(&asked, |topic| request.names(&call, topic));
     let mut action = None;
     match happening.map(|happening| (happening.action, happening.topic)) {
         Some((FaultAction::Disconnect(When::BeforeApplying), _)) => return Outcome::Close,
@@ -218,7 +260,13 @@ async fn run<R: Serve>(mut call: Call, mut reply: Addressed, mut body: Bytes) ->
         Some((other, _)) => action = Some(other),
         None => {}
     }
-    let answer = request.serve(&call).await;
+    let answer = if R::REFUSED_BY_TABLE && call.forced.is_some() { Ok(None) } else { request.serve(&call).await };
+    let answer = match &call.forced {
+        Some(forced) if !call.asked_for_code.load(Ordering::Relaxed) => {
+            refuse(&reply, call.version, &whole, forced.code)
+        }
+        _ => answer,
+    };
     match &action {
         Some(FaultAction::Disconnect(_)) => return Outcome::Close,
         Some(FaultAction::Silence(_)) => return Outcome::Silence,
@@ -238,11 +286,23 @@ async fn run<R: Serve>(mut call: Call, mut reply: Addressed, mut body: Bytes) ->
             return Outcome::Close;
         }
     };
-    let then = if call.throttle.is_zero() { Then::Continue } else { Then::Mute(call.throttle) };
+    let then = match call.throttle {
+        _ if call.last.into_inner() => Then::Close,
+        Duration::ZERO => Then::Continue,
+        time => Then::Mute(time),
+    };
     match action {
         Some(action) => spoil(frame, &action),
         None => Outcome::Reply(frame, then),
     }
+}
+
+/// The answer with this error code everywhere, nothing having been done.
+fn refuse(reply: &Addressed, version: i16, request: &Bytes, code: i16) -> Result<Option<Body>, Unanswered> {
+    let tables = wire::Api::of_key(wire::ApiKey(reply.api as i16)).ok_or(Unanswered::HangUp)?;
+    let mut body = Body::default();
+    body.splice(refusal::of(tables, version, request, code).into());
+    Ok(Some(body))
 }
 
 /// Does to a reply what a fault wants.
