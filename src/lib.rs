@@ -52,6 +52,12 @@ mod machine;
 mod memory;
 mod net;
 
+#[cfg(not(feature = "plants"))]
+mod plant;
+#[cfg(feature = "plants")]
+#[doc(hidden)]
+pub mod plant;
+
 pub mod admin;
 pub mod consumer;
 pub mod producer;
@@ -68,3 +74,8 @@ pub use wire::ErrorCode;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// And those of the page for users' tests.
+#[cfg(all(doctest, feature = "embedded"))]
+#[doc = include_str!("../docs/testing.md")]
+struct Testing;

@@ -7,6 +7,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::codecs;
+pub(super) use super::codecs::ZSTD;
+
 /// The 61 bytes in front of the records, less those that nobody asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BatchHeader {
@@ -76,8 +79,19 @@ impl BatchHeader {
         if self.codec() > ZSTD { Err(BatchError::Codec) } else { Ok(()) }
     }
 
+    /// The least timestamp of the records in `payload`.
+    pub(super) fn oldest_timestamp(&self, payload: &[u8]) -> i64 {
+        let timestamps = self.records(payload).flatten().map(|record| record.timestamp_delta);
+        timestamps.min().map_or(self.base_timestamp, |delta| self.base_timestamp.saturating_add(delta))
+    }
+
+    /// Whether every record in `payload` has a key.
+    pub(super) fn has_only_keys(&self, payload: &[u8]) -> bool {
+        self.records(payload).all(|record| record.is_some_and(|record| record.key.is_some()))
+    }
+
     pub(super) fn codec(&self) -> i16 {
-        self.attributes & 0x07
+        self.attributes & CODEC
     }
 
     pub(super) fn is_transactional(&self) -> bool {
@@ -88,6 +102,67 @@ impl BatchHeader {
         self.attributes & 0x20 != 0
     }
 
+    /// Whether its timestamps are the broker's.
+    pub(super) fn is_log_append_time(&self) -> bool {
+        self.attributes & LOG_APPEND_TIME != 0
+    }
+
+    /// When its tombstones may go, in milliseconds since 1970, if compaction has set that. The base timestamp is that
+    /// time then, and the timestamps of the records still count from it (KIP-534).
+    pub(super) fn delete_horizon(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
+    }
+
+    /// The batch of this header around `payload`, which is compressed already; without base offset and leader epoch,
+    /// which a log puts in. The header returned knows the new size.
+    pub(super) fn write(mut self, payload: &[u8]) -> (Self, Bytes) {
+        self.size = HEADER_SIZE + payload.len();
+        let mut batch = BytesMut::with_capacity(self.size);
+        batch.put_i64(0);
+        batch.put_u32((self.size - LENGTH_END) as u32);
+        batch.put_i32(-1);
+        batch.put_u8(2);
+        batch.put_u32(0);
+        batch.put_i16(self.attributes);
+        batch.put_i32(self.last_offset_delta);
+        batch.put_i64(self.base_timestamp);
+        batch.put_i64(self.max_timestamp);
+        batch.put_i64(self.producer_id);
+        batch.put_i16(self.producer_epoch);
+        batch.put_i32(self.base_sequence);
+        batch.put_i32(self.record_count);
+        batch.put_slice(payload);
+        let checksum = crc32c::crc32c(batch.get(CRC_END..).unwrap_or_default());
+        if let Some(place) = batch.get_mut(CRC_END - 4..CRC_END) {
+            place.copy_from_slice(&checksum.to_be_bytes());
+        }
+        (self, batch.freeze())
+    }
+
+    /// The same batch with the broker's clock for all of its records.
+    pub(super) fn stamped(mut self, bytes: &[u8], now_millis: i64) -> (Self, Bytes) {
+        self.attributes |= LOG_APPEND_TIME;
+        self.max_timestamp = now_millis;
+        self.write(bytes.get(HEADER_SIZE..).unwrap_or_default())
+    }
+
+    /// The same records in another codec; `None` if they cannot be read.
+    pub(super) fn recompressed(mut self, bytes: &[u8], codec: i16) -> Option<(Self, Bytes)> {
+        let plain = codecs::decompress(self.codec(), bytes.get(HEADER_SIZE..)?)?;
+        self.attributes = self.attributes & !CODEC | codec;
+        Some(self.write(&codecs::compress(codec, &plain)?))
+    }
+
+    /// What `bytes`, the batch of this header, hold behind it, decompressed.
+    pub(super) fn payload(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        codecs::decompress(self.codec(), bytes.get(HEADER_SIZE..)?)
+    }
+
+    /// The records in `payload` one by one; `None` in place of the first that is malformed or missing.
+    pub(super) fn records<'a>(&self, payload: &'a [u8]) -> Records<'a> {
+        Records { rest: payload, left: self.record_count }
+    }
+
     /// The sequence of the last record: after 2³¹ − 1 comes 0.
     pub(super) fn last_sequence(&self) -> i32 {
         let wrapped = (i64::from(self.base_sequence) + i64::from(self.last_offset_delta)) % (1 << 31);
@@ -95,8 +170,84 @@ impl BatchHeader {
     }
 }
 
-/// The code of zstd, which needs Produce 7 or later (KIP-110) and is the last one there is.
-pub(super) const ZSTD: i16 = 4;
+/// A record of a batch, as far as the broker looks into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Record<'a> {
+    attributes: u8,
+    pub(super) timestamp_delta: i64,
+    pub(super) offset_delta: i64,
+    pub(super) key: Option<&'a [u8]>,
+    /// Whether it has a key and no value: the key is deleted.
+    pub(super) is_tombstone: bool,
+    /// Everything from the key's length on.
+    tail: &'a [u8],
+}
+
+/// See [`BatchHeader::records`].
+pub(super) struct Records<'a> {
+    rest: &'a [u8],
+    left: i32,
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Option<Record<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left <= 0 {
+            return None;
+        }
+        self.left -= 1;
+        let record = self.read();
+        if record.is_none() {
+            self.left = 0;
+        }
+        Some(record)
+    }
+}
+
+impl<'a> Records<'a> {
+    fn read(&mut self) -> Option<Record<'a>> {
+        let length = usize::try_from(varint(&mut self.rest)?).ok()?;
+        let (record, after) = self.rest.split_at_checked(length)?;
+        self.rest = after;
+        Record::parse(record)
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Reads one record, without the length in front of it.
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (attributes, mut rest) = bytes.split_first()?;
+        let timestamp_delta = varint(&mut rest)?;
+        let offset_delta = varint(&mut rest)?;
+        let tail = rest;
+        let key = nullable(&mut rest)?;
+        let value = nullable(&mut rest)?;
+        let is_tombstone = key.is_some() && value.is_none();
+        Some(Self { attributes: *attributes, timestamp_delta, offset_delta, key, is_tombstone, tail })
+    }
+
+    /// Writes the record with its length in front, its timestamp as far from the batch's as told.
+    pub(super) fn write(&self, timestamp_delta: i64, payload: &mut Vec<u8>) {
+        let mut head = vec![self.attributes];
+        put_varint(timestamp_delta, &mut head);
+        put_varint(self.offset_delta, &mut head);
+        put_varint((head.len() + self.tail.len()) as i64, payload);
+        payload.extend_from_slice(&head);
+        payload.extend_from_slice(self.tail);
+    }
+}
+
+/// Bytes behind their length, which is −1 for null.
+fn nullable<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+    let length = varint(rest)?;
+    if length == -1 {
+        return Some(None);
+    }
+    let (bytes, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+    *rest = after;
+    Some(Some(bytes))
+}
 
 /// A batch in the log: the received bytes behind a head of the broker's own.
 #[derive(Debug, Clone)]
@@ -138,23 +289,29 @@ impl StoredBatch {
         [self.head.clone(), self.tail.clone()].into_iter().filter(|piece| !piece.is_empty())
     }
 
-    /// Offset and timestamp of every record, or `None` where the batch is compressed or its records are malformed.
+    pub(super) fn leader_epoch(&self) -> i32 {
+        let epoch = self.head.get(LENGTH_END..MAGIC_AT).and_then(|bytes| bytes.try_into().ok());
+        epoch.map_or(-1, i32::from_be_bytes)
+    }
+
+    /// What the batch holds behind its header, decompressed; `None` where that cannot be read.
+    pub(super) fn payload(&self) -> Option<Vec<u8>> {
+        let joined: Vec<u8> = self.pieces().flatten().collect();
+        self.header.payload(&joined)
+    }
+
+    /// Offset and timestamp of every record, or `None` where they cannot be read.
     pub(super) fn timestamps(&self) -> Option<Vec<(i64, i64)>> {
-        if self.header.codec() != 0 {
-            return None;
-        }
-        let joined: Vec<u8> = self.head.iter().chain(self.tail.iter()).copied().collect();
-        let mut rest = joined.get(HEADER_SIZE..)?;
-        let mut found = Vec::new();
-        for _ in 0..self.header.record_count {
-            let length = usize::try_from(varint(&mut rest)?).ok()?;
-            let (record, after) = rest.split_at_checked(length)?;
-            let mut fields = record.get(1..)?;
-            let timestamp = self.header.base_timestamp.checked_add(varint(&mut fields)?)?;
-            found.push((self.base_offset.checked_add(varint(&mut fields)?)?, timestamp));
-            rest = after;
-        }
-        Some(found)
+        let payload = self.payload()?;
+        let stamp = |delta| match self.header.is_log_append_time() {
+            true => Some(self.header.max_timestamp),
+            false => self.header.base_timestamp.checked_add(delta),
+        };
+        let of = |record: Option<Record<'_>>| {
+            let record = record?;
+            Some((self.base_offset.checked_add(record.offset_delta)?, stamp(record.timestamp_delta)?))
+        };
+        self.header.records(&payload).map(of).collect()
     }
 }
 
@@ -171,6 +328,15 @@ fn varint(rest: &mut &[u8]) -> Option<i64> {
     None
 }
 
+fn put_varint(value: i64, out: &mut Vec<u8>) {
+    let mut left = ((value << 1) ^ (value >> 63)) as u64;
+    while left >= 0x80 {
+        out.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    out.push(left as u8);
+}
+
 fn int16(header: &[u8; HEADER_SIZE], at: usize) -> i16 {
     i16::from_be_bytes(std::array::from_fn(|index| header[at + index]))
 }
@@ -182,6 +348,10 @@ fn int32(header: &[u8; HEADER_SIZE], at: usize) -> i32 {
 fn int64(header: &[u8; HEADER_SIZE], at: usize) -> i64 {
     i64::from_be_bytes(std::array::from_fn(|index| header[at + index]))
 }
+
+pub(super) const DELETE_HORIZON: i16 = 0x40;
+const LOG_APPEND_TIME: i16 = 0x08;
+const CODEC: i16 = 0x07;
 
 const HEADER_SIZE: usize = 61;
 /// Base offset and length end here; the length counts what follows.
@@ -229,6 +399,28 @@ mod tests {
         let header =
             BatchHeader { base_sequence: i32::MAX - 1, last_offset_delta: 2, ..BatchHeader::parse(&real()).unwrap() };
         assert_eq!(header.last_sequence(), 0);
+    }
+
+    #[test]
+    fn a_batch_can_be_written_anew() {
+        let header = BatchHeader::parse(&real()).unwrap();
+        let payload = header.payload(&real()).unwrap();
+        let records: Vec<_> = header.records(&payload).map(Option::unwrap).collect();
+        let keys: Vec<_> = records.iter().map(|record| record.key).collect();
+        assert_eq!(keys, [None, Some(&b"key"[..]), None]);
+        let mut written = Vec::new();
+        records.iter().for_each(|record| record.write(record.timestamp_delta, &mut written));
+        assert_eq!(written, payload);
+        for codec in 0..=ZSTD {
+            let (header, bytes) = header.recompressed(&real(), codec).unwrap();
+            assert_eq!(BatchHeader::parse(&bytes), Ok(header), "codec {codec}");
+            assert_eq!((header.validate(&bytes), header.codec()), (Ok(()), codec));
+            assert_eq!(header.payload(&bytes), Some(payload.clone()), "codec {codec}");
+            let (stamped, bytes) = header.stamped(&bytes, 77);
+            assert_eq!(stamped.validate(&bytes), Ok(()));
+            let stored = StoredBatch::new(stamped, bytes, 5, 1, 0);
+            assert_eq!(stored.timestamps().unwrap(), [(5, 77), (6, 77), (7, 77)]);
+        }
     }
 
     #[test]

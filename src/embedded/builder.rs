@@ -13,18 +13,19 @@ use std::{
     time::Duration,
 };
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 
 #[cfg(feature = "tls")]
 use super::tls::TlsSettings;
 use super::{
-    Api, EmbeddedCluster, Shared, Slot,
+    Api, EmbeddedCluster, RETENTION_INTERVAL, Shared, Slot,
+    configs::Values,
     listener::{Endpoint, Listener, Reserved},
     presets::{Changes, KafkaVersion},
     registry::RegistryServer,
     sasl::Sasl,
     server::Server,
-    timers,
+    timers::{self, Timer},
 };
 use crate::{Error, ErrorKind, Result, memory::MemoryNetwork};
 
@@ -43,9 +44,18 @@ pub struct Builder {
 impl Builder {
     /// The number of brokers, each on a port of its own. Default: 1.
     ///
-    /// Partitions have one replica each, their leaders are spread evenly, and a partition is gone while its leader is.
+    /// Leaders are spread evenly. Without [`replication_factor`](Self::replication_factor) partitions have one replica
+    /// each, and a partition is gone while its leader is.
     pub fn brokers(mut self, count: i32) -> Self {
         self.settings.brokers = count;
+        self
+    }
+
+    /// How many brokers hold each partition of a topic that does not say so itself. All of them see one log, so that a
+    /// replica that lives has every record; when a leader dies, the next one in sync takes over. Default: 1.
+    /// Kafka's property: `default.replication.factor`.
+    pub fn replication_factor(mut self, replicas: i16) -> Self {
+        self.settings.replication_factor = replicas;
         self
     }
 
@@ -205,6 +215,14 @@ impl Builder {
         self
     }
 
+    /// Whether the leader of a partition asks the coordinator before it appends the first batch of a transaction
+    /// (KIP-890, part 1). Without that, as before Kafka 3.6, a late batch can open a transaction that never ends.
+    /// Default: it does. Kafka's property: `transaction.partition.verification.enable`.
+    pub fn transaction_verification(mut self, verify: bool) -> Self {
+        self.settings.transaction_verification = verify;
+        self
+    }
+
     /// How long a transaction stays decided before its end is written into the partitions. Meanwhile its producer is
     /// told CONCURRENT_TRANSACTIONS, and committed records cannot be read yet. Default: none, the end is written before
     /// EndTxn is answered; Kafka takes some milliseconds.
@@ -288,6 +306,7 @@ impl Builder {
             .zip(listeners)
             .map(|(id, (listener, _))| Slot::Up(Server::start(shared.clone(), id, listener)))
             .collect();
+        shared.timers.set(Instant::now() + RETENTION_INTERVAL, Timer::Retention);
         let timers = tokio::spawn(timers::run(shared.clone()));
         let cluster = EmbeddedCluster { shared, servers: Mutex::new(servers), registry, timers };
         for (name, partitions) in topics {
@@ -317,6 +336,7 @@ pub(super) struct Settings {
     pub(super) advertised_host: Option<String>,
     pub(super) auto_create_topics: Option<i32>,
     pub(super) default_partitions: i32,
+    pub(super) replication_factor: i16,
     pub(super) max_message_bytes: usize,
     pub(super) max_request_bytes: usize,
     pub(super) max_fetch_bytes: usize,
@@ -335,12 +355,23 @@ pub(super) struct Settings {
     pub(super) transactional_id_expiration: Duration,
     pub(super) max_transaction_timeout: Duration,
     pub(super) marker_delay: Duration,
+    pub(super) transaction_verification: bool,
     pub(super) group_bytes: usize,
     pub(super) offset_metadata_bytes: usize,
     pub(super) offsets_retention: Duration,
     pub(super) group_max_size: usize,
     pub(super) session_timeouts: RangeInclusive<Duration>,
     pub(super) initial_rebalance_delay: Duration,
+}
+
+impl Settings {
+    /// What the builder says about topics, by the topics' names of the settings.
+    ///
+    /// Unlike in Kafka no record is too old by default: tests like fixed timestamps, and memory has its own bound.
+    pub(super) fn topic_defaults(&self) -> Values {
+        let defaults = [("max.message.bytes", self.max_message_bytes.to_string()), ("retention.ms", "-1".to_owned())];
+        defaults.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
 }
 
 impl Default for Settings {
@@ -350,6 +381,7 @@ impl Default for Settings {
             advertised_host: None,
             auto_create_topics: None,
             default_partitions: 1,
+            replication_factor: 1,
             max_message_bytes: (1 << 20) + 12,
             max_request_bytes: 100 << 20,
             max_fetch_bytes: 55 << 20,
@@ -368,6 +400,7 @@ impl Default for Settings {
             transactional_id_expiration: Duration::from_secs(7 * 86_400),
             max_transaction_timeout: Duration::from_secs(900),
             marker_delay: Duration::ZERO,
+            transaction_verification: true,
             group_bytes: 256 << 20,
             offset_metadata_bytes: 4096,
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),

@@ -64,6 +64,14 @@ impl Isolation {
         found
     }
 
+    /// Forgets what the log lost from its new end on. A transaction whose marker is lost is open again.
+    pub(super) fn truncate(&mut self, end_offset: i64) {
+        while let Some(lost) = self.aborted.pop_back_if(|aborted| aborted.last_offset >= end_offset) {
+            self.open.insert(lost.first_offset);
+        }
+        self.open.retain(|first_offset| *first_offset < end_offset);
+    }
+
     /// Forgets what stands before the new start of the log.
     pub(super) fn trim(&mut self, start_offset: i64) {
         let gone = self.aborted.partition_point(|aborted| aborted.last_offset < start_offset);

@@ -2,7 +2,7 @@
 //!
 //! Rules this file keeps:
 //! - offsets are given out here and nowhere else, without gaps;
-//! - what was appended never changes; retention takes whole segments from the front and moves the log start offset;
+//! - what was appended never changes, except by what `retention.rs` does to it;
 //! - a reader that finds too little registers while it holds the lock, so that no append can slip in between.
 
 use std::{
@@ -16,6 +16,8 @@ use tokio::sync::Notify;
 
 use super::{
     batch::{BatchHeader, StoredBatch},
+    configs::TopicConfigs,
+    epochs::Epochs,
     isolation::{Aborted, Isolation},
     marker::Marker,
     producers::{Change, ProducerState, Producers, Rules, Verdict},
@@ -24,20 +26,62 @@ use super::{
 /// The log of one partition.
 #[derive(Debug)]
 pub(super) struct Log {
-    segments: VecDeque<Segment>,
-    start_offset: i64,
-    end_offset: i64,
+    pub(super) segments: VecDeque<Segment>,
+    pub(super) start_offset: i64,
+    pub(super) end_offset: i64,
+    /// The cluster's bound for a segment; the topic may have a lower one.
     segment_bytes: usize,
-    producers: Producers,
-    isolation: Isolation,
+    pub(super) configs: Arc<TopicConfigs>,
+    pub(super) epochs: Epochs,
+    pub(super) producers: Producers,
+    pub(super) isolation: Isolation,
     waiting: Vec<Weak<Notify>>,
 }
 
+/// A stretch of a log, whose last one alone grows.
 #[derive(Debug)]
-struct Segment {
-    base_offset: i64,
-    cost: usize,
-    batches: Vec<StoredBatch>,
+pub(super) struct Segment {
+    pub(super) base_offset: i64,
+    /// Bytes of memory.
+    pub(super) cost: usize,
+    /// Bytes of batches.
+    pub(super) size: usize,
+    /// The greatest timestamp of the first batch.
+    first_timestamp: i64,
+    pub(super) max_timestamp: i64,
+    /// Whether compaction has been here.
+    pub(super) cleaned: bool,
+    pub(super) batches: Vec<StoredBatch>,
+}
+
+impl Segment {
+    fn new(batch: StoredBatch) -> Self {
+        let (base_offset, first_timestamp) = (batch.base_offset, batch.header.max_timestamp);
+        let (cost, size, max_timestamp, cleaned) = (0, 0, first_timestamp, false);
+        let mut segment =
+            Self { base_offset, cost, size, first_timestamp, max_timestamp, cleaned, batches: Vec::new() };
+        segment.push(batch);
+        segment
+    }
+
+    pub(super) fn push(&mut self, batch: StoredBatch) {
+        self.cost += cost_of(&batch);
+        self.size += batch.size();
+        self.max_timestamp = self.max_timestamp.max(batch.header.max_timestamp);
+        self.batches.push(batch);
+    }
+
+    /// Puts these batches in the place of what it has.
+    pub(super) fn replace(&mut self, batches: Vec<StoredBatch>) {
+        (self.cost, self.size) = (0, 0);
+        self.batches = Vec::with_capacity(batches.len());
+        batches.into_iter().for_each(|batch| self.push(batch));
+    }
+}
+
+/// Bytes of memory that a batch takes.
+fn cost_of(batch: &StoredBatch) -> usize {
+    batch.size() + BATCH_OVERHEAD
 }
 
 /// A batch to append, and the circumstances it came in.
@@ -72,12 +116,16 @@ pub(super) struct Read {
 }
 
 impl Log {
-    pub(super) fn new(segment_bytes: usize) -> Self {
+    pub(super) fn new(segment_bytes: usize, configs: Arc<TopicConfigs>) -> Self {
+        let mut epochs = Epochs::default();
+        epochs.begin(0, 0);
         Self {
             segments: VecDeque::new(),
             start_offset: 0,
             end_offset: 0,
             segment_bytes,
+            configs,
+            epochs,
             producers: Producers::default(),
             isolation: Isolation::default(),
             waiting: Vec::new(),
@@ -101,6 +149,16 @@ impl Log {
     /// The aborted transactions with records in this range.
     pub(super) fn aborted_in(&self, from: i64, to: i64) -> Vec<Aborted> {
         self.isolation.aborted_in(from, to)
+    }
+
+    /// Where this log and a reader part that has read up to `offset`, the last record in leader epoch `epoch`; `None`
+    /// if they do not, or the reader says no epoch.
+    pub(super) fn diverging(&self, epoch: i32, offset: i64) -> Result<Option<(i32, i64)>, ResponseError> {
+        if epoch < 0 {
+            return Ok(None);
+        }
+        let (known, end) = self.epochs.end_of(epoch, self.end_offset).ok_or(ResponseError::OffsetOutOfRange)?;
+        Ok((known < epoch || end < offset).then_some((known, end)))
     }
 
     /// Whether the producer has an open transaction here in this epoch.
@@ -161,16 +219,22 @@ impl Log {
         }
     }
 
+    /// Puts a batch at the end; returns the base offset of the segment that it opened.
     fn place(&mut self, batch: StoredBatch, cost: usize) -> Option<i64> {
+        let config = self.configs.current();
+        let waited = |segment: &Segment| batch.header.max_timestamp.saturating_sub(segment.first_timestamp);
         match self.segments.back_mut() {
-            Some(segment) if segment.cost + cost <= self.segment_bytes => {
-                segment.cost += cost;
-                segment.batches.push(batch);
+            Some(segment)
+                if segment.cost + cost <= self.segment_bytes
+                    && segment.size + batch.size() <= config.segment_bytes
+                    && waited(segment) <= config.segment_millis =>
+            {
+                segment.push(batch);
                 None
             }
             _ => {
                 let base_offset = batch.base_offset;
-                self.segments.push_back(Segment { base_offset, cost, batches: vec![batch] });
+                self.segments.push_back(Segment::new(batch));
                 Some(base_offset)
             }
         }
@@ -212,18 +276,19 @@ impl Log {
 
     /// Offset and timestamp of the first record at or after `timestamp`.
     ///
-    /// In a compressed batch, which is not opened here, that is its first record.
+    /// In a batch that cannot be read, that is its first record.
     pub(super) fn offset_at(&self, timestamp: i64) -> Option<(i64, i64)> {
-        let mut batches = self.segments.iter().flat_map(|segment| &segment.batches);
+        let mut batches = self.batches_from(self.start_offset);
         let batch = batches.find(|batch| batch.header.max_timestamp >= timestamp)?;
         let whole = (batch.base_offset, batch.header.base_timestamp);
         let Some(records) = batch.timestamps() else { return Some(whole) };
-        Some(records.into_iter().find(|(_, at)| *at >= timestamp).unwrap_or(whole))
+        let wanted = |(offset, at): &(i64, i64)| *at >= timestamp && *offset >= self.start_offset;
+        Some(records.into_iter().find(wanted).unwrap_or(whole))
     }
 
     /// Offset and timestamp of the record with the greatest timestamp (KIP-734).
     ///
-    /// In a compressed batch, which is not opened here, that is its last record.
+    /// In a batch that cannot be read, that is its last record.
     pub(super) fn newest_timestamp(&self) -> Option<(i64, i64)> {
         let batches = self.segments.iter().flat_map(|segment| &segment.batches);
         let newest = batches.map(|batch| batch.header.max_timestamp).max()?;
@@ -253,15 +318,9 @@ impl Log {
         self.waiting.iter().any(|reader| reader.strong_count() > 0)
     }
 
-    /// Drops the segment that starts at `base_offset`, if it is still the oldest; says how much memory that freed.
-    pub(super) fn drop_segment(&mut self, base_offset: i64) -> usize {
-        if self.segments.front().is_none_or(|oldest| oldest.base_offset != base_offset) {
-            return 0;
-        }
-        let freed = self.segments.pop_front().map_or(0, |segment| segment.cost);
-        self.start_offset = self.segments.front().map_or(self.end_offset, |segment| segment.base_offset);
-        self.isolation.trim(self.start_offset);
-        freed
+    /// Bytes of batches.
+    pub(super) fn size(&self) -> usize {
+        self.segments.iter().map(|segment| segment.size).sum()
     }
 
     /// Bytes of memory that the log holds.

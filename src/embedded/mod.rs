@@ -22,6 +22,7 @@
 //!   api/       one request each: what is asked, what is answered
 //!   topics     topics, leaders, the memory of all logs                faults  what goes wrong on purpose
 //!   log        a partition's batches and offsets                      reply   frames around stored batches
+//!   transactions/ transactional ids, and what is open
 //!   producers  idempotence                              batch    61 bytes of header, and the checksum
 //!   isolation  the last stable offset                   marker   the ends of transactions
 //! ```
@@ -31,25 +32,32 @@
 //! - no peer can make it panic or take unbounded memory: see the settings of [`Builder`];
 //! - what a broker keeps lives in the cluster, so that a killed broker comes back with its logs.
 //!
-//! Not served yet: groups, transactions, fetch sessions, replication (each partition has one replica).
+//! Not served yet: share groups. Replicas are bookkeeping: all of them see one log.
 
 mod api;
 mod batch;
 mod builder;
 mod clock;
+mod codecs;
+mod compaction;
+mod configs;
+mod epochs;
 mod faults;
+mod fetch_sessions;
 mod groups;
 mod guard;
 mod isolation;
 mod listener;
 mod log;
 mod marker;
+mod partition;
 mod presets;
 mod producers;
 mod refusal;
 mod registry;
 mod reply;
 mod requests;
+mod retention;
 mod sasl;
 mod server;
 mod session;
@@ -65,21 +73,30 @@ mod tests;
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicI64},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
+use kafka_protocol::ResponseError;
 use tokio::{task::JoinHandle, time::Instant};
 
 pub use api::Api;
 pub use builder::Builder;
 pub use faults::{Fault, FaultAction, FaultHandle, When};
+pub use groups::GroupMember;
 pub use presets::KafkaVersion;
 pub use sasl::SaslMechanism;
+pub use transactions::TransactionDescription;
 
 use self::{
     builder::{Settings, unbound},
     clock::Clock,
+    configs::{Refused, Values},
     faults::Faults,
+    fetch_sessions::FetchSessions,
     groups::{Group, Groups},
     listener::{Endpoint, Listener, Reserved},
     presets::Offers,
@@ -87,7 +104,7 @@ use self::{
     requests::Requests,
     server::Server,
     timers::{Timer, Timers},
-    topics::{NewTopic, Topics},
+    topics::{NewTopic, Placement, Topics},
     transactions::Transactions,
 };
 pub use crate::memory::{MemoryNetwork, Way};
@@ -133,11 +150,29 @@ impl EmbeddedCluster {
     /// # Errors
     /// [`ErrorKind::Config`] if Kafka would not allow it or it exists.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<()> {
-        let new = NewTopic { name: name.to_owned(), partitions, max_message_bytes: None };
-        match self.shared.topics.create(new, false) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Error::new(ErrorKind::Config, format!("topic {name} cannot be created: {error}"))),
+        self.create_topic_with(name, partitions, self.shared.settings.replication_factor, &[])
+    }
+
+    /// Creates a topic with so many replicas of each partition and these settings, by Kafka's names of them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if Kafka would not allow it, it exists, or a setting is unknown or wrong.
+    pub fn create_topic_with(
+        &self,
+        name: &str,
+        partitions: i32,
+        replication_factor: i16,
+        configs: &[(&str, &str)],
+    ) -> Result<()> {
+        let failed = |why: String| Error::new(ErrorKind::Config, format!("topic {name} cannot be created: {why}"));
+        let own = configs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let config = self.shared.topics.config(own).map_err(|Refused(why)| failed(why))?;
+        if !(1..=self.shared.settings.brokers).contains(&i32::from(replication_factor)) {
+            return Err(failed(format!("{replication_factor} replicas are not for this cluster")));
         }
+        let replicas = Placement::Spread(replication_factor);
+        let new = NewTopic { name: name.to_owned(), partitions, replicas, config };
+        self.shared.topics.create(new, false).map(|_| ()).map_err(|error| failed(error.to_string()))
     }
 
     /// Makes something go wrong, see [`Fault`].
@@ -257,10 +292,67 @@ impl EmbeddedCluster {
         Ok(())
     }
 
+    /// Loses the records of a partition from `offset` on, with the whole batch that holds it, and begins a new leader
+    /// epoch: what an unclean election does. Whoever has read further finds out by KIP-320.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the partition does not exist.
+    pub fn truncate(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
+        let known = self.shared.topics.by_name(topic);
+        let found = known.as_ref().and_then(|topic| topic.partition(partition));
+        let found = found.ok_or_else(|| Error::new(ErrorKind::Config, format!("there is no {topic}-{partition}")))?;
+        self.shared.topics.take(found, |log| (found.truncate(offset, log), ()));
+        Ok(())
+    }
+
+    /// Forgets the fetch sessions of a broker (KIP-227): its readers are told that they have none.
+    pub fn expire_fetch_sessions(&self, broker: i32) {
+        self.shared.expire_fetch_sessions(broker);
+    }
+
+    /// Drops what is older or more than the topics' settings allow, and compacts what is to be compacted, at once. It
+    /// happens by itself every 15 seconds of tokio's clock.
+    pub fn apply_retention(&self) {
+        self.shared.topics.handle_retention(self.shared.clock.now_millis());
+    }
+
     /// The offset that a group has committed for a partition; `None` without one.
     pub fn committed_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
         let committed = |group: &mut Group, _| group.offsets.committed(topic, partition).map(|it| it.offset);
         self.shared.groups.with(&self.shared, group, committed).flatten()
+    }
+
+    /// All transactional ids that the brokers know, in their order: who may use them, and what is open.
+    pub fn transactions(&self) -> Vec<TransactionDescription> {
+        self.shared.transactions.all()
+    }
+
+    /// Takes a transactional id away from its producer, as Java's `Admin.fenceProducers` does: its open transaction is
+    /// aborted, and whatever it asks for is answered with PRODUCER_FENCED or INVALID_PRODUCER_EPOCH from now on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if no producer has used this id.
+    pub fn fence_producer(&self, transactional_id: &str) -> Result<()> {
+        if self.shared.transactions.fence(&self.shared, transactional_id) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Config, format!("there is no transactional id {transactional_id}")))
+    }
+
+    /// Changes [`Builder::marker_delay`] for all transactions that end from now on.
+    pub fn set_marker_delay(&self, time: Duration) {
+        self.shared.transactions.set_marker_delay(time);
+    }
+
+    /// Everybody in a consumer group, ordered by member id. Empty if there is no such group.
+    pub fn group_members(&self, group: &str) -> Vec<GroupMember> {
+        self.shared.groups.members(group)
+    }
+
+    /// Removes a member from its group as if its session had ended: what it sends next is refused with
+    /// UNKNOWN_MEMBER_ID, and the others rebalance. Returns whether it was there.
+    pub fn expire_member(&self, group: &str, member_id: &str) -> bool {
+        self.shared.groups.expire(&self.shared, group, member_id)
     }
 
     /// Bytes of memory that the logs take, batches and what is remembered with them.
@@ -323,6 +415,10 @@ struct Shared {
     requests: Requests,
     cluster_id: String,
     topics: Topics,
+    /// By broker: they die with it.
+    fetch_sessions: Mutex<BTreeMap<i32, FetchSessions>>,
+    /// What was set for brokers and groups, by their names; the empty name is all brokers.
+    configs: Mutex<BTreeMap<(i8, String), Values>>,
     faults: Faults,
     groups: Groups,
     transactions: Transactions,
@@ -357,10 +453,17 @@ impl Shared {
             offers: Offers::new(settings.version, &settings.changes),
             requests: Requests::default(),
             cluster_id: format!("embedded-{:013x}", fastrand::u64(..) >> 12),
-            topics: Topics::new(settings.brokers, settings.retention_bytes, settings.segment_bytes),
+            topics: Topics::new(
+                settings.brokers,
+                settings.retention_bytes,
+                settings.segment_bytes,
+                settings.topic_defaults(),
+            ),
+            fetch_sessions: Mutex::default(),
+            configs: Mutex::default(),
             faults: Faults::default(),
             groups: Groups::new(settings.group_bytes),
-            transactions: Transactions::default(),
+            transactions: Transactions::new(settings.marker_delay),
             clock: Clock::new(settings.start_time_millis),
             timers: Timers::default(),
             nodes: RwLock::new(nodes.collect()),
@@ -371,6 +474,16 @@ impl Shared {
             next_producer_id: AtomicI64::new(1000),
             settings,
         })
+    }
+
+    /// A producer id that nobody had before.
+    fn new_producer_id(&self) -> i64 {
+        self.next_producer_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// By which version of transactions those end that their producer does not end itself (KIP-890).
+    fn transaction_version(&self) -> i16 {
+        self.offers.feature("transaction.version")
     }
 
     fn nodes(&self) -> Vec<Node> {
@@ -407,13 +520,57 @@ impl Shared {
         match timer {
             Timer::Group(id) => self.groups.handle_timeout(self, &id, now),
             Timer::Transaction(id) => self.transactions.handle_timeout(self, &id, now),
-            Timer::Retention => self.topics.handle_retention(self.clock.now_millis()),
+            Timer::Retention => {
+                self.topics.handle_retention(self.clock.now_millis());
+                self.timers.set(now + RETENTION_INTERVAL, Timer::Retention);
+            }
         }
     }
 
     fn set_alive(&self, broker: i32, alive: bool) {
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        nodes.iter_mut().filter(|node| node.id == broker).for_each(|node| node.alive = alive);
+        let changed = nodes.iter_mut().find(|node| node.id == broker && node.alive != alive);
+        let Some(node) = changed else { return };
+        node.alive = alive;
+        drop(nodes);
+        let living: Vec<i32> = self.alive().iter().map(|node| node.id).collect();
+        if alive {
+            self.topics.broker_came(broker, &living);
+        } else {
+            self.expire_fetch_sessions(broker);
+            self.topics.broker_died(broker, &living);
+        }
+    }
+
+    /// What was set for a resource.
+    fn configs_of(&self, kind: i8, name: &str) -> Values {
+        let configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        configs.get(&(kind, name.to_owned())).cloned().unwrap_or_default()
+    }
+
+    /// The resources of a kind for which anything was set.
+    fn configured(&self, kind: i8) -> Vec<String> {
+        let configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        configs.keys().filter(|(known, _)| *known == kind).map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Sets all of a resource's settings; with `dry` only says whether there is room for them.
+    fn set_configs<E: From<ResponseError>>(&self, kind: i8, name: &str, values: Values, dry: bool) -> Result<(), E> {
+        let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (kind, name.to_owned());
+        if !configs.contains_key(&key) && configs.len() >= MAX_CONFIGURED {
+            return Err(ResponseError::PolicyViolation.into());
+        }
+        if values.is_empty() && !dry {
+            configs.remove(&key);
+        } else if !dry {
+            configs.insert(key, values);
+        }
+        Ok(())
+    }
+
+    fn expire_fetch_sessions(&self, broker: i32) {
+        self.fetch_sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&broker);
     }
 }
 
@@ -426,3 +583,9 @@ impl Node {
         }
     }
 }
+
+/// More groups and brokers than this cannot have settings of their own.
+const MAX_CONFIGURED: usize = 10_000;
+
+/// How often logs are looked through for what is too old; Kafka's cleaner looks as often.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(15);

@@ -92,6 +92,12 @@ impl Offers {
         self.features().finalized.get(name).copied().unwrap_or(0)
     }
 
+    /// Whether a request is told of, but refused with UNSUPPORTED_VERSION until a feature is finalized.
+    pub(super) fn is_off(&self, api: ApiKey) -> bool {
+        let of_new_groups = matches!(api, ApiKey::ConsumerGroupHeartbeat | ApiKey::ConsumerGroupDescribe);
+        of_new_groups && self.feature("group.version") == 0
+    }
+
     pub(super) fn set_feature(&self, name: &str, level: i16) {
         let mut features = self.features();
         features.epoch += 1;

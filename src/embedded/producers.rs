@@ -167,6 +167,16 @@ impl Producers {
         Change::Nothing
     }
 
+    /// Forgets the batches from `end_offset` on, which the log has lost.
+    pub(super) fn truncate(&mut self, end_offset: i64) {
+        self.0.retain(|_, producer| {
+            while producer.batches.pop_back_if(|batch| batch.base_offset >= end_offset).is_some() {}
+            producer.open = producer.open.filter(|first_offset| *first_offset < end_offset);
+            producer.last_offset = producer.last_offset.min(end_offset - 1);
+            !producer.batches.is_empty()
+        });
+    }
+
     /// Whether a marker may be written.
     pub(super) fn judge_marker(&self, marker: &Marker) -> Result<(), ResponseError> {
         match self.0.get(&marker.producer_id) {

@@ -64,6 +64,23 @@ impl Body {
         }
     }
 
+    /// Ends a structure begun with [`Body::put_open`] of `plain`, with the tagged fields that `message` has beyond it.
+    pub(super) fn end_like<M: Encodable>(
+        &mut self,
+        message: &M,
+        plain: &M,
+        version: i16,
+        flexible: bool,
+    ) -> Result<(), Unanswered> {
+        if flexible {
+            let (message, plain) = (Self::of(message, version)?.open, Self::of(plain, version)?.open);
+            // They differ in the last byte of `plain`, which says that it has no tagged fields.
+            let tags = plain.len().checked_sub(1).and_then(|from| message.get(from..));
+            self.open.extend_from_slice(tags.ok_or(Unanswered::Unencodable)?);
+        }
+        Ok(())
+    }
+
     /// Puts bytes that are in memory elsewhere, without copying them if they are many.
     pub(super) fn splice(&mut self, piece: Bytes) {
         if piece.len() < WORTH_A_PIECE {

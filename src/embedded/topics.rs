@@ -1,4 +1,4 @@
-//! What all brokers of a cluster know together: topics, partitions and their leaders, and the memory they share.
+//! What all brokers of a cluster know together: topics, their partitions and settings, and the memory they share.
 //!
 //! Rules this file keeps:
 //! - a topic is created and deleted in one place, whatever asked for it;
@@ -7,18 +7,17 @@
 
 use std::{
     collections::{VecDeque, hash_map::Entry},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak,
-        atomic::{AtomicI32, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak},
 };
 
 use kafka_protocol::ResponseError;
 use uuid::Uuid;
 
 use super::{
+    configs::{Refused, TopicConfig, TopicConfigs, Values},
     log::{Append, Appended, Log},
     marker::Marker,
+    partition::Partition,
 };
 use crate::types::HashMap;
 
@@ -29,6 +28,8 @@ pub(super) struct Topics {
     store: Store,
     segment_bytes: usize,
     brokers: i32,
+    /// What the brokers' settings say about topics, by the topics' names of the settings.
+    defaults: RwLock<Values>,
 }
 
 #[derive(Debug, Default)]
@@ -44,16 +45,7 @@ pub(super) struct Topic {
     pub(super) name: String,
     pub(super) id: Uuid,
     pub(super) partitions: Vec<Arc<Partition>>,
-    /// The topic's own `max.message.bytes`, where it was created with one.
-    pub(super) max_message_bytes: Option<usize>,
-}
-
-/// A partition: who leads it, and its log.
-#[derive(Debug)]
-pub(super) struct Partition {
-    leader: AtomicI32,
-    leader_epoch: AtomicI32,
-    log: Mutex<Log>,
+    pub(super) configs: Arc<TopicConfigs>,
 }
 
 /// What a topic is to be like.
@@ -61,18 +53,28 @@ pub(super) struct Partition {
 pub(super) struct NewTopic {
     pub(super) name: String,
     pub(super) partitions: i32,
-    pub(super) max_message_bytes: Option<usize>,
+    pub(super) replicas: Placement,
+    pub(super) config: TopicConfig,
+}
+
+/// Which brokers hold new partitions, the preferred leader first.
+#[derive(Debug, Clone)]
+pub(super) enum Placement {
+    /// So many each, evenly.
+    Spread(i16),
+    /// These for each partition.
+    Assigned(Vec<Vec<i32>>),
 }
 
 impl Topics {
-    pub(super) fn new(brokers: i32, retention_bytes: usize, segment_bytes: usize) -> Self {
+    pub(super) fn new(brokers: i32, retention_bytes: usize, segment_bytes: usize, defaults: Values) -> Self {
         let store = Store { retention_bytes, kept: Mutex::default() };
         // A segment is the unit of retention, so that several must fit.
         let segment_bytes = segment_bytes.min(retention_bytes / 4).max(1);
-        Self { tables: RwLock::default(), store, segment_bytes, brokers }
+        Self { tables: RwLock::default(), store, segment_bytes, brokers, defaults: RwLock::new(defaults) }
     }
 
-    /// Creates a topic, its leaders spread over the brokers; with `dry` only says whether it could.
+    /// Creates a topic; with `dry` only says whether it could.
     pub(super) fn create(&self, new: NewTopic, dry: bool) -> Result<Uuid, ResponseError> {
         if !is_legal(&new.name) {
             return Err(ResponseError::InvalidTopicException);
@@ -82,27 +84,61 @@ impl Topics {
         if tables.by_name.contains_key(&new.name) {
             return Err(ResponseError::TopicAlreadyExists);
         }
+        if tables.collides(&new.name) {
+            return Err(ResponseError::InvalidTopicException);
+        }
         if count == 0 || tables.partitions + count > MAX_PARTITIONS {
             return Err(ResponseError::InvalidPartitions);
         }
         let id = Uuid::from_u128(fastrand::u128(2..));
         if !dry {
-            let partitions = (0..new.partitions).map(|index| Arc::new(self.partition(index))).collect();
-            let NewTopic { name, max_message_bytes, .. } = new;
-            let topic = Arc::new(Topic { name: name.clone(), id, partitions, max_message_bytes });
+            let NewTopic { name, replicas, config, .. } = new;
+            let configs = Arc::new(TopicConfigs::new(config));
+            let partitions = self.partitions(0..count, &replicas, &configs);
             tables.partitions += count;
-            tables.by_id.insert(id, topic.clone());
-            tables.by_name.insert(name, topic);
+            tables.insert(Topic { name, id, partitions, configs });
         }
         Ok(id)
     }
 
-    fn partition(&self, index: i32) -> Partition {
-        Partition {
-            leader: AtomicI32::new(index % self.brokers.max(1)),
-            leader_epoch: AtomicI32::new(0),
-            log: Mutex::new(Log::new(self.segment_bytes)),
+    /// Adds partitions until there are `count`; with `dry` only says whether it could.
+    pub(super) fn grow(&self, name: &str, count: i32, new: Placement, dry: bool) -> Result<(), ResponseError> {
+        let count = usize::try_from(count).map_err(|_| ResponseError::InvalidPartitions)?;
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        let old = tables.by_name.get(name).cloned().ok_or(ResponseError::UnknownTopicOrPartition)?;
+        let added = count.saturating_sub(old.partitions.len());
+        if added == 0 || tables.partitions + added > MAX_PARTITIONS {
+            return Err(ResponseError::InvalidPartitions);
         }
+        if !dry {
+            // The first of `new` is for the first new partition.
+            let more = match new {
+                Placement::Spread(_) => self.partitions(old.partitions.len()..count, &new, &old.configs),
+                Placement::Assigned(_) => self.partitions(0..added, &new, &old.configs),
+            };
+            let partitions = old.partitions.iter().cloned().chain(more).collect();
+            tables.partitions += added;
+            tables.insert(Topic { name: old.name.clone(), id: old.id, partitions, configs: old.configs.clone() });
+        }
+        Ok(())
+    }
+
+    fn partitions(
+        &self,
+        indexes: std::ops::Range<usize>,
+        placement: &Placement,
+        configs: &Arc<TopicConfigs>,
+    ) -> Vec<Arc<Partition>> {
+        let brokers = self.brokers.max(1);
+        let replicas = |index: usize| match placement {
+            Placement::Spread(factor) => {
+                let first = i32::try_from(index).unwrap_or_default();
+                (0..i32::from(*factor).clamp(1, brokers)).map(|next| (first + next) % brokers).collect()
+            }
+            Placement::Assigned(each) => each.get(index).cloned().unwrap_or_default(),
+        };
+        let log = || Log::new(self.segment_bytes, configs.clone());
+        indexes.map(|index| Arc::new(Partition::new(replicas(index), log()))).collect()
     }
 
     /// Deletes a topic with all its records, and wakes whoever reads it.
@@ -120,10 +156,11 @@ impl Topics {
             log.wake();
             let cost = log.cost();
             // A request under way may still hold the partition; it finds an empty log.
-            *log = Log::new(self.segment_bytes);
+            *log = Log::new(self.segment_bytes, topic.configs.clone());
             drop(log);
             self.store.freed(cost);
         }
+        self.store.forget_segments();
         Ok(())
     }
 
@@ -146,24 +183,89 @@ impl Topics {
         self.tables.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the brokers' settings say about topics, by the topics' names of the settings.
+    pub(super) fn defaults(&self) -> Values {
+        self.defaults.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What these settings of a topic come to.
+    pub(super) fn config(&self, own: Values) -> Result<TopicConfig, Refused> {
+        TopicConfig::new(own, &self.defaults())
+    }
+
+    /// Changes what the brokers' settings say about topics, for all topics.
+    pub(super) fn set_defaults(&self, defaults: Values) -> Result<(), Refused> {
+        // Checked as if they were a topic's own.
+        TopicConfig::new(defaults.clone(), &Values::new())?;
+        *self.defaults.write().unwrap_or_else(PoisonError::into_inner) = defaults;
+        for topic in self.all() {
+            let config = self.config(topic.configs.current().own.clone())?;
+            topic.configs.replace(config);
+        }
+        Ok(())
+    }
+
     /// Appends to a partition and keeps the cluster's memory within its bound. Also says where the log starts.
-    pub(super) fn append(&self, partition: &Arc<Partition>, append: Append) -> Result<(Appended, i64), ResponseError> {
-        let appended = partition.log().append(append)?;
+    pub(super) fn append(
+        &self,
+        partition: &Arc<Partition>,
+        mut append: Append,
+    ) -> Result<(Appended, i64), ResponseError> {
+        let mut log = partition.log();
+        // Under the lock: epochs in a log never fall.
+        append.leader_epoch = partition.leader_epoch();
+        let appended = log.append(append)?;
+        let start_offset = log.start_offset();
+        drop(log);
         if appended.cost > 0 {
             self.store.account(partition, &appended);
         }
-        Ok((appended, partition.log().start_offset()))
+        Ok((appended, start_offset))
     }
 
     /// Writes the end of a transaction into a partition.
     pub(super) fn append_marker(&self, partition: &Arc<Partition>, marker: &Marker) -> Result<(), ResponseError> {
-        let appended = partition.log().append_marker(marker, partition.leader_epoch())?;
+        let mut log = partition.log();
+        let appended = log.append_marker(marker, partition.leader_epoch())?;
+        drop(log);
         self.store.account(partition, &appended);
         Ok(())
     }
 
-    /// Drops what is too old by the topics' settings; `now` is the time of day.
-    pub(super) fn handle_retention(&self, _now_millis: i64) {}
+    /// Takes something away from a log, by one of the functions that say how much memory that freed.
+    pub(super) fn take<T>(&self, partition: &Partition, take: impl FnOnce(&mut Log) -> (usize, T)) -> T {
+        let (freed, result) = take(&mut partition.log());
+        if freed > 0 {
+            self.store.freed(freed);
+        }
+        result
+    }
+
+    /// Drops and compacts what is due by the topics' settings; `now` is the time of day.
+    pub(super) fn handle_retention(&self, now_millis: i64) {
+        for topic in self.all() {
+            for partition in &topic.partitions {
+                self.take(partition, |log| (log.expire(now_millis) + log.compact(now_millis), ()));
+            }
+        }
+        self.store.forget_segments();
+    }
+
+    /// Gives the partitions that a broker led to other replicas in sync; `alive` are the brokers left.
+    pub(super) fn broker_died(&self, broker: i32, alive: &[i32]) {
+        self.all()
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+            .for_each(|partition| partition.broker_died(broker, alive));
+    }
+
+    /// Lets a broker's replicas catch up, and lead what nobody leads; `alive` has the broker too.
+    pub(super) fn broker_came(&self, broker: i32, alive: &[i32]) {
+        self.all()
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+            .for_each(|partition| partition.broker_came(broker, alive));
+    }
 
     /// Bytes that all logs hold.
     pub(super) fn stored_bytes(&self) -> usize {
@@ -171,42 +273,28 @@ impl Topics {
     }
 }
 
+impl Tables {
+    fn insert(&mut self, topic: Topic) {
+        let topic = Arc::new(topic);
+        self.by_id.insert(topic.id, topic.clone());
+        self.by_name.insert(topic.name.clone(), topic);
+    }
+
+    /// Whether a topic exists whose metrics would be called the same: there a dot is an underscore.
+    fn collides(&self, name: &str) -> bool {
+        let plain = |name: &str| name.replace('.', "_");
+        name.contains(['.', '_']) && self.by_name.keys().any(|known| plain(known) == plain(name))
+    }
+}
+
 impl Topic {
     pub(super) fn partition(&self, index: i32) -> Option<&Arc<Partition>> {
         self.partitions.get(usize::try_from(index).ok()?)
     }
-}
 
-impl Partition {
-    pub(super) fn log(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn leader(&self) -> i32 {
-        self.leader.load(Ordering::Acquire)
-    }
-
-    pub(super) fn leader_epoch(&self) -> i32 {
-        self.leader_epoch.load(Ordering::Acquire)
-    }
-
-    /// Gives the partition to another broker, in a new leader epoch, and wakes whoever reads it at the old one.
-    pub(super) fn move_leader(&self, broker: i32) {
-        let mut log = self.log();
-        self.leader_epoch.fetch_add(1, Ordering::AcqRel);
-        self.leader.store(broker, Ordering::Release);
-        log.wake();
-    }
-
-    /// Whether `broker` may serve a request whose sender believes in `epoch` (−1 for no belief; KIP-320).
-    pub(super) fn check_leader(&self, broker: i32, epoch: i32) -> Result<(), ResponseError> {
-        let current = self.leader_epoch();
-        match epoch {
-            _ if self.leader() != broker => Err(ResponseError::NotLeaderOrFollower),
-            epoch if epoch >= 0 && epoch < current => Err(ResponseError::FencedLeaderEpoch),
-            epoch if epoch > current => Err(ResponseError::UnknownLeaderEpoch),
-            _ => Ok(()),
-        }
+    /// Whether it is one of Kafka's own.
+    pub(super) fn is_internal(&self) -> bool {
+        matches!(&*self.name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
     }
 }
 
@@ -220,7 +308,7 @@ struct Store {
 #[derive(Debug, Default)]
 struct Kept {
     bytes: usize,
-    /// Every segment by the order in which it was opened: its partition and base offset.
+    /// Every segment by the order in which it was opened: its partition and base offset. Some may be gone already.
     segments: VecDeque<(Weak<Partition>, i64)>,
 }
 
@@ -244,7 +332,18 @@ impl Store {
     fn freed(&self, bytes: usize) {
         let mut kept = self.kept();
         kept.bytes = kept.bytes.saturating_sub(bytes);
-        kept.segments.retain(|(partition, _)| partition.strong_count() > 0);
+    }
+
+    /// Forgets the segments that are gone, so that the list of them does not outgrow the logs.
+    fn forget_segments(&self) {
+        // No log is locked under the store's lock.
+        let mut segments = std::mem::take(&mut self.kept().segments);
+        segments.retain(|(partition, base_offset)| {
+            partition.upgrade().is_some_and(|partition| partition.log().has_segment(*base_offset))
+        });
+        let mut kept = self.kept();
+        segments.append(&mut kept.segments);
+        kept.segments = segments;
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

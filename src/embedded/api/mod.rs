@@ -7,12 +7,18 @@
 //! - a fault happens here, around the handler: a handler knows only what its answer must carry.
 
 mod cluster;
+mod configs;
 mod fetch;
+mod groups;
+mod groups_admin;
 mod groups_offsets;
 mod offsets;
+mod partitions;
 mod produce;
 mod sasl;
 mod topics;
+mod transactions;
+mod transactions_admin;
 
 use std::{
     future::Future,
@@ -26,7 +32,7 @@ use std::{
 use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
-    messages::{ApiKey, RequestHeader},
+    messages::{self, ApiKey, RequestHeader},
     protocol::{Decodable, Encodable, StrBytes},
 };
 
@@ -67,7 +73,7 @@ macro_rules! serve {
 
         async fn dispatch(api: ApiKey, call: Call, reply: Addressed, body: Bytes) -> Outcome {
             match api {
-                $(ApiKey::$api => run::<kafka_protocol::messages::$request>(call, reply, body).await,)*
+                $(ApiKey::$api => run::<messages::$request>(call, reply, body).await,)*
                 _ => Outcome::Close,
             }
         }
@@ -80,15 +86,41 @@ serve! {
     Fetch(FetchRequest) 4..=17;
     ListOffsets(ListOffsetsRequest) 1..=10;
     Metadata(MetadataRequest) 0..=13;
+    OffsetForLeaderEpoch(OffsetForLeaderEpochRequest) 2..=4;
+    CreatePartitions(CreatePartitionsRequest) 0..=3;
+    DeleteRecords(DeleteRecordsRequest) 0..=2;
+    DescribeConfigs(DescribeConfigsRequest) 1..=4;
+    AlterConfigs(AlterConfigsRequest) 0..=2;
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest) 0..=1;
+    ListConfigResources(ListConfigResourcesRequest) 0..=1;
+    DescribeLogDirs(DescribeLogDirsRequest) 1..=4;
+    DescribeTopicPartitions(DescribeTopicPartitionsRequest) 0..=0;
+    ElectLeaders(ElectLeadersRequest) 0..=2;
     OffsetCommit(OffsetCommitRequest) 2..=9;
     OffsetFetch(OffsetFetchRequest) 1..=9;
     FindCoordinator(FindCoordinatorRequest) 0..=6;
+    JoinGroup(JoinGroupRequest) 0..=9;
+    Heartbeat(HeartbeatRequest) 0..=4;
+    LeaveGroup(LeaveGroupRequest) 0..=5;
+    SyncGroup(SyncGroupRequest) 0..=5;
+    DescribeGroups(DescribeGroupsRequest) 0..=6;
+    ListGroups(ListGroupsRequest) 0..=5;
+    DeleteGroups(DeleteGroupsRequest) 0..=2;
+    OffsetDelete(OffsetDeleteRequest) 0..=0;
     SaslHandshake(SaslHandshakeRequest) 0..=1;
     ApiVersions(ApiVersionsRequest) 0..=4;
     CreateTopics(CreateTopicsRequest) 2..=7;
     DeleteTopics(DeleteTopicsRequest) 1..=6;
     InitProducerId(InitProducerIdRequest) 0..=5;
     SaslAuthenticate(SaslAuthenticateRequest) 0..=2;
+    AddPartitionsToTxn(AddPartitionsToTxnRequest) 0..=5;
+    AddOffsetsToTxn(AddOffsetsToTxnRequest) 0..=4;
+    EndTxn(EndTxnRequest) 0..=5;
+    WriteTxnMarkers(WriteTxnMarkersRequest) 1..=1;
+    TxnOffsetCommit(TxnOffsetCommitRequest) 0..=5;
+    DescribeProducers(DescribeProducersRequest) 0..=0;
+    DescribeTransactions(DescribeTransactionsRequest) 0..=0;
+    ListTransactions(ListTransactionsRequest) 0..=2;
     DescribeCluster(DescribeClusterRequest) 0..=2;
 }
 
@@ -209,9 +241,12 @@ pub(super) async fn answer(shared: &Arc<Shared>, session: &Arc<Session>, frame: 
     let Ok(header) = RequestHeader::decode(&mut body, api.request_header_version(version)) else {
         return Outcome::Close;
     };
-    if let Err(why) = guard::check(api, version, &body) {
-        tracing::warn!(?api, version, ?why, "a request that cannot be read");
-        return Outcome::Close;
+    match guard::check(api, version, &body) {
+        Ok(size) => body.truncate(size),
+        Err(why) => {
+            tracing::warn!(?api, version, ?why, "a request that cannot be read");
+            return Outcome::Close;
+        }
     }
     let call = Call {
         shared: shared.clone(),
@@ -240,7 +275,9 @@ struct Addressed {
 
 async fn run<R: Serve>(mut call: Call, mut reply: Addressed, mut body: Bytes) -> Outcome {
     let whole = body.clone();
-    let Ok(request) = R::decode(&mut body, call.version) else { return Outcome::Close };
+    let Some(request) = R::decode(&mut body, call.version).ok().filter(|_| body.is_empty()) else {
+        return Outcome::Close;
+    };
     let asked = Asked {
         broker: call.broker,
         api: reply.api as i16,
@@ -259,6 +296,9 @@ async fn run<R: Serve>(mut call: Call, mut reply: Addressed, mut body: Bytes) ->
         Some((FaultAction::Records(records), _)) => call.records = Some(records),
         Some((other, _)) => action = Some(other),
         None => {}
+    }
+    if call.forced.is_none() && call.shared.offers.is_off(reply.api) {
+        call.forced = Some(Forced { code: ResponseError::UnsupportedVersion.code(), topic: None });
     }
     let answer = if R::REFUSED_BY_TABLE && call.forced.is_some() { Ok(None) } else { request.serve(&call).await };
     let answer = match &call.forced {

@@ -1,11 +1,14 @@
-//! ListOffsets: where a partition's log begins and ends, and what stands where at which time.
+//! ListOffsets and OffsetForLeaderEpoch: where a log begins and ends, what stands where at which time, and how far each
+//! leader came.
 
 use kafka_protocol::{
     ResponseError,
     messages::{
-        ListOffsetsRequest, ListOffsetsResponse,
+        ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
         list_offsets_request::ListOffsetsPartition,
         list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
+        offset_for_leader_epoch_request::OffsetForLeaderPartition,
+        offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult},
     },
 };
 
@@ -63,7 +66,6 @@ impl Call {
         let partition = partition.ok_or(ResponseError::UnknownTopicOrPartition.code())?;
         partition.check_leader(self.broker, wanted.current_leader_epoch).map_err(|error| error.code())?;
         let log = partition.log();
-        let epoch = partition.leader_epoch();
         // Committed records end at the last stable offset, whatever is asked for.
         let end = if isolation_level == READ_COMMITTED { log.last_stable_offset() } else { log.end_offset() };
         let found = match wanted.timestamp {
@@ -75,7 +77,48 @@ impl Call {
             timestamp if timestamp >= 0 => log.offset_at(timestamp).filter(|(offset, _)| *offset < end),
             _ => return Err(ResponseError::InvalidRequest.code()),
         };
-        Ok(found.map_or((-1, -1, -1), |(offset, timestamp)| (offset, timestamp, epoch)))
+        let epoch = |offset| log.epochs.at(offset).unwrap_or(-1);
+        Ok(found.map_or((-1, -1, -1), |(offset, timestamp)| (offset, timestamp, epoch(offset))))
+    }
+}
+
+impl Serve for OffsetForLeaderEpochRequest {
+    fn names(&self, _: &Call, topic: &str) -> bool {
+        self.topics.iter().any(|wanted| wanted.topic.as_str() == topic)
+    }
+
+    async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
+        let topics = self.topics.into_iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|wanted| call.end_of_epoch(&topic.topic, wanted)).collect();
+            OffsetForLeaderTopicResult::default().with_topic(topic.topic).with_partitions(partitions)
+        });
+        let response = OffsetForLeaderEpochResponse::default().with_topics(topics.collect());
+        call.encode(&response.with_throttle_time_ms(call.throttle_ms()))
+    }
+}
+
+impl Call {
+    /// The last epoch up to the one asked for, and where it ended; −1 each where it is not known (KIP-320).
+    fn end_of_epoch(&self, topic: &str, wanted: &OffsetForLeaderPartition) -> EpochEndOffset {
+        let response = EpochEndOffset::default().with_partition(wanted.partition);
+        let known = self.shared.topics.by_name(topic);
+        let partition = known.as_ref().and_then(|topic| topic.partition(wanted.partition));
+        let found = match (self.forced(topic), partition) {
+            (Some(code), _) => Err(code),
+            (None, None) => Err(ResponseError::UnknownTopicOrPartition.code()),
+            (None, Some(partition)) => {
+                let log = partition.log();
+                let ours = partition.check_leader(self.broker, wanted.current_leader_epoch);
+                ours.map_err(|error| error.code()).map(|()| log.epochs.end_of(wanted.leader_epoch, log.end_offset()))
+            }
+        };
+        match found {
+            Ok(found) => {
+                let (epoch, end_offset) = found.unwrap_or((-1, -1));
+                response.with_leader_epoch(epoch).with_end_offset(end_offset)
+            }
+            Err(code) => response.with_error_code(code).with_leader_epoch(-1).with_end_offset(-1),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! - memory is bounded: the number of groups, members in a group, and bytes that clients send to be kept ([`Budget`]).
 
 mod budget;
+mod classic;
 mod offsets;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 
 pub(super) use self::{
     budget::{Budget, Charge},
+    classic::{Classic, Described, Join, Joined, Limits, Refused, Sync, Synced},
     offsets::{Committed, Offsets},
 };
 use super::{Shared, timers::Timer};
@@ -59,6 +61,30 @@ pub(super) enum Members {
     /// Nobody yet: offsets were committed from outside, or the last member has left and been forgotten.
     #[default]
     Empty,
+    Classic(Classic),
+}
+
+/// A member of a group, as the group's coordinator knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupMember {
+    /// The id that the coordinator or the client has made up.
+    pub member_id: String,
+    /// The name of a static member (KIP-345). Java's property: `group.instance.id`.
+    pub group_instance_id: Option<String>,
+    /// What the client calls itself. Java's property: `client.id`.
+    pub client_id: String,
+    /// The generation of a classic group, or the member's own epoch (KIP-848).
+    pub generation: i32,
+}
+
+/// A group in a list of them.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) id: String,
+    pub(super) protocol_type: String,
+    pub(super) state: &'static str,
+    pub(super) kind: &'static str,
 }
 
 /// Who a request says it comes from.
@@ -143,7 +169,6 @@ impl Groups {
     ///
     /// # Errors
     /// What TxnOffsetCommit is to answer for every partition.
-    #[expect(dead_code, reason = "for transactions")]
     pub(super) fn check_member(&self, group_id: &str, sender: &Membership) -> Result<(), ResponseError> {
         match self.lock().by_id.get(group_id) {
             Some(group) => group.members.check_commit(sender, Commit::Transactional),
@@ -156,7 +181,6 @@ impl Groups {
     ///
     /// # Errors
     /// What TxnOffsetCommit is to answer for every partition if there is no room; nothing is kept then.
-    #[expect(dead_code, reason = "for transactions")]
     pub(super) fn stage_offsets(
         &self,
         group_id: &str,
@@ -174,7 +198,6 @@ impl Groups {
     }
 
     /// Commits or forgets what a producer's transaction has staged in any group.
-    #[expect(dead_code, reason = "for transactions")]
     pub(super) fn end_transaction(&self, producer_id: i64, commit: bool) {
         let mut state = self.lock();
         for id in state.staged.remove(&producer_id).unwrap_or_default() {
@@ -182,6 +205,43 @@ impl Groups {
                 group.offsets.end_transaction(producer_id, commit);
             }
         }
+    }
+
+    /// All groups, ordered by id.
+    pub(super) fn list(&self) -> Vec<Listed> {
+        let listed = |(id, group): (&String, &Group)| Listed {
+            id: id.clone(),
+            protocol_type: group.members.protocol_type().to_owned(),
+            state: group.members.state(),
+            kind: group.members.kind(),
+        };
+        self.lock().by_id.iter().map(listed).collect()
+    }
+
+    /// Forgets a group and its offsets.
+    ///
+    /// # Errors
+    /// GROUP_ID_NOT_FOUND, or NON_EMPTY_GROUP while somebody is in it.
+    pub(super) fn delete(&self, id: &str) -> Result<(), ResponseError> {
+        let mut state = self.lock();
+        match state.by_id.get(id) {
+            None => Err(ResponseError::GroupIdNotFound),
+            Some(group) if !group.members.is_empty() => Err(ResponseError::NonEmptyGroup),
+            Some(_) => {
+                state.remove(id);
+                Ok(())
+            }
+        }
+    }
+
+    /// Everybody in a group, ordered by member id.
+    pub(super) fn members(&self, id: &str) -> Vec<GroupMember> {
+        self.lock().by_id.get(id).map(|group| group.members.list()).unwrap_or_default()
+    }
+
+    /// Removes a member as if its session had ended. Returns whether it was there.
+    pub(super) fn expire(&self, shared: &Shared, id: &str, member_id: &str) -> bool {
+        self.with(shared, id, |group, now| group.members.expire(member_id, now)).unwrap_or(false)
     }
 
     /// Forgets all offsets of a topic that is no more.
@@ -244,13 +304,11 @@ impl Group {
 
     /// Sets the timer to the next deadline, if it is not set for an earlier one.
     fn settle(&mut self, shared: &Shared, id: &str, now: Instant) {
-        let next = if self.members.is_empty() {
-            self.idle_until(shared)
-        } else {
+        let idle = if self.members.is_empty() { Some(self.idle_until(shared)) } else { None };
+        if idle.is_none() {
             self.idle_since = now;
-            let Some(next) = self.members.deadline() else { return };
-            next
-        };
+        }
+        let Some(next) = self.members.deadline().into_iter().chain(idle).min() else { return };
         if self.armed.is_none_or(|armed| next < armed) {
             self.armed = Some(next);
             shared.timers.set(next, Timer::Group(id.to_owned()));
@@ -265,10 +323,23 @@ impl Group {
 }
 
 impl Members {
-    /// Whether nobody is in the group, nor about to be.
+    /// The classic group that this is, or that it becomes because nobody is in it; `None` if its members speak another
+    /// protocol.
+    pub(super) fn as_classic(&mut self, limits: Limits, budget: &Budget) -> Option<&mut Classic> {
+        if let Self::Empty = self {
+            *self = Self::Classic(Classic::new(limits, budget.clone()));
+        }
+        match self {
+            Self::Classic(classic) => Some(classic),
+            Self::Empty => None,
+        }
+    }
+
+    /// Whether nobody is in the group.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Empty => true,
+            Self::Classic(classic) => classic.is_empty(),
         }
     }
 
@@ -276,35 +347,101 @@ impl Members {
     fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Empty => None,
+            Self::Classic(classic) => classic.deadline(),
         }
     }
 
     /// Does what is due.
-    fn handle_timeout(&mut self, _shared: &Shared, _now: Instant) {
+    fn handle_timeout(&mut self, _shared: &Shared, now: Instant) {
         match self {
             Self::Empty => {}
+            Self::Classic(classic) => classic.handle_timeout(now),
         }
     }
 
     /// Whether this sender may commit offsets.
-    pub(super) fn check_commit(&self, sender: &Membership, _commit: Commit) -> Result<(), ResponseError> {
+    pub(super) fn check_commit(&self, sender: &Membership, commit: Commit) -> Result<(), ResponseError> {
         match self {
             Self::Empty if sender.generation_or_epoch < 0 => Ok(()),
             Self::Empty => Err(ResponseError::UnknownMemberId),
+            Self::Classic(classic) => classic.check_commit(sender, commit),
         }
     }
 
     /// A commit is a sign of life of a classic member.
-    pub(super) fn touch(&mut self, _sender: &Membership, _now: Instant) {
+    pub(super) fn touch(&mut self, sender: &Membership, now: Instant) {
         match self {
             Self::Empty => {}
+            Self::Classic(classic) => classic.touch(&sender.member_id, now),
         }
     }
 
     /// Whether this sender may ask for committed offsets; `None` and −1 come from outside the group.
     pub(super) fn check_fetch(&self, _member_id: Option<&str>, _epoch: i32) -> Result<(), ResponseError> {
         match self {
+            // Kafka asks no member of a classic group who it is.
+            Self::Empty | Self::Classic(_) => Ok(()),
+        }
+    }
+
+    /// Whether offsets of single partitions may be deleted at all.
+    pub(super) fn check_delete_offsets(&self) -> Result<(), ResponseError> {
+        match self {
             Self::Empty => Ok(()),
+            Self::Classic(classic) => classic.check_delete_offsets(),
+        }
+    }
+
+    /// Whether a member reads this topic, as far as can be told.
+    pub(super) fn is_subscribed_to(&self, topic: &str) -> bool {
+        match self {
+            Self::Empty => false,
+            Self::Classic(classic) => classic.is_subscribed_to(topic),
+        }
+    }
+
+    fn list(&self) -> Vec<GroupMember> {
+        match self {
+            Self::Empty => Vec::new(),
+            Self::Classic(classic) => {
+                let member = |it: Described| GroupMember {
+                    member_id: it.member_id,
+                    group_instance_id: it.group_instance_id,
+                    client_id: it.client_id,
+                    generation: classic.generation(),
+                };
+                classic.describe().into_iter().map(member).collect()
+            }
+        }
+    }
+
+    fn expire(&mut self, member_id: &str, now: Instant) -> bool {
+        match self {
+            Self::Empty => false,
+            Self::Classic(classic) => classic.expire(member_id, now),
+        }
+    }
+
+    /// Kafka's name of the state.
+    pub(super) fn state(&self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::Classic(classic) => classic.state(),
+        }
+    }
+
+    /// Kafka's name of the protocol.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Empty | Self::Classic(_) => "classic",
+        }
+    }
+
+    /// What the group is for, such as `consumer` or `connect`; empty before anybody has joined.
+    fn protocol_type(&self) -> &str {
+        match self {
+            Self::Empty => "",
+            Self::Classic(classic) => classic.protocol_type(),
         }
     }
 }

@@ -115,8 +115,7 @@ impl Offsets {
     }
 
     /// Forgets what is committed for a partition.
-    #[expect(dead_code, reason = "for group admin")]
-    pub(super) fn delete(&mut self, topic: &str, index: i32) {
+    pub(in crate::embedded) fn delete(&mut self, topic: &str, index: i32) {
         self.committed.remove(&(topic.to_owned(), index));
     }
 

@@ -4,13 +4,18 @@
 //! - nothing of milena's client is used: requests are encoded by `kafka-protocol`, batches are built here;
 //! - nothing sleeps for luck: a test waits for an answer, a fault or an end of connection.
 
+mod configs;
 mod faults;
 mod fetch;
+mod groups;
 mod hostile;
+mod logs;
 mod metadata;
 mod presets;
 mod produce;
 mod registry;
+mod sessions;
+mod transactions;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::{
@@ -27,11 +32,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Builder, EmbeddedCluster};
+use super::{Builder, EmbeddedCluster, MemoryNetwork, server::BoxedStream};
 
 /// A connection to a broker.
 struct Client {
-    stream: TcpStream,
+    stream: BoxedStream,
     correlation_id: i32,
 }
 
@@ -42,7 +47,13 @@ impl Client {
     }
 
     async fn at(address: &str) -> Self {
-        Self { stream: TcpStream::connect(address).await.unwrap(), correlation_id: 0 }
+        Self { stream: Box::new(TcpStream::connect(address).await.unwrap()), correlation_id: 0 }
+    }
+
+    /// Without a socket, for tests on paused time.
+    async fn within(network: &MemoryNetwork, broker: i32) -> Self {
+        let stream = network.connect(&format!("broker-{broker}"), 9092).await.unwrap();
+        Self { stream: Box::new(stream), correlation_id: 0 }
     }
 
     /// Sends a request without waiting for its answer.
@@ -156,12 +167,14 @@ struct Batch {
     values: Vec<String>,
     timestamp: i64,
     attributes: i16,
+    /// Whether a value `k=v` is one under a key, and `k=` a tombstone.
+    keyed: bool,
 }
 
 impl Batch {
     fn of<const N: usize>(values: [&str; N]) -> Self {
         let values = values.map(str::to_owned).to_vec();
-        Self { producer: (-1, -1, -1), values, timestamp: 1_700_000_000_000, attributes: 0 }
+        Self { producer: (-1, -1, -1), values, timestamp: 1_700_000_000_000, attributes: 0, keyed: false }
     }
 
     /// Of producer 7 in epoch 0.
@@ -172,6 +185,10 @@ impl Batch {
     fn producer(mut self, id: i64, epoch: i16, sequence: i32) -> Self {
         self.producer = (id, epoch, sequence);
         self
+    }
+
+    fn keyed(self) -> Self {
+        Self { keyed: true, ..self }
     }
 
     fn at(mut self, timestamp: i64) -> Self {
@@ -194,9 +211,11 @@ impl Batch {
         for (delta, value) in self.values.iter().enumerate() {
             let mut record = vec![0];
             (0..2).for_each(|_| varint(delta as i64, &mut record));
-            varint(-1, &mut record);
-            varint(value.len() as i64, &mut record);
-            record.extend(value.as_bytes());
+            let (key, value) = value.split_once('=').filter(|_| self.keyed).unwrap_or(("", value));
+            for (field, is_null) in [(key, key.is_empty()), (value, value.is_empty() && self.keyed)] {
+                varint(if is_null { -1 } else { field.len() as i64 }, &mut record);
+                record.extend(field.as_bytes());
+            }
             varint(0, &mut record);
             let mut length = Vec::new();
             varint(record.len() as i64, &mut length);
