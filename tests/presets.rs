@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use milena::{
-    ErrorKind, Kafka, Record, TopicPartition,
+    ErrorCode, ErrorKind, Kafka, Record, TopicPartition,
     consumer::StartFrom,
     embedded::{Api, EmbeddedCluster, KafkaVersion},
 };
@@ -76,7 +76,7 @@ async fn a_missing_request_is_an_error_that_says_so() {
     let result: Result<_, milena::Error> =
         tokio::time::timeout(Duration::from_secs(30), refused).await.expect("in time");
     let error = result.expect_err("an idempotent producer needs an id");
-    assert_eq!(error.kind(), ErrorKind::UnsupportedVersion, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Broker(ErrorCode::UNSUPPORTED_VERSION), "{error}");
     assert_eq!(cluster.requests(Api::InitProducerId), BTreeMap::new());
     cluster.shutdown().await;
 }

@@ -14,7 +14,10 @@ mod metadata;
 mod presets;
 mod produce;
 mod registry;
+mod sasl;
 mod sessions;
+#[cfg(feature = "tls")]
+mod tls;
 mod transactions;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
