@@ -88,6 +88,8 @@ public class Clients {
     }
 
     static void configs(String name) throws Exception {
+        makeTopic(name + ".plain", 1);
+        var standard = configOf(new ConfigResource(ConfigResource.Type.TOPIC, name + ".plain"), "retention.ms");
         admin.createTopics(List.of(new NewTopic(name, 1, (short) 1).configs(Map.of("retention.ms", "123456")))).all().get();
         var resource = new ConfigResource(ConfigResource.Type.TOPIC, name);
         equal(configOf(resource, "retention.ms"), "123456");
@@ -97,7 +99,7 @@ public class Clients {
         until("the new value", () -> get(() -> configOf(resource, "retention.ms").equals("654321")));
         var back = new AlterConfigOp(new ConfigEntry("retention.ms", ""), AlterConfigOp.OpType.DELETE);
         admin.incrementalAlterConfigs(Map.of(resource, List.of(back))).all().get();
-        until("the default again", () -> get(() -> configOf(resource, "retention.ms").equals("604800000")));
+        until("the default again", () -> get(() -> configOf(resource, "retention.ms").equals(standard)));
     }
 
     static void cluster(String name) throws Exception {
