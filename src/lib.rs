@@ -52,6 +52,12 @@ mod machine;
 mod memory;
 mod net;
 
+#[cfg(not(feature = "plants"))]
+mod plant;
+#[cfg(feature = "plants")]
+#[doc(hidden)]
+pub mod plant;
+
 pub mod admin;
 pub mod consumer;
 pub mod producer;

@@ -12,20 +12,37 @@ use crate::catalog::Table;
 
 /// A body of this message in this version.
 pub fn body(table: &Table, version: i16, seed: u64) -> Vec<u8> {
-    let mut writer =
-        BodyWriter { rng: Rng::with_seed(seed), version, flexible: version >= table.flexible_from, out: Vec::new() };
+    body_about(table, version, seed, &About::default())
+}
+
+/// What a body speaks of, so that it means something to whoever reads it. Nothing by default: all is random then.
+#[derive(Debug, Default)]
+pub struct About {
+    /// What most strings are one of.
+    pub strings: Vec<String>,
+    /// What most ids are one of.
+    pub uuids: Vec<u128>,
+    /// What most records are one of.
+    pub records: Vec<Vec<u8>>,
+}
+
+/// A body of this message in this version that mostly speaks of certain things.
+pub fn body_about(table: &Table, version: i16, seed: u64, about: &About) -> Vec<u8> {
+    let flexible = version >= table.flexible_from;
+    let mut writer = BodyWriter { rng: Rng::with_seed(seed), about, version, flexible, out: Vec::new() };
     writer.structure(table.fields, false);
     writer.out
 }
 
-struct BodyWriter {
+struct BodyWriter<'a> {
     rng: Rng,
+    about: &'a About,
     version: i16,
     flexible: bool,
     out: Vec<u8>,
 }
 
-impl BodyWriter {
+impl BodyWriter<'_> {
     /// The fields of a structure; where it `differs`, the first is not its default and so the whole is not.
     fn structure(&mut self, fields: &[FieldSpec], differs: bool) {
         let version = self.version;
@@ -72,6 +89,11 @@ impl BodyWriter {
         self.some(&field.kind, differs);
     }
 
+    /// One of the things that the body is mostly about; `None` one time in four, and where there are none.
+    fn known<'k, T>(&mut self, known: &'k [T]) -> Option<&'k T> {
+        if known.is_empty() || self.rng.u8(..4) == 0 { None } else { self.rng.choice(known) }
+    }
+
     fn null(&mut self, kind: &Kind) {
         match kind {
             Kind::Struct { .. } => self.out.push(0xff),
@@ -96,11 +118,22 @@ impl BodyWriter {
             Kind::Int32 | Kind::Uint32 => self.integer(4, differs_from),
             Kind::Int64 => self.integer(8, differs_from),
             Kind::Float64 => self.out.extend(self.rng.f64().to_be_bytes()),
-            Kind::Uuid => self.out.extend(self.rng.u128(1..).to_be_bytes()),
+            Kind::Uuid => {
+                let known = self.known(&self.about.uuids).copied();
+                let id = known.unwrap_or_else(|| self.rng.u128(1..));
+                self.out.extend(id.to_be_bytes());
+            }
             Kind::String => {
-                let text: String = (0..self.rng.usize(least..8)).map(|_| self.rng.char('a'..='\u{400}')).collect();
+                let known = self.known(&self.about.strings).cloned();
+                let text: String = known
+                    .unwrap_or_else(|| (0..self.rng.usize(least..8)).map(|_| self.rng.char('a'..='\u{400}')).collect());
                 self.length(text.len(), true);
                 self.out.extend(text.as_bytes());
+            }
+            Kind::Records if !self.about.records.is_empty() => {
+                let records = self.known(&self.about.records).cloned().unwrap_or_default();
+                self.length(records.len(), false);
+                self.out.extend(records);
             }
             Kind::Bytes | Kind::Records => {
                 let length = self.rng.usize(least..200);

@@ -1,7 +1,9 @@
 //! What was acknowledged stands in the log of a real cluster, once and in order, whatever breaks meanwhile.
 //!
-//! `compose/with-kafka --brokers 3 --no-registry cargo test --package protocol-tests --features full --test live_chaos`; a longer run,
-//! or the same again: `MILENA_CHAOS_SECONDS=600 MILENA_CHAOS_SEED=1` in its environment.
+//! ```text
+//! compose/with-kafka --brokers 3 --no-registry cargo test --package protocol-tests --features full --test live_chaos
+//! ```
+//! A longer run, or the same again: `MILENA_CHAOS_SECONDS=600 MILENA_CHAOS_SEED=1` in its environment.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -45,4 +47,5 @@ fn a_producer_that_asks_for_no_acknowledgement_is_convicted() {
     assert!(verdict.lost > 0 && !verdict.is_pass(), "{verdict}");
 }
 
-const HOW: &str = "compose/with-kafka --brokers 3 --no-registry cargo test --package protocol-tests --features full --test live_chaos";
+const HOW: &str = "compose/with-kafka --brokers 3 --no-registry \
+    cargo test --package protocol-tests --features full --test live_chaos";

@@ -236,6 +236,7 @@ def offsets_are_committed_with_a_transaction(bootstrap, name):
         producer.begin_transaction()
         for value in values:
             producer.produce(target, value + b"!", on_delivery=delivered)
+        producer.flush(10)
         positions = consumer.position(consumer.assignment())
         producer.send_offsets_to_transaction(positions, consumer.consumer_group_metadata(), 10)
         if outcome == "abort":

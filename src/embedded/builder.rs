@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, time::Instant};
 
 use super::{
     EmbeddedCluster, RETENTION_INTERVAL, Shared, Slot,
+    configs::Values,
     listener::{Endpoint, Listener, Reserved},
     registry::RegistryServer,
     server::Server,
@@ -181,6 +182,14 @@ impl Builder {
         self
     }
 
+    /// Whether the leader of a partition asks the coordinator before it appends the first batch of a transaction
+    /// (KIP-890, part 1). Without that, as before Kafka 3.6, a late batch can open a transaction that never ends.
+    /// Default: it does. Kafka's property: `transaction.partition.verification.enable`.
+    pub fn transaction_verification(mut self, verify: bool) -> Self {
+        self.settings.transaction_verification = verify;
+        self
+    }
+
     /// How long a transaction stays decided before its end is written into the partitions. Meanwhile its producer is
     /// told CONCURRENT_TRANSACTIONS, and committed records cannot be read yet. Default: none, the end is written before
     /// EndTxn is answered; Kafka takes some milliseconds.
@@ -321,6 +330,8 @@ pub(super) struct Settings {
     pub(super) transactional_id_expiration: Duration,
     pub(super) max_transaction_timeout: Duration,
     pub(super) marker_delay: Duration,
+    pub(super) transaction_verification: bool,
+    pub(super) transaction_version: i16,
     pub(super) group_bytes: usize,
     pub(super) offset_metadata_bytes: usize,
     pub(super) offsets_retention: Duration,
@@ -329,6 +340,16 @@ pub(super) struct Settings {
     pub(super) initial_rebalance_delay: Duration,
     pub(super) consumer_session_timeout: Duration,
     pub(super) consumer_heartbeat_interval: Duration,
+}
+
+impl Settings {
+    /// What the builder says about topics, by the topics' names of the settings.
+    ///
+    /// Unlike in Kafka no record is too old by default: tests like fixed timestamps, and memory has its own bound.
+    pub(super) fn topic_defaults(&self) -> Values {
+        let defaults = [("max.message.bytes", self.max_message_bytes.to_string()), ("retention.ms", "-1".to_owned())];
+        defaults.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
 }
 
 impl Default for Settings {
@@ -351,6 +372,8 @@ impl Default for Settings {
             transactional_id_expiration: Duration::from_secs(7 * 86_400),
             max_transaction_timeout: Duration::from_secs(900),
             marker_delay: Duration::ZERO,
+            transaction_verification: true,
+            transaction_version: 2,
             group_bytes: 256 << 20,
             offset_metadata_bytes: 4096,
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),

@@ -26,7 +26,6 @@ pub(super) enum Kind {
     OneOf(&'static [&'static str]),
     /// Of these; of anything if there are none.
     List(&'static [&'static str]),
-    Text,
 }
 
 /// A setting.
@@ -66,7 +65,6 @@ impl Definition {
             Kind::Ratio => value.trim().parse::<f64>().is_ok_and(|number| (0.0..=1.0).contains(&number)),
             Kind::OneOf(known) => known.contains(&value),
             Kind::List(known) => known.is_empty() || list(value).all(|entry| known.contains(&entry)),
-            Kind::Text => true,
         };
         if fits { Ok(()) } else { Err(Refused(format!("Invalid value {value} for configuration {}", self.name))) }
     }
@@ -75,7 +73,7 @@ impl Definition {
     pub(super) fn type_code(&self) -> i8 {
         match self.kind {
             Kind::Bool => 1,
-            Kind::OneOf(_) | Kind::Text => 2,
+            Kind::OneOf(_) => 2,
             Kind::Int(_) => 3,
             Kind::Long(_) => 5,
             Kind::Ratio => 6,

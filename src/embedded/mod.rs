@@ -22,6 +22,7 @@
 //!   api/       one request each: what is asked, what is answered
 //!   topics     topics, leaders, the memory of all logs                faults  what goes wrong on purpose
 //!   log        a partition's batches and offsets                      reply   frames around stored batches
+//!   transactions/ transactional ids, and what is open
 //!   producers  idempotence                              batch    61 bytes of header, and the checksum
 //!   isolation  the last stable offset                   marker   the ends of transactions
 //! ```
@@ -66,7 +67,10 @@ mod tests;
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicI64},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -76,6 +80,7 @@ use tokio::{task::JoinHandle, time::Instant};
 pub use builder::Builder;
 pub use faults::{Api, Fault, FaultAction, FaultHandle, When};
 pub use groups::GroupMember;
+pub use transactions::TransactionDescription;
 
 use self::{
     builder::{Settings, unbound},
@@ -251,6 +256,28 @@ impl EmbeddedCluster {
         self.shared.groups.with(&self.shared, group, committed).flatten()
     }
 
+    /// All transactional ids that the brokers know, in their order: who may use them, and what is open.
+    pub fn transactions(&self) -> Vec<TransactionDescription> {
+        self.shared.transactions.all()
+    }
+
+    /// Takes a transactional id away from its producer, as Java's `Admin.fenceProducers` does: its open transaction is
+    /// aborted, and whatever it asks for is answered with PRODUCER_FENCED or INVALID_PRODUCER_EPOCH from now on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if no producer has used this id.
+    pub fn fence_producer(&self, transactional_id: &str) -> Result<()> {
+        if self.shared.transactions.fence(&self.shared, transactional_id) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Config, format!("there is no transactional id {transactional_id}")))
+    }
+
+    /// Changes [`Builder::marker_delay`] for all transactions that end from now on.
+    pub fn set_marker_delay(&self, time: Duration) {
+        self.shared.transactions.set_marker_delay(time);
+    }
+
     /// Everybody in a consumer group, ordered by member id. Empty if there is no such group.
     pub fn group_members(&self, group: &str) -> Vec<GroupMember> {
         self.shared.groups.members(group)
@@ -349,13 +376,13 @@ impl Shared {
                 settings.brokers,
                 settings.retention_bytes,
                 settings.segment_bytes,
-                [("max.message.bytes".to_owned(), settings.max_message_bytes.to_string())].into(),
+                settings.topic_defaults(),
             ),
             fetch_sessions: Mutex::default(),
             configs: Mutex::default(),
             faults: Faults::default(),
             groups: Groups::new(settings.group_bytes),
-            transactions: Transactions::default(),
+            transactions: Transactions::new(settings.marker_delay),
             clock: Clock::new(settings.start_time_millis),
             timers: Timers::default(),
             nodes: RwLock::new(nodes.collect()),
@@ -363,6 +390,16 @@ impl Shared {
             next_producer_id: AtomicI64::new(1000),
             settings,
         }
+    }
+
+    /// A producer id that nobody had before.
+    fn new_producer_id(&self) -> i64 {
+        self.next_producer_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// By which version of transactions those end that their producer does not end itself (KIP-890).
+    fn transaction_version(&self) -> i16 {
+        self.settings.transaction_version
     }
 
     fn nodes(&self) -> Vec<Node> {

@@ -18,7 +18,6 @@ use super::Shared;
 
 /// Who looks at its deadlines.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(dead_code, reason = "for transactions")]
 pub(super) enum Timer {
     /// The group of this id: sessions, rebalances.
     Group(String),

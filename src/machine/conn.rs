@@ -18,6 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::plant::{self, Plant};
+
 /// What is known about a request whose answer will never come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Certainty {
@@ -129,7 +131,8 @@ impl<T> Conn<T> {
 
     /// The connection is gone: every request in order, with what is known of it.
     pub(crate) fn handle_lost(&mut self) -> impl Iterator<Item = (T, Certainty)> + '_ {
-        self.in_flight.drain(..).map(|request| (request.waiter, request.certainty))
+        let certainty = |known| if plant::is(Plant::MaybeSentIsNotSent) { Certainty::NotSent } else { known };
+        self.in_flight.drain(..).map(move |request| (request.waiter, certainty(request.certainty)))
     }
 
     /// Time has passed. An overdue request ends the connection.

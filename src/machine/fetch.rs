@@ -4,7 +4,7 @@
 //! - a position moves only by delivery or seek; metadata, errors and leader moves never touch it;
 //! - a reply counts for a partition only while the ticket it answers is the one open there: a seek, a new
 //!   assignment or a leader move closes the ticket, and what still comes for it is dropped;
-//! - one fetch is in flight per broker, and none is sent without room in the byte budget;
+//! - one fetch is in flight per broker, and none is sent without room in the byte budget, which brokers share;
 //! - what was fetched is thrown away only by a seek, a revocation, or the second look at a damaged batch;
 //! - OFFSET_OUT_OF_RANGE asks the reset policy only if the leader said it; a follower's goes back to the leader;
 //! - batches that hold nothing for the user (control, aborted, emptied by compaction) are passed like any other,
@@ -27,6 +27,7 @@ use std::{
 
 use crate::{
     error::{Error, ErrorKind},
+    plant::{self, Plant},
     properties::OffsetReset,
     types::{BrokerId, Offset, TopicPartition},
     wire::{Str, Uuid},
@@ -461,7 +462,9 @@ impl<B> Fetcher<B> {
             return None;
         }
         let ticket = self.next_ticket();
-        let max_bytes = room.clamp(share, self.config.max_bytes.max(share));
+        // The others that wait get their share of the room, or one long poll would hold up all of them.
+        let waiting = self.links.iter().filter(|other| other.flight.is_none()).count() - 1;
+        let max_bytes = room.saturating_sub(waiting * share).clamp(share, self.config.max_bytes.max(share));
         let mut parts = Vec::new();
         for index in 0..self.slots.len() {
             let slot = (self.first + index) % self.slots.len();
@@ -472,6 +475,9 @@ impl<B> Fetcher<B> {
         }
         let slots = parts.iter().map(|part| part.slot).collect();
         self.links[link].flight = Some(Flight { ticket, broker, reserved: max_bytes, slots });
+        // Who was served last is asked last: where there is room for one only, they take turns.
+        let served = self.links.remove(link);
+        self.links.push(served);
         self.reserved += max_bytes;
         Some(FetchPlan { ticket, broker, max_bytes, parts })
     }
@@ -497,7 +503,9 @@ impl<B> Fetcher<B> {
     /// Closes the partition's fetch if it is the one of `ticket`. False: the reply is stale and must be dropped.
     fn close_ticket(&mut self, slot: usize, ticket: u64) -> bool {
         match self.slots.get_mut(slot).and_then(Option::as_mut).map(|partition| &mut partition.state) {
-            Some(State::Fetching { flight, .. }) => flight.take_if(|open| *open == ticket).is_some(),
+            Some(State::Fetching { flight, .. }) => {
+                flight.take_if(|open| *open == ticket).is_some() || plant::is(Plant::StaleFetch)
+            }
             _ => false,
         }
     }

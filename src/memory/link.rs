@@ -106,6 +106,10 @@ impl Link {
         self.pipes.iter_mut().for_each(Pipe::wake);
     }
 
+    pub(super) fn has_client(&self) -> bool {
+        !self.pipes[Side::Broker as usize].unread
+    }
+
     /// Whether bytes of this side have vanished, or will.
     #[cfg(test)]
     pub(super) fn has_lost(&self, side: Side) -> bool {

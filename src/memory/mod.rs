@@ -184,9 +184,9 @@ impl MemoryNetwork {
         state.links.values_mut().for_each(Link::wake);
     }
 
-    /// How many connections have at least one end open.
+    /// How many connections are open on the client's side.
     pub fn open_connections(&self) -> usize {
-        self.state().links.len()
+        self.state().links.values().filter(|link| link.has_client()).count()
     }
 
     /// Listens at an address.

@@ -30,6 +30,7 @@ use tokio::{
 use crate::{
     error::{Error, ErrorKind},
     machine::conn::{Certainty, Conn, Poison},
+    plant::{self, Plant},
     wire::{self, Frame, Request, Versions},
 };
 
@@ -290,7 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if let Poll::Ready(Err(end)) = self.write(cx) {
             return Poll::Ready(end);
         }
-        if unused && self.out.is_empty() && self.conn.poll_timeout().is_none() {
+        if unused && self.out.is_empty() && self.conn.poll_timeout().is_none() && !plant::is(Plant::LeakConnections) {
             return Poll::Ready(End::Unused);
         }
         self.watch_time(cx)

@@ -26,6 +26,7 @@ use crate::{
         queue::{BatchId, Failure, Queue, Rules},
     },
     net::conn::{Connection, Lost},
+    plant::{self, Plant},
     record::SealedBatch,
     types::{BrokerId, HashMap},
     wire::{ErrorCode, Uuid, messages::ProduceResponse},
@@ -305,7 +306,7 @@ impl Sender {
         if !self.core.settings.idempotent {
             return;
         }
-        if self.identity.standing() == Standing::Draining && self.slots.iter().all(|slot| slot.queue.is_drained()) {
+        if self.identity.standing() == Standing::Draining && self.is_drained() {
             self.identity.handle_drained();
             (0..self.slots.len()).for_each(|number| self.list(number));
         }
@@ -313,6 +314,10 @@ impl Sender {
         if self.identity.standing() == Standing::Wait && wanted() && self.identity.poll_ask() {
             tokio::spawn(super::init::ask(self.core.clone(), self.outbox.clone()));
         }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.slots.iter().all(|slot| slot.queue.is_drained()) || plant::is(Plant::BumpWhileInFlight)
     }
 
     fn handle_granted(&mut self, outcome: Result<ProducerId, (Error, Option<ErrorCode>)>) {

@@ -8,6 +8,7 @@ use crate::{
         queue::{BatchId, Done, Failure, Outcome, Verdict},
     },
     net::conn::Lost,
+    plant::{self, Plant},
     types::{BrokerId, HashMap},
     wire::{
         ErrorCode, Request, Str, Uuid,
@@ -126,8 +127,14 @@ impl Sender {
         // The leader may have moved: that is how a dead broker shows.
         self.core.cluster.request_refresh();
         for (number, id) in flight {
+            if plant::is(Plant::ForgetOnDisconnect) {
+                continue;
+            }
             let wait = self.wait_after(self.slots[number].queue.failures());
             let slot = &mut self.slots[number];
+            if plant::is(Plant::AckOnDisconnect) {
+                slot.queue.handle_acked(id, -1, -1);
+            }
             slot.last_error = Some(lost.error.clone());
             slot.queue.handle_lost(Instant::now().into_std(), id, lost.certainty, wait);
             self.settle(number);
@@ -163,7 +170,9 @@ impl Sender {
         };
         let Batch { cell, reserved, .. } = batch;
         // Before anybody wakes: whoever hears of the last batch finds its memory free.
-        self.core.accumulator.release(reserved);
+        if settled.is_ok() || !plant::is(Plant::LeakMemory) {
+            self.core.accumulator.release(reserved);
+        }
         cell.0.settle(settled);
     }
 

@@ -263,17 +263,11 @@ impl Call {
         if !known {
             return Err(Refusal::new(ResponseError::InvalidRequest, format!("there is no broker {name}")));
         }
-        let old = self.shared.configs_of(BROKER, name);
-        let base = if replace { Values::new() } else { old.clone() };
+        let old = if replace { Values::new() } else { self.shared.configs_of(BROKER, name) };
         let default = |definition: &'static Definition| definition.default.to_owned();
-        let new = configs::changed(configs::find_brokers, &base, changes, default)?;
+        let new = configs::changed(configs::find_brokers, &old, changes, default)?;
         if name.is_empty() && !dry {
-            let mut defaults = self.shared.topics.defaults();
-            for (name, definition) in old.keys().filter_map(|name| Some((name, configs::find_topics(name)?))) {
-                if !new.contains_key(name) {
-                    defaults.remove(definition.name);
-                }
-            }
+            let mut defaults = self.shared.settings.topic_defaults();
             let known = new.iter().filter_map(|(name, value)| Some((configs::find_topics(name)?, value)));
             defaults.extend(known.map(|(definition, value)| (definition.name.to_owned(), value.clone())));
             self.shared.topics.set_defaults(defaults)?;

@@ -17,6 +17,8 @@ mod offsets;
 mod partitions;
 mod produce;
 mod topics;
+mod transactions;
+mod transactions_admin;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -82,6 +84,14 @@ serve! {
     CreateTopics(CreateTopicsRequest) 2..=7;
     DeleteTopics(DeleteTopicsRequest) 1..=6;
     InitProducerId(InitProducerIdRequest) 0..=5;
+    AddPartitionsToTxn(AddPartitionsToTxnRequest) 0..=5;
+    AddOffsetsToTxn(AddOffsetsToTxnRequest) 0..=4;
+    EndTxn(EndTxnRequest) 0..=5;
+    WriteTxnMarkers(WriteTxnMarkersRequest) 1..=1;
+    TxnOffsetCommit(TxnOffsetCommitRequest) 0..=5;
+    DescribeProducers(DescribeProducersRequest) 0..=0;
+    DescribeTransactions(DescribeTransactionsRequest) 0..=0;
+    ListTransactions(ListTransactionsRequest) 0..=2;
     DescribeCluster(DescribeClusterRequest) 0..=2;
     ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest) 0..=1;
     ConsumerGroupDescribe(ConsumerGroupDescribeRequest) 0..=1;
@@ -181,9 +191,12 @@ pub(super) async fn answer(shared: &Arc<Shared>, session: &Arc<Session>, frame: 
     let Ok(header) = RequestHeader::decode(&mut body, api.request_header_version(version)) else {
         return Outcome::Close;
     };
-    if let Err(why) = guard::check(api, version, &body) {
-        tracing::warn!(?api, version, ?why, "a request that cannot be read");
-        return Outcome::Close;
+    match guard::check(api, version, &body) {
+        Ok(size) => body.truncate(size),
+        Err(why) => {
+            tracing::warn!(?api, version, ?why, "a request that cannot be read");
+            return Outcome::Close;
+        }
     }
     let call = Call {
         shared: shared.clone(),
@@ -209,7 +222,9 @@ struct Addressed {
 }
 
 async fn run<R: Serve>(mut call: Call, mut reply: Addressed, mut body: Bytes) -> Outcome {
-    let Ok(request) = R::decode(&mut body, call.version) else { return Outcome::Close };
+    let Some(request) = R::decode(&mut body, call.version).ok().filter(|_| body.is_empty()) else {
+        return Outcome::Close;
+    };
     let happening = call.shared.faults.happening(call.broker, reply.api as i16, |topic| request.names(&call, topic));
     let mut action = None;
     match happening.map(|happening| (happening.action, happening.topic)) {

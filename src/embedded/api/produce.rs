@@ -1,31 +1,32 @@
-//! Produce and InitProducerId.
+//! Produce.
 //!
 //! Rules this file keeps:
 //! - every partition is judged by itself: one refused batch does not touch the others of a request;
 //! - a batch is checked wholly (format, checksum, size, sequence) before anything of it is kept;
 //! - acks 0 is never answered, an error ends the connection instead; with one replica, acks 1 and −1 are the same.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
     messages::{
-        BrokerId, InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse, ProducerId,
+        BrokerId, ProduceRequest, ProduceResponse,
         produce_request::{PartitionProduceData, TopicProduceData},
         produce_response::{LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse},
     },
     protocol::StrBytes,
 };
 
-use super::{Call, Serve};
+use super::{Call, Serve, transactions::for_append};
 use crate::embedded::{
     batch::{BatchError, BatchHeader, ZSTD},
     configs::TopicConfig,
-    log::Append,
+    log::{Append, Appended},
     producers::Rules,
     reply::{Body, Unanswered},
-    topics::Topic,
+    topics::{Partition, Topic},
+    transactions::{Claim, Identity},
 };
 
 impl Serve for ProduceRequest {
@@ -41,7 +42,8 @@ impl Serve for ProduceRequest {
 
     async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let acks = self.acks;
-        let responses: Vec<_> = self.topic_data.into_iter().map(|topic| call.produce_topic(acks, topic)).collect();
+        let terms = Terms { acks, transactional_id: self.transactional_id.as_ref().map(|id| id.as_str()) };
+        let responses: Vec<_> = self.topic_data.into_iter().map(|topic| call.produce_topic(terms, topic)).collect();
         if acks == 0 {
             let failed = responses.iter().flat_map(|topic| &topic.partition_responses).any(|it| it.error_code != 0);
             // As Kafka does: else a producer that wants no answers would never look for the new leader.
@@ -57,15 +59,22 @@ impl Serve for ProduceRequest {
     }
 }
 
+/// What holds for every batch of a request.
+#[derive(Clone, Copy)]
+struct Terms<'a> {
+    acks: i16,
+    transactional_id: Option<&'a str>,
+}
+
 impl Call {
-    fn produce_topic(&self, acks: i16, data: TopicProduceData) -> TopicProduceResponse {
+    fn produce_topic(&self, terms: Terms<'_>, data: TopicProduceData) -> TopicProduceResponse {
         let by_id = self.version >= 13;
         let topic = if by_id {
             self.shared.topics.by_id(&data.topic_id).ok_or(ResponseError::UnknownTopicId)
         } else {
             self.shared.topics.by_name(&data.name).ok_or(ResponseError::UnknownTopicOrPartition)
         };
-        let answer = |partition| self.produce_partition(acks, topic.as_ref().map_err(|error| *error), partition);
+        let answer = |partition| self.produce_partition(terms, topic.as_ref().map_err(|error| *error), partition);
         TopicProduceResponse::default()
             .with_name(data.name)
             .with_topic_id(data.topic_id)
@@ -74,20 +83,20 @@ impl Call {
 
     fn produce_partition(
         &self,
-        acks: i16,
+        terms: Terms<'_>,
         topic: Result<&Arc<Topic>, ResponseError>,
         data: PartitionProduceData,
     ) -> PartitionProduceResponse {
         let mut response = PartitionProduceResponse::default().with_index(data.index);
         let result = topic.map_err(Refusal::from).and_then(|topic| match self.forced(&topic.name) {
             Some(code) => Err(Refusal { code, message: None }),
-            None if !(-1..=1).contains(&acks) => Err(ResponseError::InvalidRequiredAcks.into()),
+            None if !(-1..=1).contains(&terms.acks) => Err(ResponseError::InvalidRequiredAcks.into()),
             None => {
                 if let Some((leader, epoch)) = self.leader_elsewhere(topic, data.index).filter(|_| self.version >= 10) {
                     let leader = LeaderIdAndEpoch::default().with_leader_id(leader).with_leader_epoch(epoch);
                     response.current_leader = leader; // KIP-951
                 }
-                self.append(acks, topic, data.index, data.records)
+                self.append(terms, topic, data.index, data.records)
             }
         });
         match result {
@@ -104,11 +113,11 @@ impl Call {
         }
     }
 
-    fn append(&self, acks: i16, topic: &Topic, index: i32, records: Option<Bytes>) -> Result<Placed, Refusal> {
+    fn append(&self, terms: Terms<'_>, topic: &Topic, index: i32, records: Option<Bytes>) -> Result<Placed, Refusal> {
         let partition = topic.partition(index).ok_or(ResponseError::UnknownTopicOrPartition)?;
         partition.check_leader(self.broker, -1)?;
         let config = topic.configs.current();
-        if acks == -1 && !partition.has_in_sync(config.min_in_sync) {
+        if terms.acks == -1 && !partition.has_in_sync(config.min_in_sync) {
             return Err(ResponseError::NotEnoughReplicas.into());
         }
         let bytes = records.ok_or(BatchError::Invalid("no records"))?;
@@ -126,7 +135,11 @@ impl Call {
             frame: self.frame,
             rules: self.producer_rules(),
         };
-        let (appended, log_start_offset) = self.shared.topics.append(partition, append)?;
+        let (appended, log_start_offset) = if header.is_transactional() {
+            self.append_in_transaction(terms, topic, index, partition, append)?
+        } else {
+            self.shared.topics.append(partition, append)?
+        };
         let stamped = appended.cost > 0 && config.log_append_time;
         let timestamp = if stamped { header.max_timestamp } else { appended.timestamp };
         Ok(Placed { base_offset: appended.base_offset, timestamp, log_start_offset })
@@ -158,6 +171,43 @@ impl Call {
         Ok((header, bytes))
     }
 
+    /// Appends a batch that belongs to a transaction. The first one in a partition needs the coordinator's word, or from
+    /// version 12 on takes the partition in (KIP-890).
+    fn append_in_transaction(
+        &self,
+        terms: Terms<'_>,
+        topic: &Topic,
+        index: i32,
+        partition: &Arc<Partition>,
+        append: Append,
+    ) -> Result<(Appended, i64), ResponseError> {
+        let topics = &self.shared.topics;
+        let id = terms.transactional_id.ok_or(ResponseError::TransactionalIdAuthorizationFailed)?;
+        let BatchHeader { producer_id, producer_epoch: epoch, .. } = append.header;
+        let add = append.rules.second_version;
+        let verified = Append { rules: Rules { verified: true, ..append.rules }, ..append };
+        if !add && !self.shared.settings.transaction_verification {
+            return topics.append(partition, verified);
+        }
+        if partition.log().has_transaction(producer_id, epoch) {
+            // The word of then does not hold if the transaction ends now.
+            let rules = Rules { verified: false, ..verified.rules };
+            return topics.append(partition, Append { rules, ..verified });
+        }
+        let claim = Claim {
+            id,
+            producer: Identity { producer_id, epoch },
+            partitions: vec![(topic.name.clone(), index)],
+            group: None,
+        };
+        match self.shared.transactions.admit(&self.shared, claim, add, || topics.append(partition, verified)) {
+            Ok(appended) => appended,
+            // Producers of the first version know nothing of that here, and try again for this.
+            Err(ResponseError::ConcurrentTransactions) if !add => Err(ResponseError::NotEnoughReplicas),
+            Err(error) => Err(for_append(error, self.version, 11)),
+        }
+    }
+
     /// The circumstances of this request that decide about batches of producers with an id.
     pub(super) fn producer_rules(&self) -> Rules {
         let settings = &self.shared.settings;
@@ -174,9 +224,6 @@ impl Call {
     fn refuse_by_header(&self, header: &BatchHeader) -> Result<(), Refusal> {
         if header.codec() == ZSTD && self.version < 7 {
             return Err(ResponseError::UnsupportedCompressionType.into()); // KIP-110
-        }
-        if header.is_transactional() {
-            return Err(ResponseError::InvalidTxnState.into());
         }
         Ok(())
     }
@@ -206,28 +253,5 @@ impl From<BatchError> for Refusal {
             BatchError::Checksum => ResponseError::CorruptMessage.into(),
             BatchError::Codec => ResponseError::UnsupportedCompressionType.into(),
         }
-    }
-}
-
-impl Serve for InitProducerIdRequest {
-    fn names(&self, _: &Call, _: &str) -> bool {
-        false
-    }
-
-    async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
-        let refused = match (call.forced_code(), &self.transactional_id) {
-            (0, None) => None,
-            // Transactions are not served yet.
-            (0, Some(_)) => Some(ResponseError::InvalidRequest.code()),
-            (code, _) => Some(code),
-        };
-        let response = InitProducerIdResponse::default().with_throttle_time_ms(call.throttle_ms());
-        call.encode(&match refused {
-            Some(code) => response.with_error_code(code).with_producer_id(ProducerId(-1)).with_producer_epoch(-1),
-            // Without a transactional id Kafka gives a new id every time, whatever the request names (KIP-360).
-            None => response
-                .with_producer_id(ProducerId(call.shared.next_producer_id.fetch_add(1, Ordering::Relaxed)))
-                .with_producer_epoch(0),
-        })
     }
 }

@@ -26,7 +26,7 @@ pub(in crate::embedded) struct Charge {
 }
 
 impl Budget {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(in crate::embedded) fn new(limit: usize) -> Self {
         Self { used: Arc::default(), limit }
     }
 
@@ -34,7 +34,7 @@ impl Budget {
     ///
     /// # Errors
     /// GROUP_MAX_SIZE_REACHED if they are too many: Kafka's only word for a group that has no room.
-    pub(super) fn take(&self, bytes: usize) -> Result<Charge, ResponseError> {
+    pub(in crate::embedded) fn take(&self, bytes: usize) -> Result<Charge, ResponseError> {
         let bytes = bytes.saturating_add(OVERHEAD);
         let within = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
         match self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, within) {

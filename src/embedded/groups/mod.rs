@@ -169,7 +169,6 @@ impl Groups {
     ///
     /// # Errors
     /// What TxnOffsetCommit is to answer for every partition.
-    #[expect(dead_code, reason = "for transactions")]
     pub(super) fn check_member(&self, group_id: &str, sender: &Membership) -> Result<(), ResponseError> {
         match self.lock().by_id.get(group_id) {
             Some(group) => group.members.check_commit(sender, Commit::Transactional),
@@ -182,7 +181,6 @@ impl Groups {
     ///
     /// # Errors
     /// What TxnOffsetCommit is to answer for every partition if there is no room; nothing is kept then.
-    #[expect(dead_code, reason = "for transactions")]
     pub(super) fn stage_offsets(
         &self,
         group_id: &str,
@@ -200,7 +198,6 @@ impl Groups {
     }
 
     /// Commits or forgets what a producer's transaction has staged in any group.
-    #[expect(dead_code, reason = "for transactions")]
     pub(super) fn end_transaction(&self, producer_id: i64, commit: bool) {
         let mut state = self.lock();
         for id in state.staged.remove(&producer_id).unwrap_or_default() {

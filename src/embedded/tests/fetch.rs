@@ -80,7 +80,7 @@ async fn offsets_outside_the_log_and_unknown_names_are_said() {
     }
     assert_eq!(base_offsets(client.fetch("orders", 2).await.1), [0], "the batch that holds the offset");
     let mut request = fetch_request("orders", 0);
-    request.session_id = 5;
+    (request.session_id, request.session_epoch) = (5, 1);
     let error = client.call(12, &request).await.error_code;
     assert_eq!(error, ResponseError::FetchSessionIdNotFound.code(), "no session was ever opened");
     cluster.shutdown().await;

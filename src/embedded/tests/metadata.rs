@@ -160,3 +160,16 @@ async fn every_group_has_a_coordinator_and_the_cluster_describes_itself() {
     }
     cluster.shutdown().await;
 }
+
+/// librdkafka 2.16 writes the null list of all topics in four bytes where one belongs; Kafka reads on behind the end.
+#[tokio::test]
+async fn all_topics_are_told_to_librdkafka() {
+    let (cluster, mut client) = start(EmbeddedCluster::builder().topic("orders", 1)).await;
+    let mut frame = vec![0, 3, 0, 13, 0, 0, 0, 1, 0xff, 0xff, 0];
+    frame.extend([0, 0, 0, 0, 1, 0, 0]);
+    client.stream.write_all(&(frame.len() as i32).to_be_bytes()).await.unwrap();
+    client.stream.write_all(&frame).await.unwrap();
+    let answer = client.receive::<MetadataRequest>(13, 1).await;
+    assert_eq!(answer.topics[0].name, Some(name("orders")));
+    cluster.shutdown().await;
+}

@@ -4,14 +4,18 @@
 //! - nothing of milena's client is used: requests are encoded by `kafka-protocol`, batches are built here;
 //! - nothing sleeps for luck: a test waits for an answer, a fault or an end of connection.
 
+mod configs;
 mod consumer_groups;
 mod faults;
 mod fetch;
 mod groups;
 mod hostile;
+mod logs;
 mod metadata;
 mod produce;
 mod registry;
+mod sessions;
+mod transactions;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::{
@@ -157,12 +161,14 @@ struct Batch {
     values: Vec<String>,
     timestamp: i64,
     attributes: i16,
+    /// Whether a value `k=v` is one under a key, and `k=` a tombstone.
+    keyed: bool,
 }
 
 impl Batch {
     fn of<const N: usize>(values: [&str; N]) -> Self {
         let values = values.map(str::to_owned).to_vec();
-        Self { producer: (-1, -1, -1), values, timestamp: 1_700_000_000_000, attributes: 0 }
+        Self { producer: (-1, -1, -1), values, timestamp: 1_700_000_000_000, attributes: 0, keyed: false }
     }
 
     /// Of producer 7 in epoch 0.
@@ -173,6 +179,10 @@ impl Batch {
     fn producer(mut self, id: i64, epoch: i16, sequence: i32) -> Self {
         self.producer = (id, epoch, sequence);
         self
+    }
+
+    fn keyed(self) -> Self {
+        Self { keyed: true, ..self }
     }
 
     fn at(mut self, timestamp: i64) -> Self {
@@ -195,9 +205,11 @@ impl Batch {
         for (delta, value) in self.values.iter().enumerate() {
             let mut record = vec![0];
             (0..2).for_each(|_| varint(delta as i64, &mut record));
-            varint(-1, &mut record);
-            varint(value.len() as i64, &mut record);
-            record.extend(value.as_bytes());
+            let (key, value) = value.split_once('=').filter(|_| self.keyed).unwrap_or(("", value));
+            for (field, is_null) in [(key, key.is_empty()), (value, value.is_empty() && self.keyed)] {
+                varint(if is_null { -1 } else { field.len() as i64 }, &mut record);
+                record.extend(field.as_bytes());
+            }
             varint(0, &mut record);
             let mut length = Vec::new();
             varint(record.len() as i64, &mut length);

@@ -52,7 +52,13 @@ async fn what_is_wrong_with_a_batch_is_said_in_kafkas_codes() {
         ("no bytes", "orders", 0, Bytes::new(), ResponseError::InvalidRecord),
         ("too large", "orders", 0, Batch::of([&long]).bytes(), ResponseError::MessageTooLarge),
         ("control batch", "orders", 0, with_attributes(0x20), ResponseError::InvalidRecord),
-        ("transactional", "orders", 0, with_attributes(0x10), ResponseError::InvalidTxnState),
+        (
+            "transactional, without an id",
+            "orders",
+            0,
+            with_attributes(0x10),
+            ResponseError::TransactionalIdAuthorizationFailed,
+        ),
         ("codec 5", "orders", 0, with_attributes(5), ResponseError::UnsupportedCompressionType),
         ("future", "orders", 0, Batch::of(["a"]).at(tomorrow).bytes(), ResponseError::InvalidTimestamp),
     ];

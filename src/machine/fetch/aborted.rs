@@ -5,7 +5,10 @@
 //!   marker; the list comes in no order that may be relied on (T10);
 //! - control batches are never the user's.
 
-use crate::types::Offset;
+use crate::{
+    plant::{self, Plant},
+    types::Offset,
+};
 
 /// Goes through the batches of one reply in order. Made anew for every reply, because each brings its own list.
 #[derive(Debug, Default)]
@@ -53,7 +56,9 @@ impl AbortedFilter {
                 true
             }
             Some(Control::Other) => true,
-            None => batch.transactional && self.inside.contains(&batch.producer_id),
+            None => {
+                batch.transactional && self.inside.contains(&batch.producer_id) && !plant::is(Plant::DeliverAborted)
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::{
     error::{Error, ErrorKind},
+    plant::{self, Plant},
     properties::OffsetReset,
     types::{BrokerId, Offset},
     wire::ErrorCode,
@@ -123,6 +124,7 @@ impl<B> Fetcher<B> {
     fn apply_out_of_range(&mut self, now: Instant, slot: usize, error: Error) {
         let Some(partition) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return };
         match self.config.reset {
+            _ if plant::is(Plant::SkipOutOfRange) => partition.locate(now, END),
             OffsetReset::Earliest => partition.locate(now, BEGINNING),
             OffsetReset::Latest => partition.locate(now, END),
             OffsetReset::None => self.halt(slot, error),

@@ -28,7 +28,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{types::BrokerId, wire::ErrorCode};
+use crate::{
+    plant::{self, Plant},
+    types::BrokerId,
+    wire::ErrorCode,
+};
 
 use super::{
     conn::Certainty,
@@ -214,7 +218,8 @@ impl<B> Queue<B> {
     fn gate_is_open(&self, now: Instant, leader: BrokerId) -> bool {
         let in_one_piece = self.entries.iter().take(self.in_flight).all(|entry| entry.state == State::InFlight);
         let is_proven = self.in_flight == 0
-            || (self.asked == Some(leader) && (!self.rules.idempotent || self.proven == Some(leader)));
+            || (self.asked == Some(leader) && (!self.rules.idempotent || self.proven == Some(leader)))
+            || plant::is(Plant::SecondBeforeFirst);
         in_one_piece
             && is_proven
             && self.in_flight < self.rules.max_in_flight
@@ -242,7 +247,7 @@ impl<B> Queue<B> {
 
     /// Starts over under a new identity. Refused while anything of the old one is unsettled: that would be P6.
     fn begin(&mut self, producer: ProducerId) -> Option<()> {
-        if !self.is_drained() {
+        if !self.is_drained() && !plant::is(Plant::BumpWhileInFlight) {
             return None;
         }
         for entry in &mut self.entries {
@@ -363,6 +368,7 @@ impl<B> Queue<B> {
         self.proven = None;
         let Some(index) = self.land(id) else { return };
         self.entries[index].maybe_written |= certainty == Certainty::MaybeSent && !self.is_behind_unwritten(index);
+        self.entries[index].stamp.take_if(|_| plant::is(Plant::NewSequenceOnRetry));
         if index == 0 {
             self.settle_those_behind();
             self.try_again(now, wait);
@@ -390,6 +396,13 @@ impl<B> Queue<B> {
             return self.fail_oldest(Failure::TriedTooOften { last });
         }
         self.back_off(now, wait);
+        if plant::is(Plant::RetryBehind)
+            && self.in_flight == 0
+            && let Some(stamp) = self.entries.front_mut().and_then(|oldest| oldest.stamp.take())
+        {
+            self.next_sequence = stamp.sequence;
+            self.entries.rotate_left(1);
+        }
     }
 
     fn back_off(&mut self, now: Instant, wait: Duration) {
@@ -502,7 +515,7 @@ impl<B> Queue<B> {
         let maybe_written = entry.maybe_written || entry.state == State::InFlight;
         if let Some(stamp) = entry.stamp {
             let is_last = self.entries.iter().skip(1).all(|younger| younger.stamp.is_none());
-            if is_last && !maybe_written {
+            if is_last && (!maybe_written || plant::is(Plant::ReuseNumbers)) {
                 self.next_sequence = stamp.sequence;
             } else {
                 self.broken = true;

@@ -1,6 +1,9 @@
 //! What a broker's refusal of a batch means for it.
 
-use crate::wire::ErrorCode;
+use crate::{
+    plant::{self, Plant},
+    wire::ErrorCode,
+};
 
 /// What to do about a batch that was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +43,7 @@ impl Verdict {
             | ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT => Self::Dead,
             ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => Self::TooLarge,
             code if code.refreshes_metadata() => Self::RetryElsewhere,
-            code if code.is_retriable() => Self::Retry,
+            code if code.is_retriable() && !plant::is(Plant::FailEarly) => Self::Retry,
             _ => Self::Fail,
         }
     }

@@ -1,0 +1,103 @@
+//! Known bugs, switched on one at a time: the simulation has to find each of them, by the checker that is meant for it.
+//!
+//! A checker that never fired has proven nothing, so the last test here looks for a plant for every checker.
+
+use milena::plant::{Plant, sow};
+
+use super::{checkers::CHECKERS, simulate};
+
+/// A bug, and the checkers that have to see it.
+const PLANTS: &[(Plant, &[&str])] = &[
+    (Plant::SecondBeforeFirst, &["gave up"]),
+    (Plant::RetryBehind, &["reordered"]),
+    (Plant::ReuseNumbers, &["lost"]),
+    (Plant::BumpWhileInFlight, &["doubled"]),
+    (Plant::NewSequenceOnRetry, &["doubled"]),
+    (Plant::MaybeSentIsNotSent, &["unwritten"]),
+    (Plant::ForgetOnDisconnect, &["unsettled", "stuck", "late"]),
+    (Plant::AckOnDisconnect, &["lost"]),
+    (Plant::FailEarly, &["gave up"]),
+    (Plant::LeakMemory, &["memory"]),
+    (Plant::LeakConnections, &["left behind"]),
+    (Plant::StaleMetadata, &["stuck"]),
+    (Plant::SkipOutOfRange, &["skipped"]),
+    (Plant::StaleFetch, &["skipped"]),
+    (Plant::BeforeOffset, &["repeated"]),
+    (Plant::IgnoreCrc, &["damaged"]),
+];
+
+/// Sown until it is dropped.
+struct Sown;
+
+impl Drop for Sown {
+    fn drop(&mut self) {
+        sow(None);
+    }
+}
+
+/// Runs seeds until each of these checkers has fired, and says which seed made it.
+fn finds(plant: Plant) {
+    let (_, wanted) = PLANTS.iter().find(|(of, _)| *of == plant).expect("it stands in the table");
+    let _sown = Sown;
+    let mut open: Vec<&str> = wanted.to_vec();
+    for seed in 0..SEEDS {
+        sow(Some(plant));
+        // A plant may make an actor panic: that is no checker's finding.
+        let Ok((_, violations)) = simulate(seed) else { continue };
+        for violation in violations {
+            if let Some(at) = open.iter().position(|checker| *checker == violation.checker) {
+                println!("{plant:?}: seed {seed}, {}: {}", violation.checker, violation.text);
+                open.remove(at);
+            }
+        }
+        if open.is_empty() {
+            return;
+        }
+    }
+    panic!("{plant:?} was not seen by {open:?} in {SEEDS} seeds");
+}
+
+macro_rules! found {
+    ($($name:ident $plant:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                finds(Plant::$plant);
+            }
+        )*
+
+        /// Each plant has its test, and each checker its plant.
+        #[test]
+        fn every_checker_is_proven() {
+            let tested = [$(Plant::$plant),*];
+            assert!(PLANTS.iter().all(|(plant, _)| tested.contains(plant)) && tested.len() == PLANTS.len());
+            for (checker, _) in CHECKERS {
+                let by = PLANTS.iter().find(|(_, checkers)| checkers.contains(checker));
+                let Some((plant, _)) = by else { panic!("no plant proves the checker `{checker}`") };
+                println!("{checker:12} {plant:?}");
+            }
+        }
+    };
+}
+
+found! {
+    p1_two_in_flight_before_the_first_is_acknowledged SecondBeforeFirst
+    p2_a_retry_that_joins_the_end_of_the_queue RetryBehind
+    p4_the_numbers_of_a_batch_that_may_be_written_used_again ReuseNumbers
+    p6_a_new_epoch_while_batches_are_in_flight BumpWhileInFlight
+    a_new_sequence_number_for_a_batch_that_is_sent_again NewSequenceOnRetry
+    a_request_that_may_have_been_sent_passes_for_not_sent MaybeSentIsNotSent
+    p12_batches_of_a_lost_connection_forgotten ForgetOnDisconnect
+    batches_of_a_lost_connection_taken_for_written AckOnDisconnect
+    an_error_that_passes_told_to_the_caller FailEarly
+    memory_of_failed_batches_kept LeakMemory
+    connections_that_outlive_their_users LeakConnections
+    a_leader_that_moved_and_is_not_looked_for StaleMetadata
+    an_offset_out_of_range_that_skips_to_the_end SkipOutOfRange
+    c1_an_answer_to_a_fetch_from_before_the_seek StaleFetch
+    c13_records_before_the_position BeforeOffset
+    c14_a_checksum_that_nobody_looks_at IgnoreCrc
+}
+
+/// The fixed range of seeds in which every plant is found.
+const SEEDS: u64 = 200;
