@@ -4,6 +4,8 @@
 //! - every setting has a default that needs no thought, and a bound where a peer could use it up;
 //! - nothing listens before all settings are found valid.
 
+mod security;
+
 use std::{
     net::SocketAddr,
     ops::RangeInclusive,
@@ -13,11 +15,15 @@ use std::{
 
 use tokio::{net::TcpListener, time::Instant};
 
+#[cfg(feature = "tls")]
+use super::tls::TlsSettings;
 use super::{
-    EmbeddedCluster, RETENTION_INTERVAL, Shared, Slot,
+    Api, EmbeddedCluster, RETENTION_INTERVAL, Shared, Slot,
     configs::Values,
     listener::{Endpoint, Listener, Reserved},
+    presets::{Changes, KafkaVersion},
     registry::RegistryServer,
+    sasl::Sasl,
     server::Server,
     timers::{self, Timer},
 };
@@ -161,6 +167,33 @@ impl Builder {
         self
     }
 
+    /// The release of Kafka to pretend to be: which requests, versions and features are told of and served, as far as
+    /// they are served at all. 2.1 also sets [`strict_producer_start`](Self::strict_producer_start).
+    /// Default: the newest.
+    pub fn version(mut self, version: KafkaVersion) -> Self {
+        self.settings.version = version;
+        self
+    }
+
+    /// Tells and serves no more than these versions of a request.
+    pub fn api_versions(mut self, api: Api, versions: RangeInclusive<i16>) -> Self {
+        self.settings.changes.ranges.insert(api, Some(versions));
+        self
+    }
+
+    /// Tells of no such request, and closes the connections that send it.
+    pub fn without_api(mut self, api: Api) -> Self {
+        self.settings.changes.ranges.insert(api, None);
+        self
+    }
+
+    /// The finalized level of a feature at the start, such as `transaction.version`; 0 is none. Default: what a new
+    /// cluster of the release has. [`EmbeddedCluster::set_feature`] changes it later.
+    pub fn feature(mut self, name: impl Into<String>, level: i16) -> Self {
+        self.settings.changes.features.insert(name.into(), level);
+        self
+    }
+
     /// How long a partition remembers an idempotent producer that appends nothing more and has no open transaction.
     /// Default: a day. Kafka's property: `producer.id.expiration.ms`; Kafka goes by the timestamps of the records.
     pub fn producer_id_expiration(mut self, time: Duration) -> Self {
@@ -273,12 +306,13 @@ impl Builder {
             let message = format!("a cluster has 1 to {MAX_BROKERS} brokers, not {}", settings.brokers);
             return Err(Error::new(ErrorKind::Config, message));
         }
+        settings.strict_producer_start |= settings.version == KafkaVersion::V2_1;
         let listeners = match network {
             Some(network) => listen_in(&network, settings.brokers)?,
             None => bind_all(&listen, settings.brokers).await?,
         };
         settings.start_time_millis = settings.start_time_millis.or(time_of_day);
-        let shared = Arc::new(Shared::new(settings, &listeners));
+        let shared = Arc::new(Shared::new(settings, &listeners)?);
         let registry = match registry {
             Some(address) => Some(RegistryServer::start(bind_registry(&address).await?, &registry_path)?),
             None => None,
@@ -326,12 +360,17 @@ pub(super) struct Settings {
     pub(super) max_connections: usize,
     pub(super) strict_producer_start: bool,
     pub(super) start_time_millis: Option<i64>,
+    pub(super) version: KafkaVersion,
+    pub(super) changes: Changes,
+    pub(super) sasl: Sasl,
+    pub(super) handshake_timeout: Duration,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<TlsSettings>,
     pub(super) producer_id_expiration: Duration,
     pub(super) transactional_id_expiration: Duration,
     pub(super) max_transaction_timeout: Duration,
     pub(super) marker_delay: Duration,
     pub(super) transaction_verification: bool,
-    pub(super) transaction_version: i16,
     pub(super) group_bytes: usize,
     pub(super) offset_metadata_bytes: usize,
     pub(super) offsets_retention: Duration,
@@ -368,12 +407,17 @@ impl Default for Settings {
             max_connections: 1000,
             strict_producer_start: false,
             start_time_millis: None,
+            version: KafkaVersion::default(),
+            changes: Changes::default(),
+            sasl: Sasl::default(),
+            handshake_timeout: Duration::from_secs(30),
+            #[cfg(feature = "tls")]
+            tls: None,
             producer_id_expiration: Duration::from_secs(86_400),
             transactional_id_expiration: Duration::from_secs(7 * 86_400),
             max_transaction_timeout: Duration::from_secs(900),
             marker_delay: Duration::ZERO,
             transaction_verification: true,
-            transaction_version: 2,
             group_bytes: 256 << 20,
             offset_metadata_bytes: 4096,
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
