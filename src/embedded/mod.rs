@@ -32,7 +32,7 @@
 //! - no peer can make it panic or take unbounded memory: see the settings of [`Builder`];
 //! - what a broker keeps lives in the cluster, so that a killed broker comes back with its logs.
 //!
-//! Not served yet: groups, transactions, SASL and TLS. Replicas are bookkeeping: all of them see one log.
+//! Not served yet: SASL and TLS. Replicas are bookkeeping: all of them see one log.
 
 mod api;
 mod batch;
