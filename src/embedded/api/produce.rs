@@ -23,9 +23,10 @@ use crate::embedded::{
     batch::{BatchError, BatchHeader, ZSTD},
     configs::TopicConfig,
     log::{Append, Appended},
+    partition::Partition,
     producers::Rules,
     reply::{Body, Unanswered},
-    topics::{Partition, Topic},
+    topics::Topic,
     transactions::{Claim, Identity},
 };
 

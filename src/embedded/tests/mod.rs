@@ -7,6 +7,7 @@
 mod configs;
 mod faults;
 mod fetch;
+mod gates;
 mod groups;
 mod hostile;
 mod logs;
