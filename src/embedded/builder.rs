@@ -240,7 +240,7 @@ impl Builder {
     }
 
     /// The most members in a group; more are refused with GROUP_MAX_SIZE_REACHED. Default: 1000.
-    /// Kafka's property: `group.max.size`.
+    /// Kafka's properties: `group.max.size`, `group.consumer.max.size`.
     pub fn group_max_size(mut self, members: usize) -> Self {
         self.settings.group_max_size = members;
         self
@@ -251,6 +251,21 @@ impl Builder {
     /// Kafka's properties: `group.min.session.timeout.ms`, `group.max.session.timeout.ms`.
     pub fn session_timeouts(mut self, allowed: RangeInclusive<Duration>) -> Self {
         self.settings.session_timeouts = allowed;
+        self
+    }
+
+    /// How long a member of a consumer group (KIP-848) may be silent before it is removed. Default: 45 seconds. Longer
+    /// means that the partitions of a member that has died lie idle for longer.
+    /// Kafka's property: `group.consumer.session.timeout.ms`.
+    pub fn consumer_session_timeout(mut self, time: Duration) -> Self {
+        self.settings.consumer_session_timeout = time;
+        self
+    }
+
+    /// How often members of consumer groups (KIP-848) are told to send heartbeats. Default: 5 seconds. A rebalance
+    /// takes a few of them. Kafka's property: `group.consumer.heartbeat.interval.ms`.
+    pub fn consumer_heartbeat_interval(mut self, time: Duration) -> Self {
+        self.settings.consumer_heartbeat_interval = time;
         self
     }
 
@@ -362,6 +377,8 @@ pub(super) struct Settings {
     pub(super) group_max_size: usize,
     pub(super) session_timeouts: RangeInclusive<Duration>,
     pub(super) initial_rebalance_delay: Duration,
+    pub(super) consumer_session_timeout: Duration,
+    pub(super) consumer_heartbeat_interval: Duration,
 }
 
 impl Settings {
@@ -407,6 +424,8 @@ impl Default for Settings {
             group_max_size: 1000,
             session_timeouts: Duration::from_secs(6)..=Duration::from_secs(30 * 60),
             initial_rebalance_delay: Duration::ZERO,
+            consumer_session_timeout: Duration::from_secs(45),
+            consumer_heartbeat_interval: Duration::from_secs(5),
         }
     }
 }

@@ -22,6 +22,7 @@
 //!   api/       one request each: what is asked, what is answered
 //!   topics     topics, leaders, the memory of all logs                faults  what goes wrong on purpose
 //!   log        a partition's batches and offsets                      reply   frames around stored batches
+//!   groups/    members, assignments, committed offsets
 //!   transactions/ transactional ids, and what is open
 //!   producers  idempotence                              batch    61 bytes of header, and the checksum
 //!   isolation  the last stable offset                   marker   the ends of transactions

@@ -220,4 +220,4 @@ fn millis(rng: &mut Rng, range: std::ops::RangeInclusive<u64>) -> Duration {
 }
 
 /// Whether the embedded cluster has transactions.
-const TRANSACTIONS: bool = false;
+const TRANSACTIONS: bool = true;

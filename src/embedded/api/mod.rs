@@ -8,6 +8,7 @@
 
 mod cluster;
 mod configs;
+mod consumer_groups;
 mod fetch;
 mod groups;
 mod groups_admin;
@@ -122,6 +123,8 @@ serve! {
     DescribeTransactions(DescribeTransactionsRequest) 0..=0;
     ListTransactions(ListTransactionsRequest) 0..=2;
     DescribeCluster(DescribeClusterRequest) 0..=2;
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest) 0..=1;
+    ConsumerGroupDescribe(ConsumerGroupDescribeRequest) 0..=1;
 }
 
 /// What is to be done with a connection after a request.

@@ -5,9 +5,11 @@
 //! - nothing sleeps for luck: a test waits for an answer, a fault or an end of connection.
 
 mod configs;
+mod consumer_groups;
 mod faults;
 mod fetch;
 mod gates;
+mod group_offsets;
 mod groups;
 mod hostile;
 mod logs;

@@ -430,6 +430,7 @@ impl<B> Queue<B> {
         while let Some(oldest) = self.entries.front()
             && oldest.deadline <= now
             && oldest.state != State::InFlight
+            && !plant::is(Plant::NeverTimeOut)
         {
             let last = oldest.last;
             self.fail_oldest(Failure::TimedOut { last });
