@@ -1,4 +1,5 @@
 import java.nio.charset.StandardCharsets;
+import java.nio.file.*;
 import java.time.Duration;
 import java.util.*;
 import java.util.concurrent.Callable;
@@ -19,13 +20,15 @@ import org.apache.kafka.common.serialization.*;
  * transactions.
  *
  * Usage: java -cp JARS Clients.java BOOTSTRAP [WORD...]: runs the stories whose names have one of the words, or all.
- * A story takes a name that all its topics, groups and transactional ids begin with.
+ * A story takes a name that all its topics, groups and transactional ids begin with. The file that
+ * MILENA_CLIENT_PROPERTIES names, if it is set, has more settings for every client.
  */
 public class Clients {
     interface Story { void tell(String name) throws Exception; }
 
     static String bootstrap;
     static Admin admin;
+    static final Map<String, Object> COMMON = new HashMap<>();
     static final Map<String, Story> STORIES = new LinkedHashMap<>();
 
     static {
@@ -52,7 +55,13 @@ public class Clients {
 
     public static void main(String[] arguments) throws Exception {
         bootstrap = arguments[0];
-        admin = Admin.create(Map.of("bootstrap.servers", bootstrap));
+        COMMON.put("bootstrap.servers", bootstrap);
+        if (System.getenv("MILENA_CLIENT_PROPERTIES") != null) {
+            var properties = new Properties();
+            properties.load(Files.newBufferedReader(Path.of(System.getenv("MILENA_CLIENT_PROPERTIES"))));
+            properties.forEach((key, value) -> COMMON.put((String) key, value));
+        }
+        admin = Admin.create(COMMON);
         var words = List.of(arguments).subList(1, arguments.length);
         int passed = 0, failed = 0, number = 0;
         for (var entry : STORIES.entrySet()) {
@@ -380,14 +389,14 @@ public class Clients {
     }
 
     static KafkaProducer<String, String> producer(Map<String, Object> more) {
-        var settings = new HashMap<String, Object>(Map.of("bootstrap.servers", bootstrap));
+        var settings = new HashMap<>(COMMON);
         settings.putAll(more);
         return new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer());
     }
 
     static KafkaConsumer<String, String> consumer(Map<String, Object> more) {
-        var settings = new HashMap<String, Object>(Map.of("bootstrap.servers", bootstrap, "enable.auto.commit", false,
-            "auto.offset.reset", "earliest"));
+        var settings = new HashMap<>(COMMON);
+        settings.putAll(Map.of("enable.auto.commit", false, "auto.offset.reset", "earliest"));
         settings.putAll(more);
         return new KafkaConsumer<>(settings, new StringDeserializer(), new StringDeserializer());
     }

@@ -302,7 +302,10 @@ impl Consumer {
     }
 
     /// Lets members go by LeaveGroup, as administrators do: each by its id, or by its group instance id alone.
-    pub(in crate::embedded) fn remove(&mut self, leaving: &[(String, Option<String>)]) -> Vec<Result<(), ResponseError>> {
+    pub(in crate::embedded) fn remove(
+        &mut self,
+        leaving: &[(String, Option<String>)],
+    ) -> Vec<Result<(), ResponseError>> {
         leaving.iter().map(|(id, instance)| self.let_go(id, instance.as_deref())).collect()
     }
 
