@@ -15,6 +15,9 @@ use crate::{failure::Failure, options::Options, signal::Ending};
 
 /// Runs the embedded broker and Schema Registry, with everything in memory, until SIGINT or SIGTERM.
 ///
+/// Any client can use it: groups of both protocols, transactions, settings of topics. It is made for tests: replicas are
+/// bookkeeping, and there are no quotas and no access control lists.
+///
 /// Prints one line on stdout once it serves: ready bootstrap=HOST:PORT[,HOST:PORT...] registry=URL
 #[derive(Debug, Args)]
 pub(crate) struct Broker {
@@ -24,7 +27,8 @@ pub(crate) struct Broker {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
     listen: String,
 
-    /// How many brokers the cluster has. Each leads its share of the partitions.
+    /// How many brokers the cluster has. Each leads its share of the partitions, which have one replica each unless a
+    /// client asks for more.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=100))]
     brokers: i32,
 
@@ -48,7 +52,8 @@ pub(crate) struct Broker {
     #[arg(long = "kafka", value_name = "VERSION", default_value = "4.3")]
     version: KafkaVersion,
 
-    /// Lets nobody in but users with a password, by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; may be repeated.
+    /// Lets nobody in but users with a password, by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; may be repeated. Whoever can
+    /// list this machine's processes sees the password.
     #[arg(long = "sasl-user", value_name = "NAME:PASSWORD", value_parser = name_and_password)]
     sasl_users: Vec<(String, String)>,
 
@@ -62,27 +67,6 @@ pub(crate) struct Broker {
 
     /// Lets only clients in that have a certificate of the authority in this PEM file.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_client_ca: Option<PathBuf>,
-
-    /// Pretends to be this release of Kafka: its requests, versions and features.
-    #[arg(long, value_name = "2.1|2.8|3.9|4.0|4.3", default_value = "4.3")]
-    kafka: KafkaVersion,
-
-    /// Lets only these users in, by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; may be repeated. Everybody who lists this
-    /// machine's processes sees the password.
-    #[arg(long = "sasl-user", value_name = "NAME:PASSWORD", value_parser = User::parse)]
-    users: Vec<User>,
-
-    /// Speaks TLS with this certificate chain (PEM).
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-
-    /// The private key of --tls-cert (PEM).
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
-
-    /// Lets only clients in that have a certificate of this authority (PEM).
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_client_ca: Option<PathBuf>,
 
     #[command(flatten)]
@@ -112,45 +96,30 @@ impl Broker {
             .brokers(self.brokers)
             .auto_create_topics(self.partitions)
             .retention_bytes(usize::try_from(self.retention_bytes).unwrap_or(usize::MAX))
-            .version(self.kafka);
-        for (name, partitions) in self.topics {
-            builder = builder.topic(name, partitions);
-        }
-        for User { name, password } in self.users {
+            .version(self.version);
+        for (name, password) in self.sasl_users {
             builder = builder.sasl_user(name, password);
         }
-        if let (Some(key), Some(chain)) = (self.tls_key, self.tls_cert) {
+        if let (Some(key), Some(chain)) = (self.tls_key, self.tls_certificate) {
             builder = builder.tls_pem(read(&key)?, read(&chain)?);
         }
-        Ok(match self.tls_client_ca {
-            Some(ca) => builder.tls_client_ca_pem(read(&ca)?),
-            None => builder,
-        })
+        if let Some(ca) = self.tls_client_ca {
+            builder = builder.tls_client_ca_pem(read(&ca)?);
+        }
+        Ok(self.topics.into_iter().fold(builder, |builder, (name, partitions)| builder.topic(name, partitions)))
     }
 }
 
-/// Who may come in.
-#[derive(Clone)]
-struct User {
-    name: String,
-    password: String,
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Error::new(ErrorKind::Config, format!("cannot read {}: {error}", path.display())).with_source(error).into()
+    })
 }
 
-impl User {
-    fn parse(text: &str) -> Result<Self, String> {
-        let (name, password) = text.split_once(':').ok_or("a user is NAME:PASSWORD")?;
-        Ok(Self { name: name.to_owned(), password: password.to_owned() })
-    }
-}
-
-impl fmt::Debug for User {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-fn read(file: &Path) -> Result<String, Failure> {
-    fs::read_to_string(file).map_err(|error| Failure::error(format!("cannot read {}: {error}", file.display())))
+fn name_and_password(text: &str) -> Result<(String, String), String> {
+    // Not repeated in the error: half of it is a password.
+    let parsed = text.split_once(':').map(|(name, password)| (name.to_owned(), password.to_owned()));
+    parsed.ok_or_else(|| "a user is NAME:PASSWORD".to_owned())
 }
 
 fn name_and_partitions(text: &str) -> Result<(String, i32), String> {
