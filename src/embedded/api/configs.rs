@@ -388,7 +388,7 @@ impl Serve for ListConfigResourcesRequest {
 /// Kinds of resources, by Kafka's numbers.
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
-const GROUP: i8 = 32;
+pub(super) const GROUP: i8 = 32;
 
 /// Who says what a setting is, by Kafka's numbers.
 const FROM_TOPIC: i8 = 1;
