@@ -25,6 +25,8 @@ pub enum Plant {
     MaybeSentIsNotSent,
     /// P12: the batches of a lost connection are forgotten.
     ForgetOnDisconnect,
+    /// The delivery timeout of a batch is not kept.
+    NeverTimeOut,
     /// The batches of a lost connection pass for written.
     AckOnDisconnect,
     /// Errors that pass by themselves are told to the caller.
@@ -43,6 +45,14 @@ pub enum Plant {
     BeforeOffset,
     /// C14: checksums are not looked at.
     IgnoreCrc,
+    /// P10: a batch that is sent again goes to another partition.
+    WrongPartition,
+    /// T4: the end of a transaction passes for what was asked, although nobody said so.
+    UnknownIsCommitted,
+    /// C10: the leader of a group gives a partition to every member.
+    TwoOwners,
+    /// Offsets are committed that were not handed out.
+    CommitAhead,
     /// T10: records of aborted transactions are delivered.
     DeliverAborted,
 }
@@ -60,7 +70,7 @@ pub fn sow(plant: Option<Plant>) {
 
 /// Whether this bug is switched on.
 #[cfg(feature = "plants")]
-pub(crate) fn is(plant: Plant) -> bool {
+pub fn is(plant: Plant) -> bool {
     SOWN.get() == Some(plant)
 }
 

@@ -31,7 +31,6 @@ use crate::{
         handshake,
         pool::{Destination, Pool},
     },
-    plant::{self, Plant},
     types::BrokerId,
     wire::{Choice, ErrorCode, Features, Request, Str, Versions},
 };
@@ -175,9 +174,7 @@ impl Cluster {
 
     /// Asks for fresh metadata, soon.
     pub(crate) fn request_refresh(&self) {
-        if !plant::is(Plant::StaleMetadata) {
-            self.0.wanted.notify_one();
-        }
+        self.0.wanted.notify_one();
     }
 
     /// Metadata in which `topic` is described; asks for it until `deadline`.
@@ -401,9 +398,6 @@ impl Cluster {
 
     /// Takes in a leader that a Produce or Fetch answer named (KIP-951), and where it listens.
     pub(crate) fn apply_hint(&self, topic: &str, partition: i32, hint: LeaderHint, endpoint: Option<(&Str, i32)>) {
-        if plant::is(Plant::StaleMetadata) {
-            return;
-        }
         self.0.view.send_if_modified(|view| {
             let metadata = Arc::make_mut(&mut view.metadata);
             if let Some((host, port)) = endpoint {

@@ -4,6 +4,8 @@
 //! - every setting has a default that needs no thought, and a bound where a peer could use it up;
 //! - nothing listens before all settings are found valid.
 
+mod security;
+
 use std::{
     net::SocketAddr,
     ops::RangeInclusive,
@@ -13,11 +15,15 @@ use std::{
 
 use tokio::{net::TcpListener, time::Instant};
 
+#[cfg(feature = "tls")]
+use super::tls::TlsSettings;
 use super::{
-    EmbeddedCluster, RETENTION_INTERVAL, Shared, Slot,
+    Api, EmbeddedCluster, RETENTION_INTERVAL, Shared, Slot,
     configs::Values,
     listener::{Endpoint, Listener, Reserved},
+    presets::{Changes, KafkaVersion},
     registry::RegistryServer,
+    sasl::Sasl,
     server::Server,
     timers::{self, Timer},
 };
@@ -161,6 +167,33 @@ impl Builder {
         self
     }
 
+    /// The release of Kafka to pretend to be: which requests, versions and features are told of and served, as far as
+    /// they are served at all. 2.1 also sets [`strict_producer_start`](Self::strict_producer_start).
+    /// Default: the newest.
+    pub fn version(mut self, version: KafkaVersion) -> Self {
+        self.settings.version = version;
+        self
+    }
+
+    /// Tells and serves no more than these versions of a request.
+    pub fn api_versions(mut self, api: Api, versions: RangeInclusive<i16>) -> Self {
+        self.settings.changes.ranges.insert(api, Some(versions));
+        self
+    }
+
+    /// Tells of no such request, and closes the connections that send it.
+    pub fn without_api(mut self, api: Api) -> Self {
+        self.settings.changes.ranges.insert(api, None);
+        self
+    }
+
+    /// The finalized level of a feature at the start, such as `transaction.version`; 0 is none. Default: what a new
+    /// cluster of the release has. [`EmbeddedCluster::set_feature`] changes it later.
+    pub fn feature(mut self, name: impl Into<String>, level: i16) -> Self {
+        self.settings.changes.features.insert(name.into(), level);
+        self
+    }
+
     /// How long a partition remembers an idempotent producer that appends nothing more and has no open transaction.
     /// Default: a day. Kafka's property: `producer.id.expiration.ms`; Kafka goes by the timestamps of the records.
     pub fn producer_id_expiration(mut self, time: Duration) -> Self {
@@ -207,7 +240,7 @@ impl Builder {
     }
 
     /// The most members in a group; more are refused with GROUP_MAX_SIZE_REACHED. Default: 1000.
-    /// Kafka's property: `group.max.size`.
+    /// Kafka's properties: `group.max.size`, `group.consumer.max.size`.
     pub fn group_max_size(mut self, members: usize) -> Self {
         self.settings.group_max_size = members;
         self
@@ -218,6 +251,21 @@ impl Builder {
     /// Kafka's properties: `group.min.session.timeout.ms`, `group.max.session.timeout.ms`.
     pub fn session_timeouts(mut self, allowed: RangeInclusive<Duration>) -> Self {
         self.settings.session_timeouts = allowed;
+        self
+    }
+
+    /// How long a member of a consumer group (KIP-848) may be silent before it is removed. Default: 45 seconds. Longer
+    /// means that the partitions of a member that has died lie idle for longer.
+    /// Kafka's property: `group.consumer.session.timeout.ms`.
+    pub fn consumer_session_timeout(mut self, time: Duration) -> Self {
+        self.settings.consumer_session_timeout = time;
+        self
+    }
+
+    /// How often members of consumer groups (KIP-848) are told to send heartbeats. Default: 5 seconds. A rebalance
+    /// takes a few of them. Kafka's property: `group.consumer.heartbeat.interval.ms`.
+    pub fn consumer_heartbeat_interval(mut self, time: Duration) -> Self {
+        self.settings.consumer_heartbeat_interval = time;
         self
     }
 
@@ -258,12 +306,14 @@ impl Builder {
             let message = format!("a cluster has 1 to {MAX_BROKERS} brokers, not {}", settings.brokers);
             return Err(Error::new(ErrorKind::Config, message));
         }
+        settings.strict_producer_start |= settings.version == KafkaVersion::V2_1;
+        settings.transaction_verification &= settings.version >= KafkaVersion::V3_9;
         let listeners = match network {
             Some(network) => listen_in(&network, settings.brokers)?,
             None => bind_all(&listen, settings.brokers).await?,
         };
         settings.start_time_millis = settings.start_time_millis.or(time_of_day);
-        let shared = Arc::new(Shared::new(settings, &listeners));
+        let shared = Arc::new(Shared::new(settings, &listeners)?);
         let registry = match registry {
             Some(address) => Some(RegistryServer::start(bind_registry(&address).await?, &registry_path)?),
             None => None,
@@ -311,18 +361,25 @@ pub(super) struct Settings {
     pub(super) max_connections: usize,
     pub(super) strict_producer_start: bool,
     pub(super) start_time_millis: Option<i64>,
+    pub(super) version: KafkaVersion,
+    pub(super) changes: Changes,
+    pub(super) sasl: Sasl,
+    pub(super) handshake_timeout: Duration,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<TlsSettings>,
     pub(super) producer_id_expiration: Duration,
     pub(super) transactional_id_expiration: Duration,
     pub(super) max_transaction_timeout: Duration,
     pub(super) marker_delay: Duration,
     pub(super) transaction_verification: bool,
-    pub(super) transaction_version: i16,
     pub(super) group_bytes: usize,
     pub(super) offset_metadata_bytes: usize,
     pub(super) offsets_retention: Duration,
     pub(super) group_max_size: usize,
     pub(super) session_timeouts: RangeInclusive<Duration>,
     pub(super) initial_rebalance_delay: Duration,
+    pub(super) consumer_session_timeout: Duration,
+    pub(super) consumer_heartbeat_interval: Duration,
 }
 
 impl Settings {
@@ -351,18 +408,25 @@ impl Default for Settings {
             max_connections: 1000,
             strict_producer_start: false,
             start_time_millis: None,
+            version: KafkaVersion::default(),
+            changes: Changes::default(),
+            sasl: Sasl::default(),
+            handshake_timeout: Duration::from_secs(30),
+            #[cfg(feature = "tls")]
+            tls: None,
             producer_id_expiration: Duration::from_secs(86_400),
             transactional_id_expiration: Duration::from_secs(7 * 86_400),
             max_transaction_timeout: Duration::from_secs(900),
             marker_delay: Duration::ZERO,
             transaction_verification: true,
-            transaction_version: 2,
             group_bytes: 256 << 20,
             offset_metadata_bytes: 4096,
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
             group_max_size: 1000,
             session_timeouts: Duration::from_secs(6)..=Duration::from_secs(30 * 60),
             initial_rebalance_delay: Duration::ZERO,
+            consumer_session_timeout: Duration::from_secs(45),
+            consumer_heartbeat_interval: Duration::from_secs(5),
         }
     }
 }

@@ -17,32 +17,11 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 
-/// A kind of request, by Kafka's numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[allow(missing_docs)]
-pub enum Api {
-    Produce = 0,
-    Fetch = 1,
-    ListOffsets = 2,
-    Metadata = 3,
-    OffsetCommit = 8,
-    OffsetFetch = 9,
-    FindCoordinator = 10,
-    JoinGroup = 11,
-    Heartbeat = 12,
-    LeaveGroup = 13,
-    SyncGroup = 14,
-    DescribeGroups = 15,
-    ListGroups = 16,
-    ApiVersions = 18,
-    CreateTopics = 19,
-    DeleteTopics = 20,
-    InitProducerId = 22,
-    DeleteGroups = 42,
-    OffsetDelete = 47,
-    DescribeCluster = 60,
-}
+use super::api::Api;
+use crate::wire::{
+    self, Entity, ErrorCode, FieldSpec, Kind,
+    tree::{Node, Tree, Value},
+};
 
 /// Whether the broker does what it was asked before the fault happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +82,9 @@ pub struct Fault {
     action: FaultAction,
     broker: Option<i32>,
     topic: Option<String>,
+    client_id: Option<String>,
+    group: Option<String>,
+    transactional_id: Option<String>,
     skip: usize,
     times: usize,
 }
@@ -110,7 +92,18 @@ pub struct Fault {
 impl Fault {
     /// `action` for the next request of this kind.
     pub fn on(api: Api, action: FaultAction) -> Self {
-        Self { api, action, broker: None, topic: None, skip: 0, times: 1 }
+        let (topic, client_id, group, transactional_id) = (None, None, None, None);
+        Self { api, action, broker: None, topic, client_id, group, transactional_id, skip: 0, times: 1 }
+    }
+
+    /// This error code in the answer to the next request of this kind, and nothing done.
+    ///
+    /// ```
+    /// # use milena::{ErrorCode, embedded::{Api, Fault}};
+    /// let fault = Fault::error(Api::Produce, ErrorCode::NOT_ENOUGH_REPLICAS).topic("orders").times(3);
+    /// ```
+    pub fn error(api: Api, code: ErrorCode) -> Self {
+        Self::on(api, FaultAction::Error(code.0))
     }
 
     /// Only at this broker. Default: at any.
@@ -122,6 +115,24 @@ impl Fault {
     /// Only for requests that name this topic. Default: for all.
     pub fn topic(mut self, name: impl Into<String>) -> Self {
         self.topic = Some(name.into());
+        self
+    }
+
+    /// Only for requests of clients that call themselves so (`client.id`). Default: for all.
+    pub fn client_id(mut self, id: impl Into<String>) -> Self {
+        self.client_id = Some(id.into());
+        self
+    }
+
+    /// Only for requests about this consumer group. Default: for all.
+    pub fn group(mut self, id: impl Into<String>) -> Self {
+        self.group = Some(id.into());
+        self
+    }
+
+    /// Only for requests that name this transactional id. Default: for all.
+    pub fn transactional_id(mut self, id: impl Into<String>) -> Self {
+        self.transactional_id = Some(id.into());
         self
     }
 
@@ -198,15 +209,16 @@ impl Faults {
         self.armed.store(0, Ordering::Release);
     }
 
-    /// The fault that happens to this request, if any. `names` says whether the request names a topic.
-    pub(super) fn happening(&self, broker: i32, api: i16, names: impl Fn(&str) -> bool) -> Option<Happening> {
+    /// The fault that happens to this request, if any. `names` says whether the request is about a topic, in case that
+    /// the topic's name does not stand in it.
+    pub(super) fn happening(&self, asked: &Asked, names: impl Fn(&str) -> bool) -> Option<Happening> {
         if self.armed.load(Ordering::Acquire) == 0 {
             return None;
         }
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         for at in 0..list.len() {
             let armed = list.get_mut(at)?;
-            if !armed.fault.fits(broker, api, &names) {
+            if !armed.fault.fits(asked, &names) {
                 continue;
             }
             if armed.fault.skip > 0 {
@@ -227,7 +239,53 @@ impl Faults {
 }
 
 impl Fault {
-    fn fits(&self, broker: i32, api: i16, names: impl Fn(&str) -> bool) -> bool {
-        self.api as i16 == api && self.broker.is_none_or(|id| id == broker) && self.topic.as_deref().is_none_or(names)
+    fn fits(&self, asked: &Asked, names: impl Fn(&str) -> bool) -> bool {
+        let is = |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
+        self.api as i16 == asked.api
+            && self.broker.is_none_or(|id| id == asked.broker)
+            && is(&self.client_id, asked.client_id)
+            && self.topic.as_deref().is_none_or(|topic| names(topic) || asked.mentions(Entity::TopicName, topic))
+            && self.group.as_deref().is_none_or(|id| asked.mentions(Entity::GroupId, id))
+            && self.transactional_id.as_deref().is_none_or(|id| asked.mentions(Entity::TransactionalId, id))
     }
+}
+
+/// A request that a fault may happen to.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) broker: i32,
+    pub(super) api: i16,
+    pub(super) version: i16,
+    pub(super) client_id: Option<&'a str>,
+    pub(super) body: &'a Bytes,
+}
+
+impl Asked<'_> {
+    /// Whether this name of a group, a topic or a transactional id stands in the request.
+    fn mentions(&self, entity: Entity, name: &str) -> bool {
+        let Some(api) = wire::Api::of_key(wire::ApiKey(self.api)) else { return false };
+        let tree = Tree::read(&api.request, self.version, self.body.clone());
+        mentions(api.request.fields, &tree.root, entity, name)
+    }
+}
+
+fn mentions(fields: &'static [FieldSpec], node: &Node, entity: Entity, name: &str) -> bool {
+    let children = node.children().iter();
+    let mut known = children.filter_map(|child| Some((child, fields.iter().find(|field| field.name == child.name)?)));
+    known.any(|(child, field)| {
+        // FindCoordinator's keys may be of either kind.
+        let right = field.rule.entity == Some(entity) || matches!(field.name, "key" | "coordinator_keys");
+        match (&field.kind, &child.value) {
+            (Kind::Array { of: Kind::Struct { fields, .. } }, Value::Array(elements)) => {
+                elements.iter().any(|element| mentions(fields, element, entity, name))
+            }
+            (Kind::Struct { fields, .. }, Value::Struct(_)) => mentions(fields, child, entity, name),
+            (_, Value::Array(elements)) => right && elements.iter().any(|element| is_text(element, name)),
+            _ => right && is_text(child, name),
+        }
+    })
+}
+
+fn is_text(node: &Node, text: &str) -> bool {
+    matches!(&node.value, Value::Text(found) if found.as_str() == text)
 }

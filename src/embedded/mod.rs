@@ -22,6 +22,7 @@
 //!   api/       one request each: what is asked, what is answered
 //!   topics     topics, leaders, the memory of all logs                faults  what goes wrong on purpose
 //!   log        a partition's batches and offsets                      reply   frames around stored batches
+//!   groups/    members, assignments, committed offsets
 //!   transactions/ transactional ids, and what is open
 //!   producers  idempotence                              batch    61 bytes of header, and the checksum
 //!   isolation  the last stable offset                   marker   the ends of transactions
@@ -32,7 +33,7 @@
 //! - no peer can make it panic or take unbounded memory: see the settings of [`Builder`];
 //! - what a broker keeps lives in the cluster, so that a killed broker comes back with its logs.
 //!
-//! Not served yet: groups, transactions, SASL and TLS. Replicas are bookkeeping: all of them see one log.
+//! Not served yet: share groups. Replicas are bookkeeping: all of them see one log.
 
 mod api;
 mod batch;
@@ -51,13 +52,19 @@ mod listener;
 mod log;
 mod marker;
 mod partition;
+mod presets;
 mod producers;
+mod refusal;
 mod registry;
 mod reply;
+mod requests;
 mod retention;
+mod sasl;
 mod server;
 mod session;
 mod timers;
+#[cfg(feature = "tls")]
+mod tls;
 mod topics;
 mod transactions;
 
@@ -77,9 +84,12 @@ use std::{
 use kafka_protocol::ResponseError;
 use tokio::{task::JoinHandle, time::Instant};
 
+pub use api::Api;
 pub use builder::Builder;
-pub use faults::{Api, Fault, FaultAction, FaultHandle, When};
+pub use faults::{Fault, FaultAction, FaultHandle, When};
 pub use groups::GroupMember;
+pub use presets::KafkaVersion;
+pub use sasl::SaslMechanism;
 pub use transactions::TransactionDescription;
 
 use self::{
@@ -90,7 +100,9 @@ use self::{
     fetch_sessions::FetchSessions,
     groups::{Group, Groups},
     listener::{Endpoint, Listener, Reserved},
+    presets::Offers,
     registry::RegistryServer,
+    requests::Requests,
     server::Server,
     timers::{Timer, Timers},
     topics::{NewTopic, Placement, Topics},
@@ -174,6 +186,29 @@ impl EmbeddedCluster {
         self.shared.faults.clear();
     }
 
+    /// How many requests of a kind the brokers have taken so far, by version: which versions a client has negotiated,
+    /// and how often it asks. Requests that were refused for their version are not counted.
+    pub fn requests(&self, api: Api) -> BTreeMap<i16, u64> {
+        self.shared.requests.of(api)
+    }
+
+    /// How many connections the brokers have had so far from each principal, as Kafka writes them: `User:alice` by
+    /// SASL, `User:CN=alice` by a client certificate, `User:ANONYMOUS`. A client that is not let in is not counted.
+    pub fn connections(&self) -> BTreeMap<String, u64> {
+        self.shared.requests.connections()
+    }
+
+    /// The finalized level of a feature; 0 without one.
+    pub fn feature(&self, name: &str) -> i16 {
+        self.shared.offers.feature(name)
+    }
+
+    /// Finalizes a feature at a level, as `kafka-features.sh` does while clients are connected; level 0 takes it away.
+    /// Those that something depends on here are `transaction.version` and `group.version`.
+    pub fn set_feature(&self, name: &str, level: i16) {
+        self.shared.offers.set_feature(name, level);
+    }
+
     /// Kills a broker: its listener and all its connections are gone when this returns, its logs are kept.
     ///
     /// A broker that is down or unknown stays so.
@@ -208,6 +243,44 @@ impl EmbeddedCluster {
         let listener = reserved.listen().map_err(|error| unbound(&node.listen, error))?;
         self.replace(broker, Slot::Up(Server::start(self.shared.clone(), broker, listener)));
         self.shared.set_alive(broker, true);
+        Ok(())
+    }
+
+    /// Makes a broker stand still, as SIGSTOP does: connections are taken by the system and by nobody else, requests are
+    /// not read and answers not sent. What it had begun it may finish, without telling. It is still told of in metadata.
+    ///
+    /// A broker that is down or unknown stays so.
+    pub fn pause(&self, broker: i32) {
+        self.with_server(broker, |server| server.pause(true));
+    }
+
+    /// Lets a paused broker go on where it stood.
+    pub fn resume(&self, broker: i32) {
+        self.with_server(broker, |server| server.pause(false));
+    }
+
+    /// Cuts all connections of a broker, which takes new ones at once. None of the old is left when this returns.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the connections are cut all the same.
+    pub async fn disconnect(&self, broker: i32) {
+        if let Some(cut) = self.with_server(broker, Server::cut) {
+            // An error means that the broker is stopping, and its connections with it.
+            let _ = cut.await;
+        }
+    }
+
+    /// Makes another broker the coordinator of a group or a transactional id, with everything that the old one knew
+    /// about it; that one answers NOT_COORDINATOR from now on. While the new one is down, the key is coordinated as
+    /// before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the broker does not exist.
+    pub fn move_coordinator(&self, key: &str, broker: i32) -> Result<()> {
+        if !(0..self.shared.settings.brokers).contains(&broker) {
+            return Err(Error::new(ErrorKind::Config, format!("{key} cannot be coordinated by broker {broker}")));
+        }
+        self.shared.moved().insert(key.to_owned(), broker);
         Ok(())
     }
 
@@ -317,6 +390,13 @@ impl EmbeddedCluster {
         }
     }
 
+    fn with_server<T>(&self, broker: i32, act: impl FnOnce(&Server) -> T) -> Option<T> {
+        match self.servers().get(usize::try_from(broker).ok()?)? {
+            Slot::Up(server) => Some(act(server)),
+            Slot::Down(_) => None,
+        }
+    }
+
     fn servers(&self) -> MutexGuard<'_, Vec<Slot>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -338,6 +418,8 @@ impl Drop for EmbeddedCluster {
 #[derive(Debug)]
 struct Shared {
     settings: Settings,
+    offers: Offers,
+    requests: Requests,
     cluster_id: String,
     topics: Topics,
     /// By broker: they die with it.
@@ -350,6 +432,10 @@ struct Shared {
     clock: Clock,
     timers: Timers,
     nodes: RwLock<Vec<Node>>,
+    /// Who coordinates what was moved on purpose.
+    moved: Mutex<BTreeMap<String, i32>>,
+    #[cfg(feature = "tls")]
+    tls: Option<tls::Tls>,
     next_producer_id: AtomicI64,
 }
 
@@ -364,13 +450,15 @@ struct Node {
 }
 
 impl Shared {
-    fn new(settings: Settings, listeners: &[(Listener, Endpoint)]) -> Self {
+    fn new(settings: Settings, listeners: &[(Listener, Endpoint)]) -> Result<Self> {
         let nodes = (0..).zip(listeners).map(|(id, (_, listen))| {
             let (host, port) = listen.reachable();
             let host = settings.advertised_host.clone().unwrap_or(host);
             Node { id, host, port, listen: listen.clone(), alive: true }
         });
-        Self {
+        Ok(Self {
+            offers: Offers::new(settings.version, &settings.changes),
+            requests: Requests::default(),
             cluster_id: format!("embedded-{:013x}", fastrand::u64(..) >> 12),
             topics: Topics::new(
                 settings.brokers,
@@ -386,10 +474,13 @@ impl Shared {
             clock: Clock::new(settings.start_time_millis),
             timers: Timers::default(),
             nodes: RwLock::new(nodes.collect()),
+            moved: Mutex::default(),
+            #[cfg(feature = "tls")]
+            tls: settings.tls.as_ref().map(tls::Tls::new).transpose()?,
             // Not from 0, so that an id that a client never asked for stands out.
             next_producer_id: AtomicI64::new(1000),
             settings,
-        }
+        })
     }
 
     /// A producer id that nobody had before.
@@ -399,7 +490,7 @@ impl Shared {
 
     /// By which version of transactions those end that their producer does not end itself (KIP-890).
     fn transaction_version(&self) -> i16 {
-        self.settings.transaction_version
+        self.offers.feature("transaction.version")
     }
 
     fn nodes(&self) -> Vec<Node> {
@@ -415,12 +506,21 @@ impl Shared {
         self.alive().first().map_or(-1, |node| node.id)
     }
 
-    /// The broker that coordinates a group or a transactional id: always the same one while the same brokers live.
+    /// The broker that coordinates a group or a transactional id: the one it was moved to, else always the same one
+    /// while the same brokers live.
     fn coordinator(&self, key: &str) -> Option<Node> {
         let mut hash = DefaultHasher::new();
         key.hash(&mut hash);
         let alive = self.alive();
+        let moved = self.moved().get(key).copied();
+        if let Some(node) = alive.iter().find(|node| Some(node.id) == moved) {
+            return Some(node.clone());
+        }
         hash.finish().checked_rem(alive.len() as u64).and_then(|at| alive.into_iter().nth(at as usize))
+    }
+
+    fn moved(&self) -> MutexGuard<'_, BTreeMap<String, i32>> {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn handle_timer(&self, timer: Timer, now: Instant) {

@@ -3,6 +3,8 @@
 //! Rules this file keeps:
 //! - the requests of a connection are served one after the other and answered in order, as Kafka does;
 //! - a frame's length is checked before memory is reserved, and at most [`EAGER`] is reserved before its bytes come;
+//!   a connection holds one request at a time, so that all of them hold at most `max_connections` of `max_request_bytes`;
+//! - who has not shown who it is gets [`MAX_UNPROVEN`] bytes for a request, and so much time for TLS and SASL together;
 //! - stopping closes the listener first and then every connection, and returns when all of them are gone.
 
 use std::{collections::VecDeque, io, io::IoSlice, sync::Arc, time::Duration};
@@ -10,9 +12,9 @@ use std::{collections::VecDeque, io, io::IoSlice, sync::Arc, time::Duration};
 use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    sync::watch,
+    sync::{mpsc, oneshot, watch},
     task::{JoinHandle, JoinSet},
-    time::sleep,
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::{
@@ -25,21 +27,37 @@ use super::{
 /// A listening broker. Dropping it stops it without waiting.
 #[derive(Debug)]
 pub(super) struct Server {
-    stop: watch::Sender<()>,
+    /// Whether it stands still; dropped, it stops.
+    paused: watch::Sender<bool>,
+    cuts: mpsc::UnboundedSender<oneshot::Sender<()>>,
     task: JoinHandle<Option<Reserved>>,
 }
 
 impl Server {
     /// Serves the connections of `listener` as broker `id`.
     pub(super) fn start(shared: Arc<Shared>, id: i32, listener: Listener) -> Self {
-        let (stop, stopped) = watch::channel(());
-        Self { stop, task: tokio::spawn(accept(shared, id, listener, stopped)) }
+        let (paused, state) = watch::channel(false);
+        let (cuts, wanted) = mpsc::unbounded_channel();
+        Self { paused, cuts, task: tokio::spawn(accept(shared, id, listener, state, wanted)) }
+    }
+
+    /// Stands still, or goes on: nothing is accepted, read or answered meanwhile.
+    pub(super) fn pause(&self, paused: bool) {
+        self.paused.send_replace(paused);
+    }
+
+    /// Wants all connections cut; what comes back tells that they are.
+    pub(super) fn cut(&self) -> oneshot::Receiver<()> {
+        let (done, told) = oneshot::channel();
+        // A server that is gone has no connections, and says so by dropping the sender.
+        let _ = self.cuts.send(done);
+        told
     }
 
     /// Closes the listener and cuts all connections, whatever they were doing. Returns the port, still reserved: nobody
     /// else on this machine gets it before the broker is back.
     pub(super) async fn stop(self) -> Option<Reserved> {
-        drop(self.stop);
+        drop(self.paused);
         // The task ends by itself; it fails only if the runtime ends first.
         self.task.await.ok().flatten()
     }
@@ -49,21 +67,29 @@ async fn accept(
     shared: Arc<Shared>,
     id: i32,
     mut listener: Listener,
-    mut stopped: watch::Receiver<()>,
+    mut paused: watch::Receiver<bool>,
+    mut cuts: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
 ) -> Option<Reserved> {
     let mut connections = JoinSet::new();
     loop {
+        let still = *paused.borrow_and_update();
         let accepted = tokio::select! {
             // Whoever is to stop stops first; an ended connection makes room for the next.
             biased;
-            // Nothing is ever sent: this wakes when the sender is dropped.
-            _ = stopped.changed() => break,
+            // An error means that the sender is dropped.
+            changed = paused.changed() => if changed.is_ok() { continue } else { break },
+            Some(done) = cuts.recv() => {
+                connections.shutdown().await;
+                let _ = done.send(());
+                continue;
+            }
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept(), if !still => accepted,
         };
         match accepted {
             Ok((stream, peer)) if connections.len() < shared.settings.max_connections => {
-                connections.spawn(serve(shared.clone(), Arc::new(Session::new(id, peer)), stream));
+                let link = Link { shared: shared.clone(), broker: id, peer, paused: paused.clone() };
+                connections.spawn(link.serve(stream));
             }
             Ok(_) => tracing::warn!(broker = id, "a connection above the limit was refused"),
             Err(error) => {
@@ -78,39 +104,82 @@ async fn accept(
     reserved
 }
 
-async fn serve(shared: Arc<Shared>, session: Arc<Session>, stream: BoxedStream) {
-    let mut wire = Wire { stream, ahead: None };
-    if let Err(error) = converse(&shared, &session, &mut wire).await {
-        tracing::debug!(broker = session.broker, peer = session.peer, %error, "a connection ended");
-    }
+/// One accepted connection.
+struct Link {
+    shared: Arc<Shared>,
+    broker: i32,
+    peer: String,
+    paused: watch::Receiver<bool>,
 }
 
-/// Answers requests until one side has had enough.
-async fn converse(shared: &Arc<Shared>, session: &Arc<Session>, wire: &mut Wire) -> io::Result<()> {
-    while let Some(frame) = wire.read_frame(shared.settings.max_request_bytes).await? {
-        let outcome = tokio::select! {
-            // An answer that is ready counts, even if the client hung up at the same moment.
-            biased;
-            outcome = api::answer(shared, session, frame) => outcome,
-            () = wire.hung_up() => return Ok(()),
-        };
-        match outcome {
-            Outcome::Nothing => {}
-            Outcome::Close => return Ok(()),
-            Outcome::Silence => return wire.swallow().await,
-            Outcome::Reply(pieces, then) => {
-                wire.stream.write_all_buf(&mut Pieces(pieces.into())).await?;
-                wire.stream.flush().await?;
-                match then {
-                    Then::Continue => {}
-                    Then::Mute(time) => sleep(time).await,
-                    Then::Close => return Ok(()),
-                    Then::Silence => return wire.swallow().await,
+impl Link {
+    async fn serve(mut self, stream: BoxedStream) {
+        if let Err(error) = self.converse(stream).await {
+            tracing::debug!(broker = self.broker, peer = self.peer, %error, "a connection ended");
+        }
+    }
+
+    /// Answers requests until one side has had enough.
+    async fn converse(&mut self, stream: BoxedStream) -> io::Result<()> {
+        let settings = &self.shared.settings;
+        let deadline = Instant::now() + settings.handshake_timeout;
+        let (stream, certified) = timeout_at(deadline, secured(&self.shared, stream)).await??;
+        let session = Session::new(self.broker, self.peer.clone(), certified, settings.sasl.has_users());
+        let (session, mut wire) = (Arc::new(session), Wire { stream, ahead: None });
+        let mut counted = false;
+        loop {
+            if !counted && session.is_proven() {
+                counted = true;
+                self.shared.requests.count_connection(session.principal());
+            }
+            let frame = if session.is_proven() {
+                wire.read_frame(settings.max_request_bytes).await?
+            } else {
+                let max = settings.max_request_bytes.min(MAX_UNPROVEN);
+                timeout_at(deadline, wire.read_frame(max)).await??
+            };
+            let Some(frame) = frame else { return Ok(()) };
+            resumed(&mut self.paused).await;
+            let outcome = tokio::select! {
+                // An answer that is ready counts, even if the client hung up at the same moment.
+                biased;
+                outcome = api::answer(&self.shared, &session, frame) => outcome,
+                () = wire.hung_up() => return Ok(()),
+            };
+            resumed(&mut self.paused).await;
+            match outcome {
+                Outcome::Nothing => {}
+                Outcome::Close => return Ok(()),
+                Outcome::Silence => return wire.swallow().await,
+                Outcome::Reply(pieces, then) => {
+                    wire.stream.write_all_buf(&mut Pieces(pieces.into())).await?;
+                    wire.stream.flush().await?;
+                    match then {
+                        Then::Continue => {}
+                        Then::Mute(time) => sleep(time).await,
+                        Then::Close => return wire.end().await,
+                        Then::Silence => return wire.swallow().await,
+                    }
                 }
             }
         }
     }
-    Ok(())
+}
+
+/// Waits while the broker stands still.
+async fn resumed(paused: &mut watch::Receiver<bool>) {
+    // An error means that the broker stops; whoever waits here is cut then.
+    let _ = paused.wait_for(|paused| !paused).await;
+}
+
+/// Speaks TLS if the cluster does; also gives the name in the client's certificate.
+async fn secured(shared: &Shared, stream: BoxedStream) -> io::Result<(BoxedStream, Option<String>)> {
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &shared.tls {
+        return tls.accept(stream).await;
+    }
+    let _ = shared;
+    Ok((stream, None))
 }
 
 /// Whatever carries the bytes of a connection: TCP, TLS over it, or a pipe in this process.
@@ -167,6 +236,11 @@ impl Wire {
         std::future::pending().await
     }
 
+    /// Ends the connection after what was written; over TLS, with words.
+    async fn end(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await
+    }
+
     /// Reads without ever answering, until the client gives up.
     async fn swallow(&mut self) -> io::Result<()> {
         let mut scratch = vec![0; 16 * 1024];
@@ -205,5 +279,8 @@ impl Buf for Pieces {
 
 /// This much is reserved for a frame at once; a larger one gets more as its bytes come.
 const EAGER: usize = 8 << 20;
+
+/// The longest request of a client that has not shown yet who it is, as Kafka's `sasl.server.max.receive.size`.
+const MAX_UNPROVEN: usize = 512 << 10;
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -10,6 +10,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
+    plant::{self, Plant},
     types::{BrokerId, HashMap},
     wire::{
         ErrorCode, Str, Uuid,
@@ -123,7 +124,8 @@ impl Metadata {
         let news = usize::try_from(partition)
             .ok()
             .and_then(|index| topic.partitions.get(index))
-            .is_some_and(|known| hint.leader_epoch > known.leader_epoch && hint.leader.0 >= 0);
+            .is_some_and(|known| hint.leader_epoch > known.leader_epoch && hint.leader.0 >= 0)
+            && !plant::is(Plant::StaleMetadata);
         if news {
             let partition = &mut Arc::make_mut(topic).partitions[partition as usize];
             *partition = Partition { leader: Some(hint.leader), leader_epoch: hint.leader_epoch };
@@ -154,7 +156,10 @@ impl Metadata {
             };
             let known = known.as_ref().and_then(|topic| topic.partitions.get(number));
             known
-                .filter(|known| known.leader_epoch > fresh.leader_epoch && fresh.leader_epoch >= 0)
+                .filter(|known| {
+                    known.leader_epoch > fresh.leader_epoch && fresh.leader_epoch >= 0
+                        || plant::is(Plant::StaleMetadata)
+                })
                 .cloned()
                 .unwrap_or(fresh)
         });

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     cluster::{To, Traffic},
-    error::Error,
+    error::{Error, ErrorKind},
     machine::identity::ProducerId,
     wire::{ErrorCode, messages::InitProducerIdRequest},
 };
@@ -34,7 +34,11 @@ pub(super) async fn ask(core: Arc<Core>, outbox: mpsc::UnboundedSender<Event>) {
             let dead = (!answer.error_code.is_retriable()).then_some(answer.error_code);
             Err((error, dead))
         }
-        Err(error) => Err((error, None)),
+        Err(error) => {
+            // A broker without this request will not learn it, however often it is asked.
+            let dead = (error.kind() == ErrorKind::UnsupportedVersion).then_some(ErrorCode::UNSUPPORTED_VERSION);
+            Err((error, dead))
+        }
     };
     let _ = outbox.send(Event::Granted(outcome));
 }

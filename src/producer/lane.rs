@@ -17,6 +17,7 @@ use crate::{
         queue::{BatchId, Stamp},
     },
     net::conn::{Connection, Lost, Pending, Told},
+    plant::{self, Plant},
     types::{BrokerId, HashMap},
     wire::{
         Records, Str, Uuid,
@@ -168,7 +169,9 @@ impl Sender {
             });
             slot.topic_id = topics[place].topic_id;
             let records = slot.queue.batch(*id).and_then(Batch::records);
-            topics[place].partition_data.push(PartitionProduceData { index: partition.index, records });
+            let stray = plant::is(Plant::WrongPartition) && slot.queue.failures() > 0;
+            let index = if stray { 0 } else { partition.index };
+            topics[place].partition_data.push(PartitionProduceData { index, records });
         }
         // Version 13 names topics by id alone, which brokers before 2.8 did not tell.
         let version = if named { newest } else { newest.min(12) };

@@ -18,6 +18,8 @@ pub use sasl::Sasl;
 pub(crate) use sasl::{Exchange, Step};
 #[cfg(feature = "tls")]
 pub use tls::TlsConfig;
+#[cfg(all(feature = "tls", feature = "embedded"))]
+pub(crate) use tls::{certificates, private_key, provider};
 #[cfg(feature = "tls")]
 pub(crate) use tls::{explain as explain_tls, server_name};
 

@@ -146,8 +146,7 @@ impl TlsConfig {
     }
 
     fn build(&self) -> Result<ClientConfig> {
-        let provider =
-            choose_provider(self.provider.clone(), CryptoProvider::get_default().cloned(), missing_instructions())?;
+        let provider = provider(self.provider.clone())?;
         let roots = Arc::new(self.roots.load()?);
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&self.versions.of_rustls())
@@ -248,7 +247,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| bad(format!("cannot read {}: {error}", path.display()), error))
 }
 
-fn certificates(pem: &[u8], origin: impl fmt::Display) -> Result<Vec<CertificateDer<'static>>> {
+pub(crate) fn certificates(pem: &[u8], origin: impl fmt::Display) -> Result<Vec<CertificateDer<'static>>> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let found = found.map_err(|error| bad(format!("{origin} is damaged PEM"), error))?;
     if found.is_empty() {
@@ -258,7 +257,7 @@ fn certificates(pem: &[u8], origin: impl fmt::Display) -> Result<Vec<Certificate
     Ok(found)
 }
 
-fn private_key(pem: &[u8], origin: impl fmt::Display) -> Result<PrivateKeyDer<'static>> {
+pub(crate) fn private_key(pem: &[u8], origin: impl fmt::Display) -> Result<PrivateKeyDer<'static>> {
     let encrypted = pem.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED);
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
         pem::Error::NoItemsFound if encrypted => {
@@ -285,6 +284,14 @@ pub(crate) fn server_name(host: &str) -> Result<ServerName<'static>> {
     ServerName::try_from(bare.to_owned()).map_err(|error| {
         bad(format!("`{}` is no host name that a certificate can be made for", host.escape_debug()), error)
     })
+}
+
+/// The cryptography to use: this one, else that of the process, else our own.
+///
+/// # Errors
+/// `Tls` if this CPU has no provider.
+pub(crate) fn provider(chosen: Option<Arc<CryptoProvider>>) -> Result<Arc<CryptoProvider>> {
+    choose_provider(chosen, CryptoProvider::get_default().cloned(), missing_instructions())
 }
 
 fn choose_provider(

@@ -14,7 +14,8 @@ const PLANTS: &[(Plant, &[&str])] = &[
     (Plant::BumpWhileInFlight, &["doubled"]),
     (Plant::NewSequenceOnRetry, &["doubled"]),
     (Plant::MaybeSentIsNotSent, &["unwritten"]),
-    (Plant::ForgetOnDisconnect, &["unsettled", "stuck", "late"]),
+    (Plant::ForgetOnDisconnect, &["unsettled", "stuck"]),
+    (Plant::NeverTimeOut, &["late"]),
     (Plant::AckOnDisconnect, &["lost"]),
     (Plant::FailEarly, &["gave up"]),
     (Plant::LeakMemory, &["memory"]),
@@ -24,6 +25,11 @@ const PLANTS: &[(Plant, &[&str])] = &[
     (Plant::StaleFetch, &["skipped"]),
     (Plant::BeforeOffset, &["repeated"]),
     (Plant::IgnoreCrc, &["damaged"]),
+    (Plant::WrongPartition, &["foreign"]),
+    (Plant::UnknownIsCommitted, &["atomic"]),
+    (Plant::DeliverAborted, &["aborted"]),
+    (Plant::TwoOwners, &["two owners"]),
+    (Plant::CommitAhead, &["commit ahead", "unread"]),
 ];
 
 /// Sown until it is dropped.
@@ -42,7 +48,7 @@ fn finds(plant: Plant) {
     let mut open: Vec<&str> = wanted.to_vec();
     for seed in 0..SEEDS {
         sow(Some(plant));
-        // A plant may make an actor panic: that is no checker's finding.
+        // A plant may make an actor panic, which is found as well, but by no checker.
         let Ok((_, violations)) = simulate(seed) else { continue };
         for violation in violations {
             if let Some(at) = open.iter().position(|checker| *checker == violation.checker) {
@@ -88,6 +94,7 @@ found! {
     a_new_sequence_number_for_a_batch_that_is_sent_again NewSequenceOnRetry
     a_request_that_may_have_been_sent_passes_for_not_sent MaybeSentIsNotSent
     p12_batches_of_a_lost_connection_forgotten ForgetOnDisconnect
+    p5_a_delivery_timeout_that_nobody_keeps NeverTimeOut
     batches_of_a_lost_connection_taken_for_written AckOnDisconnect
     an_error_that_passes_told_to_the_caller FailEarly
     memory_of_failed_batches_kept LeakMemory
@@ -97,6 +104,11 @@ found! {
     c1_an_answer_to_a_fetch_from_before_the_seek StaleFetch
     c13_records_before_the_position BeforeOffset
     c14_a_checksum_that_nobody_looks_at IgnoreCrc
+    p10_a_batch_that_is_sent_again_elsewhere WrongPartition
+    t4_an_unknown_outcome_taken_for_a_commit UnknownIsCommitted
+    t10_records_of_aborted_transactions DeliverAborted
+    c10_a_partition_that_is_given_to_two_members TwoOwners
+    an_offset_committed_before_its_record_is_handed_out CommitAhead
 }
 
 /// The fixed range of seeds in which every plant is found.

@@ -3,6 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fastrand::Rng;
+#[cfg(feature = "plants")]
+use milena::plant::{self, Plant};
 use milena::{
     Error, ErrorCode, Kafka,
     record::{BatchBuilder, ChunkPool, header::TRANSACTIONAL},
@@ -93,7 +95,7 @@ impl RawWriter {
             }
             let request = InitProducerIdRequest {
                 transactional_id: Some(self.transactional_id.as_str().into()),
-                transaction_timeout_ms: 60_000,
+                transaction_timeout_ms: 8_000,
                 ..Default::default()
             };
             let answer = self.kafka.request(request).coordinator_of_transaction(&*self.transactional_id).await;
@@ -188,6 +190,11 @@ impl Transactional for RawWriter {
             match verdict(answer.map(|answer| Some(answer.error_code))) {
                 Verdict::Done => break self.added.clear(),
                 Verdict::Again => sleep(PAUSE).await,
+                #[cfg(feature = "plants")]
+                Verdict::Over(_) if plant::is(Plant::UnknownIsCommitted) => {
+                    self.producer = None;
+                    break;
+                }
                 Verdict::Over(_) => {
                     self.producer = None;
                     self.identity().await;

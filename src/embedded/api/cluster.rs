@@ -4,13 +4,13 @@ use kafka_protocol::{
     ResponseError,
     messages::{
         ApiVersionsRequest, ApiVersionsResponse, BrokerId, DescribeClusterRequest, DescribeClusterResponse,
-        FindCoordinatorRequest, FindCoordinatorResponse, api_versions_response::ApiVersion,
-        describe_cluster_response::DescribeClusterBroker, find_coordinator_response::Coordinator,
+        FindCoordinatorRequest, FindCoordinatorResponse, describe_cluster_response::DescribeClusterBroker,
+        find_coordinator_response::Coordinator,
     },
     protocol::StrBytes,
 };
 
-use super::{Call, SERVED, Serve};
+use super::{Call, Serve};
 use crate::embedded::{
     Node,
     reply::{Body, Unanswered},
@@ -18,12 +18,31 @@ use crate::embedded::{
 
 impl Serve for ApiVersionsRequest {
     async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
-        let keys = SERVED.iter().map(|(api, first, last)| {
-            ApiVersion::default().with_api_key(*api as i16).with_min_version(*first).with_max_version(*last)
-        });
-        let response = ApiVersionsResponse::default().with_error_code(call.forced_code()).with_api_keys(keys.collect());
-        call.encode(&response.with_throttle_time_ms(if call.version >= 1 { call.throttle_ms() } else { 0 }))
+        let named = [&self.client_software_name, &self.client_software_version].iter().all(|name| is_name(name));
+        let mut response = match call.forced_code() {
+            0 if call.version >= 3 && !named => refused(ResponseError::InvalidRequest.code()),
+            0 => {
+                call.session.stage().versions_told();
+                call.shared.offers.response(call.version)
+            }
+            code => refused(code),
+        };
+        if call.version >= 1 {
+            response.throttle_time_ms = call.throttle_ms();
+        }
+        call.encode(&response)
     }
+}
+
+fn refused(code: i16) -> ApiVersionsResponse {
+    ApiVersionsResponse::default().with_error_code(code)
+}
+
+/// What the name and version of a client's software may look like (KIP-511).
+fn is_name(text: &str) -> bool {
+    let letter = |byte: &u8| byte.is_ascii_alphanumeric();
+    let (bytes, inner) = (text.as_bytes(), |byte: &u8| letter(byte) || matches!(byte, b'-' | b'.'));
+    bytes.first().is_some_and(letter) && bytes.last().is_some_and(letter) && bytes.iter().all(inner)
 }
 
 impl Serve for DescribeClusterRequest {

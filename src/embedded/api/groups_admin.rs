@@ -62,8 +62,7 @@ impl Call {
         let act = |group: &mut Group, _| match &group.members {
             Members::Classic(classic) => Some(self.describe_classic(described.clone(), classic)),
             Members::Empty => Some(described.clone().with_group_state(StrBytes::from_static_str("Empty"))),
-            #[expect(unreachable_patterns, reason = "for groups of the new protocol")]
-            _ => None,
+            Members::Consumer(_) => None,
         };
         let known = self.shared.groups.with(&self.shared, &id, act);
         let why = if known.is_some() { "is not a classic group" } else { "is not known" };
@@ -175,4 +174,4 @@ impl Call {
 }
 
 /// READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS, each a bit (KIP-430).
-const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+pub(super) const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;

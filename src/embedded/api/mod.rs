@@ -8,6 +8,7 @@
 
 mod cluster;
 mod configs;
+mod consumer_groups;
 mod fetch;
 mod groups;
 mod groups_admin;
@@ -15,33 +16,61 @@ mod groups_offsets;
 mod offsets;
 mod partitions;
 mod produce;
+mod sasl;
 mod topics;
 mod transactions;
 mod transactions_admin;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
-    messages::{self, ApiKey, ApiVersionsResponse, RequestHeader, api_versions_response::ApiVersion},
+    messages::{self, ApiKey, RequestHeader},
     protocol::{Decodable, Encodable, StrBytes},
 };
 
 use super::{
     Shared,
-    faults::{FaultAction, When},
-    guard,
+    faults::{Asked, FaultAction, When},
+    guard, refusal,
     reply::{Body, Unanswered},
+    sasl::Admission,
     session::Session,
 };
+use crate::wire;
 
-/// Declares what is served: each request, and its first and last version. What ApiVersions tells and what is
-/// dispatched cannot differ.
+/// Declares what is served: each request, and its first and last version. What ApiVersions tells, what is dispatched
+/// and what faults can be made for cannot differ.
 macro_rules! serve {
     ($($(#[$why:meta])* $api:ident($request:ident) $first:literal..=$last:literal;)*) => {
-        /// What ApiVersions tells: each request with its first and last version.
-        const SERVED: &[(ApiKey, i16, i16)] = &[$((ApiKey::$api, $first, $last)),*];
+        /// Each request with its first and last version. A release that a cluster pretends to be tells less.
+        pub(super) const SERVED: &[(ApiKey, i16, i16)] = &[$((ApiKey::$api, $first, $last)),*];
+
+        /// A kind of request that the embedded cluster serves, by Kafka's numbers.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        #[allow(missing_docs)]
+        pub enum Api {
+            $($api = ApiKey::$api as isize,)*
+        }
+
+        impl Api {
+            /// The kind of a request that is served, if it is.
+            pub(super) fn of(key: ApiKey) -> Option<Self> {
+                match key {
+                    $(ApiKey::$api => Some(Self::$api),)*
+                    _ => None,
+                }
+            }
+        }
 
         async fn dispatch(api: ApiKey, call: Call, reply: Addressed, body: Bytes) -> Outcome {
             match api {
@@ -79,10 +108,12 @@ serve! {
     ListGroups(ListGroupsRequest) 0..=5;
     DeleteGroups(DeleteGroupsRequest) 0..=2;
     OffsetDelete(OffsetDeleteRequest) 0..=0;
+    SaslHandshake(SaslHandshakeRequest) 0..=1;
     ApiVersions(ApiVersionsRequest) 0..=4;
     CreateTopics(CreateTopicsRequest) 2..=7;
     DeleteTopics(DeleteTopicsRequest) 1..=6;
     InitProducerId(InitProducerIdRequest) 0..=5;
+    SaslAuthenticate(SaslAuthenticateRequest) 0..=2;
     AddPartitionsToTxn(AddPartitionsToTxnRequest) 0..=5;
     AddOffsetsToTxn(AddOffsetsToTxnRequest) 0..=4;
     EndTxn(EndTxnRequest) 0..=5;
@@ -92,6 +123,8 @@ serve! {
     DescribeTransactions(DescribeTransactionsRequest) 0..=0;
     ListTransactions(ListTransactionsRequest) 0..=2;
     DescribeCluster(DescribeClusterRequest) 0..=2;
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest) 0..=1;
+    ConsumerGroupDescribe(ConsumerGroupDescribeRequest) 0..=1;
 }
 
 /// What is to be done with a connection after a request.
@@ -134,6 +167,10 @@ pub(super) struct Call {
     corrupt: bool,
     /// What a fault wants to stand for the records of a Fetch.
     records: Option<Bytes>,
+    /// Whether the connection ends after the answer.
+    last: AtomicBool,
+    /// Whether the handler knows what a fault wants.
+    asked_for_code: AtomicBool,
 }
 
 struct Forced {
@@ -144,12 +181,19 @@ struct Forced {
 impl Call {
     /// The error code that a fault wants for this topic.
     fn forced(&self, topic: &str) -> Option<i16> {
+        self.asked_for_code.store(true, Ordering::Relaxed);
         self.forced.as_ref().filter(|forced| forced.topic.as_deref().is_none_or(|name| name == topic)).map(|it| it.code)
     }
 
     /// The error code that a fault wants for the whole reply; 0 without one.
     fn forced_code(&self) -> i16 {
+        self.asked_for_code.store(true, Ordering::Relaxed);
         self.forced.as_ref().map_or(0, |forced| forced.code)
+    }
+
+    /// Ends the connection after the answer.
+    fn hang_up(&self) {
+        self.last.store(true, Ordering::Relaxed);
     }
 
     fn throttle_ms(&self) -> i32 {
@@ -163,7 +207,12 @@ impl Call {
 
 /// A request that the broker serves.
 trait Serve: Decodable + Send {
-    /// Whether the request is about this topic. Default: it is about no topic.
+    /// Whether the handler knows nothing of error codes that a fault wants, so that [`refusal`] answers in its place.
+    /// Default: it asks [`Call::forced`] or [`Call::forced_code`] before it does anything; one that never asks is
+    /// answered for all the same, but what it did is done.
+    const REFUSED_BY_TABLE: bool = false;
+
+    /// Whether the request is about this topic. Default: it is not; a topic that stands in it by name is found anyway.
     fn names(&self, _call: &Call, _topic: &str) -> bool {
         false
     }
@@ -174,16 +223,23 @@ trait Serve: Decodable + Send {
 
 /// Serves one frame (without its length) of a connection.
 pub(super) async fn answer(shared: &Arc<Shared>, session: &Arc<Session>, frame: Bytes) -> Outcome {
-    let Some((key, version, correlation_id)) = preamble(&frame) else { return Outcome::Close };
-    let Some((api, first, last)) = SERVED.iter().copied().find(|(api, ..)| *api as i16 == key) else {
+    let preamble = preamble(&frame);
+    match session.admit(preamble.map_or(-1, |(key, ..)| key)) {
+        Admission::Serve => {}
+        Admission::Token => return sasl::token(shared, session, &frame),
+        Admission::Close => return Outcome::Close,
+    }
+    let Some((key, version, correlation_id)) = preamble else { return Outcome::Close };
+    let Some((api, (first, last))) = known(shared, key) else {
         tracing::debug!(key, version, "a request that is not served");
         return Outcome::Close;
     };
     let served = (first.max(api.valid_versions().min)..=last).contains(&version);
     if !served {
         tracing::debug!(?api, version, "a version that is not served");
-        return if api == ApiKey::ApiVersions { unsupported_version(correlation_id) } else { Outcome::Close };
+        return if api == ApiKey::ApiVersions { unsupported_version(shared, correlation_id) } else { Outcome::Close };
     }
+    shared.requests.count(key, version);
     let mut body = frame.clone();
     let Ok(header) = RequestHeader::decode(&mut body, api.request_header_version(version)) else {
         return Outcome::Close;
@@ -206,6 +262,8 @@ pub(super) async fn answer(shared: &Arc<Shared>, session: &Arc<Session>, frame: 
         throttle: Duration::ZERO,
         corrupt: false,
         records: None,
+        last: AtomicBool::new(false),
+        asked_for_code: AtomicBool::new(false),
     };
     let reply = Addressed { api, correlation_id, header_version: api.response_header_version(version) };
     dispatch(api, call, reply, body).await
@@ -219,10 +277,18 @@ struct Addressed {
 }
 
 async fn run<R: Serve>(mut call: Call, mut reply: Addressed, mut body: Bytes) -> Outcome {
+    let whole = body.clone();
     let Some(request) = R::decode(&mut body, call.version).ok().filter(|_| body.is_empty()) else {
         return Outcome::Close;
     };
-    let happening = call.shared.faults.happening(call.broker, reply.api as i16, |topic| request.names(&call, topic));
+    let asked = Asked {
+        broker: call.broker,
+        api: reply.api as i16,
+        version: call.version,
+        client_id: call.client_id.as_deref(),
+        body: &whole,
+    };
+    let happening = call.shared.faults.happening(&asked, |topic| request.names(&call, topic));
     let mut action = None;
     match happening.map(|happening| (happening.action, happening.topic)) {
         Some((FaultAction::Disconnect(When::BeforeApplying), _)) => return Outcome::Close,
@@ -234,7 +300,16 @@ async fn run<R: Serve>(mut call: Call, mut reply: Addressed, mut body: Bytes) ->
         Some((other, _)) => action = Some(other),
         None => {}
     }
-    let answer = request.serve(&call).await;
+    if call.forced.is_none() && call.shared.offers.is_off(reply.api) {
+        call.forced = Some(Forced { code: ResponseError::UnsupportedVersion.code(), topic: None });
+    }
+    let answer = if R::REFUSED_BY_TABLE && call.forced.is_some() { Ok(None) } else { request.serve(&call).await };
+    let answer = match &call.forced {
+        Some(forced) if !call.asked_for_code.load(Ordering::Relaxed) => {
+            refuse(&reply, call.version, &whole, forced.code)
+        }
+        _ => answer,
+    };
     match &action {
         Some(FaultAction::Disconnect(_)) => return Outcome::Close,
         Some(FaultAction::Silence(_)) => return Outcome::Silence,
@@ -254,11 +329,23 @@ async fn run<R: Serve>(mut call: Call, mut reply: Addressed, mut body: Bytes) ->
             return Outcome::Close;
         }
     };
-    let then = if call.throttle.is_zero() { Then::Continue } else { Then::Mute(call.throttle) };
+    let then = match call.throttle {
+        _ if call.last.into_inner() => Then::Close,
+        Duration::ZERO => Then::Continue,
+        time => Then::Mute(time),
+    };
     match action {
         Some(action) => spoil(frame, &action),
         None => Outcome::Reply(frame, then),
     }
+}
+
+/// The answer with this error code everywhere, nothing having been done.
+fn refuse(reply: &Addressed, version: i16, request: &Bytes, code: i16) -> Result<Option<Body>, Unanswered> {
+    let tables = wire::Api::of_key(wire::ApiKey(reply.api as i16)).ok_or(Unanswered::HangUp)?;
+    let mut body = Body::default();
+    body.splice(refusal::of(tables, version, request, code).into());
+    Ok(Some(body))
 }
 
 /// Does to a reply what a fault wants.
@@ -289,15 +376,15 @@ fn preamble(frame: &[u8]) -> Option<(i16, i16, i32)> {
     Some((i16::from_be_bytes([k0, k1]), i16::from_be_bytes([v0, v1]), i32::from_be_bytes([c0, c1, c2, c3])))
 }
 
-/// Answers ApiVersions of an unknown version: in version 0, naming the versions of ApiVersions alone (KIP-511).
-fn unsupported_version(correlation_id: i32) -> Outcome {
-    let (first, last) =
-        SERVED.iter().find(|(api, ..)| *api == ApiKey::ApiVersions).map_or((0, 0), |(_, first, last)| (*first, *last));
-    let own =
-        ApiVersion::default().with_api_key(ApiKey::ApiVersions as i16).with_min_version(first).with_max_version(last);
-    let response = ApiVersionsResponse::default()
-        .with_error_code(ResponseError::UnsupportedVersion.code())
-        .with_api_keys(vec![own]);
+/// The request with this number and its versions, if the cluster knows it.
+fn known(shared: &Shared, key: i16) -> Option<(ApiKey, (i16, i16))> {
+    let api = ApiKey::try_from(key).ok()?;
+    Some((api, shared.offers.range(api)?))
+}
+
+/// Answers ApiVersions of an unknown version: in version 0, which everybody reads (KIP-511).
+fn unsupported_version(shared: &Shared, correlation_id: i32) -> Outcome {
+    let response = shared.offers.unknown_version().with_error_code(ResponseError::UnsupportedVersion.code());
     match Body::of(&response, 0).and_then(|body| body.into_frame(correlation_id, 0)) {
         Ok(frame) => Outcome::Reply(frame, Then::Continue),
         Err(_) => Outcome::Close,

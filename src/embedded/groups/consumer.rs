@@ -39,8 +39,9 @@ pub(in crate::embedded) use self::{
 use self::{
     assignor::{Assignor, Candidate, Sizes},
     member::{Progress, Target, is_within},
-    pattern::Pattern,
+    pattern::{MAX_COMPILED_BYTES, Pattern},
 };
+use super::{Budget, Charge, Commit, Membership};
 
 /// The topics of the cluster, as a group sees them.
 pub(in crate::embedded) trait Catalog {
@@ -124,8 +125,12 @@ impl State {
 }
 
 /// A consumer group.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::embedded) struct Consumer {
+    budget: Budget,
+    /// For all that is kept as of `charged_epoch`.
+    charge: Option<Charge>,
+    charged_epoch: i32,
     /// Grows whenever the target may have to change.
     epoch: i32,
     /// The epoch for which `targets` was made.
@@ -145,6 +150,24 @@ pub(in crate::embedded) struct Consumer {
 }
 
 impl Consumer {
+    /// A group without members.
+    pub(in crate::embedded) fn new(budget: Budget) -> Self {
+        Self {
+            budget,
+            charge: None,
+            charged_epoch: 0,
+            epoch: 0,
+            assignment_epoch: 0,
+            members: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            patterns: BTreeMap::new(),
+            matched: BTreeSet::new(),
+        }
+    }
+
     /// What can be said of a request without knowing its group. `version` is that of the request.
     ///
     /// # Errors
@@ -187,7 +210,8 @@ impl Consumer {
     ///
     /// # Errors
     /// FENCED_MEMBER_EPOCH, UNKNOWN_MEMBER_ID, UNRELEASED_INSTANCE_ID, FENCED_INSTANCE_ID, GROUP_MAX_SIZE_REACHED or
-    /// INVALID_REGULAR_EXPRESSION; nothing has changed then.
+    /// INVALID_REGULAR_EXPRESSION; nothing has changed then. If there is no memory for what the member brings, it is
+    /// removed with GROUP_MAX_SIZE_REACHED.
     pub(in crate::embedded) fn heartbeat(
         &mut self,
         heartbeat: Heartbeat,
@@ -211,6 +235,7 @@ impl Consumer {
         let before = member.assigned.clone();
         self.members.insert(id.clone(), member);
         self.refresh(resubscribed || (!known && self.epoch == 0), catalog);
+        self.charge(&id)?;
         self.retarget();
         self.reconcile(&id, owned.as_ref(), now);
         let Some(member) = self.members.get(&id) else {
@@ -264,6 +289,29 @@ impl Consumer {
         if member.epoch == member_epoch { Ok(()) } else { Err(ResponseError::StaleMemberEpoch) }
     }
 
+    /// The same for any kind of commit.
+    pub(in crate::embedded) fn check_sender(&self, sender: &Membership, commit: Commit) -> Result<(), ResponseError> {
+        let Membership { member_id, generation_or_epoch: epoch, group_instance_id } = sender;
+        let anonymous = member_id.is_empty() && *epoch == -1 && group_instance_id.is_none();
+        match commit {
+            // A transaction need not say which consumer it is of (KIP-447 made that possible, not necessary).
+            Commit::Transactional if anonymous => Ok(()),
+            Commit::Plain(..9) if self.members.contains_key(member_id) => Err(ResponseError::UnsupportedVersion),
+            _ => self.check_commit(member_id, *epoch),
+        }
+    }
+
+    /// Removes a member as if its session had ended. Returns whether it was there.
+    pub(in crate::embedded) fn expire(&mut self, member_id: &str) -> bool {
+        let known = self.members.contains_key(member_id);
+        self.fence(member_id);
+        known
+    }
+
+    pub(in crate::embedded) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
     pub(in crate::embedded) fn state(&self) -> State {
         match self.members.is_empty() {
             true => State::Empty,
@@ -284,6 +332,11 @@ impl Consumer {
     /// The assignor that most members ask for.
     pub(in crate::embedded) fn assignor_name(&self) -> &'static str {
         self.assignor().name()
+    }
+
+    /// The subscribed topics that exist, and their ids.
+    pub(in crate::embedded) fn topics(&self) -> impl Iterator<Item = (&String, Uuid)> {
+        self.topics.iter().map(|(name, (id, _))| (name, *id))
     }
 
     /// All members, each with what it is to own.
@@ -434,6 +487,37 @@ impl Consumer {
         member.topic_names.iter().chain(matched.into_iter().flat_map(|pattern| &pattern.topics))
     }
 
+    /// Counts anew what the group keeps, if its epoch has changed; what an epoch keeps does not grow.
+    fn charge(&mut self, newest: &str) -> Result<(), Refusal> {
+        if self.charged_epoch == self.epoch {
+            return Ok(());
+        }
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let bytes_of = |it: &Member| {
+            let names: usize = it.topic_names.iter().map(|name| name.len() + PER_ENTRY).sum();
+            // Its id stands in four places.
+            PER_MEMBER + 4 * it.id.len() + it.client_id.len() + text(&it.instance_id) * 2 + text(&it.rack_id) + names
+        };
+        let members: usize = self.members.values().map(bytes_of).sum();
+        let partitions: i32 = self.topics.values().map(|(_, size)| size).sum();
+        let names: usize = self.matched.iter().map(|name| name.len() + PER_ENTRY).sum();
+        let patterns = (1 + self.patterns.len()) * names + self.patterns.len() * MAX_COMPILED_BYTES;
+        self.charge = None;
+        // Each partition stands in a target, in what a member owns, and among the holders.
+        let bytes = members + patterns + usize::try_from(partitions).unwrap_or(0) * 3 * PER_ENTRY;
+        match self.budget.take(bytes) {
+            Ok(charge) => {
+                self.charge = Some(charge);
+                self.charged_epoch = self.epoch;
+                Ok(())
+            }
+            Err(error) => {
+                self.fence(newest);
+                Err(Refusal::new(error, "There is no memory left for this group."))
+            }
+        }
+    }
+
     /// Makes the target assignment of the group's epoch.
     fn retarget(&mut self) {
         if self.assignment_epoch >= self.epoch {
@@ -563,5 +647,8 @@ fn unknown(message: String) -> Refusal {
 
 /// The epoch by which a member joins.
 const JOINS: i32 = 0;
+/// About what an entry of a map takes, rounded up.
+const PER_ENTRY: usize = 64;
+const PER_MEMBER: usize = 1024;
 const MAX_NAMES: usize = 10_000;
 const MAX_TEXT: usize = 1024;

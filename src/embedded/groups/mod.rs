@@ -8,10 +8,8 @@
 
 mod budget;
 mod classic;
+pub(super) mod consumer;
 mod offsets;
-
-#[cfg(test)]
-mod consumer;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,6 +20,7 @@ use std::{
 use kafka_protocol::ResponseError;
 use tokio::time::Instant;
 
+use self::consumer::{Consumer, Member};
 pub(super) use self::{
     budget::{Budget, Charge},
     classic::{Classic, Described, Join, Joined, Limits, Refused, Sync, Synced},
@@ -62,6 +61,7 @@ pub(super) enum Members {
     #[default]
     Empty,
     Classic(Classic),
+    Consumer(Box<Consumer>),
 }
 
 /// A member of a group, as the group's coordinator knows it.
@@ -326,12 +326,24 @@ impl Members {
     /// The classic group that this is, or that it becomes because nobody is in it; `None` if its members speak another
     /// protocol.
     pub(super) fn as_classic(&mut self, limits: Limits, budget: &Budget) -> Option<&mut Classic> {
-        if let Self::Empty = self {
+        // A group of the new protocol that everybody has left is converted; its offsets stay.
+        if let (Self::Empty | Self::Consumer(_), true) = (&*self, self.is_empty()) {
             *self = Self::Classic(Classic::new(limits, budget.clone()));
         }
         match self {
             Self::Classic(classic) => Some(classic),
-            Self::Empty => None,
+            Self::Empty | Self::Consumer(_) => None,
+        }
+    }
+
+    /// The group of the new protocol that this is, or that it becomes because somebody `joins` and nobody is in it.
+    pub(super) fn as_consumer(&mut self, joins: bool, budget: &Budget) -> Option<&mut Consumer> {
+        if let (Self::Empty | Self::Classic(_), true, true) = (&*self, joins, self.is_empty()) {
+            *self = Self::Consumer(Box::new(Consumer::new(budget.clone())));
+        }
+        match self {
+            Self::Consumer(consumer) => Some(consumer),
+            Self::Empty | Self::Classic(_) => None,
         }
     }
 
@@ -340,6 +352,7 @@ impl Members {
         match self {
             Self::Empty => true,
             Self::Classic(classic) => classic.is_empty(),
+            Self::Consumer(consumer) => consumer.is_empty(),
         }
     }
 
@@ -348,6 +361,7 @@ impl Members {
         match self {
             Self::Empty => None,
             Self::Classic(classic) => classic.deadline(),
+            Self::Consumer(consumer) => consumer.next_deadline(),
         }
     }
 
@@ -356,6 +370,7 @@ impl Members {
         match self {
             Self::Empty => {}
             Self::Classic(classic) => classic.handle_timeout(now),
+            Self::Consumer(consumer) => drop(consumer.handle_timeout(now)),
         }
     }
 
@@ -365,29 +380,31 @@ impl Members {
             Self::Empty if sender.generation_or_epoch < 0 => Ok(()),
             Self::Empty => Err(ResponseError::UnknownMemberId),
             Self::Classic(classic) => classic.check_commit(sender, commit),
+            Self::Consumer(consumer) => consumer.check_sender(sender, commit),
         }
     }
 
     /// A commit is a sign of life of a classic member.
     pub(super) fn touch(&mut self, sender: &Membership, now: Instant) {
         match self {
-            Self::Empty => {}
+            Self::Empty | Self::Consumer(_) => {}
             Self::Classic(classic) => classic.touch(&sender.member_id, now),
         }
     }
 
     /// Whether this sender may ask for committed offsets; `None` and −1 come from outside the group.
-    pub(super) fn check_fetch(&self, _member_id: Option<&str>, _epoch: i32) -> Result<(), ResponseError> {
+    pub(super) fn check_fetch(&self, member_id: Option<&str>, epoch: i32) -> Result<(), ResponseError> {
         match self {
             // Kafka asks no member of a classic group who it is.
             Self::Empty | Self::Classic(_) => Ok(()),
+            Self::Consumer(consumer) => consumer.check_fetch(member_id, epoch),
         }
     }
 
     /// Whether offsets of single partitions may be deleted at all.
     pub(super) fn check_delete_offsets(&self) -> Result<(), ResponseError> {
         match self {
-            Self::Empty => Ok(()),
+            Self::Empty | Self::Consumer(_) => Ok(()),
             Self::Classic(classic) => classic.check_delete_offsets(),
         }
     }
@@ -397,6 +414,7 @@ impl Members {
         match self {
             Self::Empty => false,
             Self::Classic(classic) => classic.is_subscribed_to(topic),
+            Self::Consumer(consumer) => consumer.subscribes_to(topic),
         }
     }
 
@@ -412,6 +430,15 @@ impl Members {
                 };
                 classic.describe().into_iter().map(member).collect()
             }
+            Self::Consumer(consumer) => {
+                let member = |(it, _): (&Member, _)| GroupMember {
+                    member_id: it.id.clone(),
+                    group_instance_id: it.instance_id.clone(),
+                    client_id: it.client_id.clone(),
+                    generation: it.epoch,
+                };
+                consumer.members().map(member).collect()
+            }
         }
     }
 
@@ -419,6 +446,7 @@ impl Members {
         match self {
             Self::Empty => false,
             Self::Classic(classic) => classic.expire(member_id, now),
+            Self::Consumer(consumer) => consumer.expire(member_id),
         }
     }
 
@@ -427,6 +455,7 @@ impl Members {
         match self {
             Self::Empty => "Empty",
             Self::Classic(classic) => classic.state(),
+            Self::Consumer(consumer) => consumer.state().name(),
         }
     }
 
@@ -434,6 +463,7 @@ impl Members {
     fn kind(&self) -> &'static str {
         match self {
             Self::Empty | Self::Classic(_) => "classic",
+            Self::Consumer(_) => "consumer",
         }
     }
 
@@ -442,6 +472,7 @@ impl Members {
         match self {
             Self::Empty => "",
             Self::Classic(classic) => classic.protocol_type(),
+            Self::Consumer(_) => "consumer",
         }
     }
 }

@@ -69,7 +69,7 @@ async fn every_kind_of_request_can_be_answered_with_an_error() {
     }
     check!(Fetch, 12, fetch_request("orders", 0), answer => records(&answer).0);
     check!(Metadata, 9, MetadataRequest::default().with_topics(None), answer => answer.topics[1].error_code);
-    check!(ApiVersions, 3, ApiVersionsRequest::default(), answer => answer.error_code);
+    check!(ApiVersions, 3, api_versions(3), answer => answer.error_code);
     check!(FindCoordinator, 3, FindCoordinatorRequest::default(), answer => answer.error_code);
     check!(InitProducerId, 4, InitProducerIdRequest::default().with_transactional_id(None), answer => answer.error_code);
     check!(DescribeCluster, 0, DescribeClusterRequest::default(), answer => answer.error_code);

@@ -3,8 +3,8 @@
 use kafka_protocol::{
     ResponseError,
     messages::{
-        ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-        FindCoordinatorRequest, MetadataRequest, MetadataResponse, create_topics_request::CreatableTopic,
+        ApiVersionsResponse, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, FindCoordinatorRequest,
+        MetadataRequest, MetadataResponse, create_topics_request::CreatableTopic,
         delete_topics_request::DeleteTopicState, metadata_request::MetadataRequestTopic,
     },
 };
@@ -15,7 +15,7 @@ use super::*;
 async fn every_version_of_api_versions_tells_the_same() {
     let (cluster, mut client) = start(EmbeddedCluster::builder()).await;
     for version in 0..=4 {
-        let answer = client.call(version, &ApiVersionsRequest::default()).await;
+        let answer = client.call(version, &api_versions(version)).await;
         let produce = answer.api_keys.iter().find(|key| key.api_key == 0).unwrap();
         assert_eq!((answer.error_code, produce.min_version, produce.max_version), (0, 0, 13), "v{version}");
     }
@@ -33,7 +33,7 @@ async fn n1_an_unknown_version_of_api_versions_is_answered_in_version_0() {
     assert_eq!(answer.error_code, ResponseError::UnsupportedVersion.code());
     assert_eq!((answer.api_keys.len(), answer.api_keys[0].api_key, answer.api_keys[0].max_version), (1, 18, 4));
     assert!(!frame.has_remaining());
-    assert_eq!(client.call(3, &ApiVersionsRequest::default()).await.error_code, 0, "the connection goes on");
+    assert_eq!(client.call(3, &api_versions(3)).await.error_code, 0, "the connection goes on");
     cluster.shutdown().await;
 }
 

@@ -5,21 +5,28 @@
 //! - nothing sleeps for luck: a test waits for an answer, a fault or an end of connection.
 
 mod configs;
+mod consumer_groups;
 mod faults;
 mod fetch;
+mod gates;
+mod group_offsets;
 mod groups;
 mod hostile;
 mod logs;
 mod metadata;
+mod presets;
 mod produce;
 mod registry;
+mod sasl;
 mod sessions;
+#[cfg(feature = "tls")]
+mod tls;
 mod transactions;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        FetchRequest, FetchResponse, ProduceRequest, RequestHeader, ResponseHeader, TopicName,
+        ApiVersionsRequest, FetchRequest, FetchResponse, ProduceRequest, RequestHeader, ResponseHeader, TopicName,
         fetch_request::{FetchPartition, FetchTopic},
         produce_request::{PartitionProduceData, TopicProduceData},
         produce_response::PartitionProduceResponse,
@@ -117,6 +124,12 @@ async fn start(builder: Builder) -> (EmbeddedCluster, Client) {
     let cluster = builder.start().await.unwrap();
     let client = Client::to(&cluster).await;
     (cluster, client)
+}
+
+/// What a client says first; versions before 3 leave the names out.
+fn api_versions(version: i16) -> ApiVersionsRequest {
+    let name = StrBytes::from_static_str(if version >= 3 { "test" } else { "" });
+    ApiVersionsRequest::default().with_client_software_name(name.clone()).with_client_software_version(name)
 }
 
 fn name(topic: &str) -> TopicName {

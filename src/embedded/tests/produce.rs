@@ -1,9 +1,6 @@
 //! Produce and InitProducerId: offsets, refusals, idempotence.
 
-use kafka_protocol::{
-    ResponseError,
-    messages::{ApiVersionsRequest, InitProducerIdRequest},
-};
+use kafka_protocol::{ResponseError, messages::InitProducerIdRequest};
 
 use super::*;
 
@@ -129,7 +126,7 @@ async fn gaps_and_epochs_are_refused_over_the_wire() {
 async fn acks_0_is_not_answered() {
     let (cluster, mut client) = start(one_topic()).await;
     client.send(9, &produce_request("orders", 0, Batch::of(["a"]).bytes()).with_acks(0)).await;
-    let versions = client.call(3, &ApiVersionsRequest::default()).await;
+    let versions = client.call(3, &api_versions(3)).await;
     assert_eq!(versions.error_code, 0, "the next answer on the connection belongs to the next request");
     let answer = client.call(9, &produce_request("orders", 0, Batch::of(["b"]).bytes()).with_acks(7)).await;
     assert_eq!(answer.responses[0].partition_responses[0].error_code, ResponseError::InvalidRequiredAcks.code());

@@ -184,7 +184,7 @@ fn who_does_not_join_again_in_time_is_out_and_who_does_not_live_is_out_sooner() 
         room.wait(9);
         // It lives, but does not do what it is told.
         assert_eq!(room.heartbeat(&a, 2), Err(RebalanceInProgress));
-        drop(room.heartbeat(&b, 2));
+        let _ = room.heartbeat(&b, 2);
     }
     assert!(waits(&mut third), "54 of the 60 seconds have passed");
     room.wait(6);
@@ -196,6 +196,29 @@ fn who_does_not_join_again_in_time_is_out_and_who_does_not_live_is_out_sooner() 
     let third = room.join(new("c"));
     room.wait(10);
     assert_eq!(told(third).unwrap().members.len(), 1, "both sessions have ended: there is nobody to wait for");
+}
+
+#[test]
+fn a_new_member_waits_five_minutes_for_its_first_generation_and_no_longer() {
+    let mut room = Room::new();
+    let [a] = room.settle([Join { rebalance_timeout: Duration::from_secs(600), ..new("a") }]);
+    let mut second = room.join(new("b"));
+    for _ in 0..37 {
+        room.wait(8);
+        assert_eq!(room.heartbeat(&a, 1), Err(RebalanceInProgress));
+    }
+    assert!(waits(&mut second), "296 seconds, though its session timeout is 10");
+    room.wait(4);
+    assert_eq!(refused(second), (UnknownMemberId, String::new()));
+}
+
+#[test]
+fn a_group_in_which_everybody_lives_stays_as_it_is() {
+    let (mut room, [a, b]) = Room::stable(["a", "b"]);
+    for _ in 0..100 {
+        room.wait(9);
+        assert_eq!((room.heartbeat(&a, 2), room.heartbeat(&b, 2)), (Ok(()), Ok(())));
+    }
 }
 
 #[test]
@@ -261,6 +284,9 @@ fn a_static_member_comes_back_without_a_rebalance_and_its_former_self_is_fenced(
         // A leave by instance alone is how admin tools remove a static member.
         let left = room.group.leave(&[(String::new(), Some("one".to_owned()))], room.now);
         assert_eq!((left, room.heartbeat(&b, 2)), (vec![Ok(())], Err(RebalanceInProgress)));
+        let anew = room.join(fixed("one"));
+        assert!(told(room.join(again(&fixed("two"), &b))).is_ok());
+        assert_eq!(told(anew).unwrap().generation, 3, "its name is free again");
     }
 }
 
@@ -528,7 +554,7 @@ fn a_walk_at_random_leaves_nothing_behind() {
                 })),
                 2 | 3 => waiting.push(room.join(Join { group_instance_id: instance, ..again(&new("b"), &id) })),
                 4 | 5 => drop(room.sync(&id, room.group.generation(), &[(&id, "some")])),
-                6 => drop(room.heartbeat(&id, room.group.generation())),
+                6 => _ = room.heartbeat(&id, room.group.generation()),
                 7 => drop(room.group.leave(&[(id, instance)], room.now)),
                 _ => room.wait(random.u64(..30)),
             }

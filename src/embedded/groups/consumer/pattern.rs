@@ -43,7 +43,7 @@ fn compile(source: &str) -> Result<Regex, String> {
 }
 
 const MAX_LENGTH: usize = 4096;
-const MAX_COMPILED_BYTES: usize = 256 << 10;
+pub(super) const MAX_COMPILED_BYTES: usize = 64 << 10;
 const MAX_NESTING: u32 = 50;
 
 #[cfg(test)]
