@@ -38,6 +38,7 @@ impl Serve for DescribeConfigsRequest {
         let results = self.resources.into_iter().map(|wanted| {
             let described = call.described_settings(&wanted);
             let result = DescribeConfigsResult::default()
+                .with_error_message(None)
                 .with_resource_type(wanted.resource_type)
                 .with_resource_name(wanted.resource_name);
             match described {

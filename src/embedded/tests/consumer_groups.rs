@@ -6,11 +6,12 @@ use kafka_protocol::{
     ResponseError::{self, *},
     messages::{
         ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
-        DescribeGroupsRequest, IncrementalAlterConfigsRequest, ListGroupsRequest, OffsetCommitRequest,
-        OffsetFetchRequest,
+        DescribeGroupsRequest, IncrementalAlterConfigsRequest, LeaveGroupRequest, ListGroupsRequest,
+        OffsetCommitRequest, OffsetFetchRequest,
         consumer_group_describe_response::DescribedGroup,
         consumer_group_heartbeat_request::TopicPartitions,
         incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
+        leave_group_request::MemberIdentity,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
     },
@@ -289,4 +290,32 @@ async fn a_group_changes_its_protocol_only_while_nobody_is_in_it() {
     assert_eq!(modern.error(modern.request()).await, Some(GroupIdNotFound));
     assert_eq!(cluster.committed_offset("billing", "orders", 0), Some(7));
     cluster.shutdown().await;
+}
+
+/// As Java's `Admin.removeMembersFromConsumerGroup` does it.
+#[tokio::test(start_paused = true)]
+async fn an_administrator_removes_members() {
+    let (_cluster, network) = start_in_memory().await;
+    let mut fixed = Consumer::new(&network, "a").await;
+    let joining = fixed.joining().with_instance_id(Some(text("i")));
+    assert_eq!(fixed.send(1, joining).await.error_code, 0);
+    let mut dynamic = Consumer::new(&network, "b").await;
+    dynamic.join().await;
+    let mut admin = Client::within(&network, 0).await;
+    let table = [
+        ("", Some("other"), UnknownMemberId.code()),
+        ("c", None, UnknownMemberId.code()),
+        ("b", Some("i"), FencedInstanceId.code()),
+        ("", Some("i"), 0),
+        ("", Some("i"), UnknownMemberId.code()),
+        ("b", None, 0),
+    ];
+    for (id, instance, expected) in table {
+        let member = MemberIdentity::default().with_member_id(text(id)).with_group_instance_id(instance.map(text));
+        let request = LeaveGroupRequest::default().with_group_id(group("billing")).with_members(vec![member]);
+        let answer = admin.call(5, &request).await;
+        assert_eq!((answer.error_code, answer.members[0].error_code), (0, expected), "{id} {instance:?}");
+    }
+    let told = fixed.send(1, fixed.request().with_instance_id(Some(text("i")))).await;
+    assert_eq!(told.error_code, UnknownMemberId.code());
 }
