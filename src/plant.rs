@@ -49,6 +49,10 @@ pub enum Plant {
     WrongPartition,
     /// T4: the end of a transaction passes for what was asked, although nobody said so.
     UnknownIsCommitted,
+    /// C10: the leader of a group gives a partition to every member.
+    TwoOwners,
+    /// Offsets are committed that were not handed out.
+    CommitAhead,
     /// T10: records of aborted transactions are delivered.
     DeliverAborted,
 }

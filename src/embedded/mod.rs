@@ -192,6 +192,12 @@ impl EmbeddedCluster {
         self.shared.requests.of(api)
     }
 
+    /// How many connections the brokers have had so far from each principal, as Kafka writes them: `User:alice` by
+    /// SASL, `User:CN=alice` by a client certificate, `User:ANONYMOUS`. A client that is not let in is not counted.
+    pub fn connections(&self) -> BTreeMap<String, u64> {
+        self.shared.requests.connections()
+    }
+
     /// The finalized level of a feature; 0 without one.
     pub fn feature(&self, name: &str) -> i16 {
         self.shared.offers.feature(name)

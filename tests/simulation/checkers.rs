@@ -42,6 +42,9 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("damaged", damaged),
     ("aborted", aborted),
     ("atomic", atomic),
+    ("two owners", two_owners),
+    ("commit ahead", commit_ahead),
+    ("unread", unread),
 ];
 
 /// What does not hold of this run.
@@ -286,7 +289,69 @@ fn atomic(_: &Plan, run: &Run, tell: &mut dyn FnMut(String)) {
     }
 }
 
+/// In a generation of the group a partition belongs to one member.
+fn two_owners(_: &Plan, run: &Run, tell: &mut dyn FnMut(String)) {
+    let mut owners: BTreeMap<(i32, i32), u16> = BTreeMap::new();
+    for (at, event) in &run.history.events {
+        let Event::Assigned { member, generation, partitions } = event else { continue };
+        for partition in partitions {
+            if let Some(other) = owners.insert((*generation, *partition), *member).filter(|other| other != member) {
+                tell(format!("{partition} belongs to {other} and {member} in generation {generation}, at {at:?}"));
+            }
+        }
+    }
+}
+
+/// What lies before a committed offset was handed to somebody before.
+fn commit_ahead(_: &Plan, run: &Run, tell: &mut dyn FnMut(String)) {
+    let mut handed: BTreeSet<(i32, i64)> = BTreeSet::new();
+    for (at, event) in &run.history.events {
+        match event {
+            Event::Handed { partition, offset, .. } => drop(handed.insert((*partition, *offset))),
+            Event::Committed { member, partition, offset, .. } => {
+                let records = run.truth.records(*partition).filter(|stored| stored.offset < *offset);
+                let missed =
+                    records.map(|stored| stored.offset).find(|offset| !handed.contains(&(*partition, *offset)));
+                if let Some(missed) = missed {
+                    tell(format!(
+                        "member {member} committed {offset} of {partition} at {at:?}, {missed} was not handed out"
+                    ));
+                }
+                let end =
+                    run.truth.partitions.get(partition).and_then(|log| log.last()).map_or(0, |last| last.offset + 1);
+                if *offset > end {
+                    tell(format!("member {member} committed {offset} of {partition} at {at:?}, which ends at {end}"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A group that sees it through is handed every record at least once.
+fn unread(plan: &Plan, run: &Run, tell: &mut dyn FnMut(String)) {
+    let was_stuck = run.history.events.iter().any(|(_, event)| matches!(event, Event::Stuck { .. }));
+    if plan.members.is_empty() || was_stuck {
+        return;
+    }
+    let handed = run.history.events.iter().filter_map(|(_, event)| match event {
+        Event::Handed { partition, offset, .. } => Some((*partition, *offset)),
+        _ => None,
+    });
+    let handed: BTreeSet<_> = handed.collect();
+    for partition in run.truth.partitions.keys() {
+        let missed = run.truth.records(*partition).find(|stored| !handed.contains(&(*partition, stored.offset)));
+        missed.into_iter().for_each(|stored| tell(format!("{}@{} was handed to no member", partition, stored.offset)));
+    }
+}
+
 impl Truth {
+    /// What a partition holds but for markers.
+    fn records(&self, partition: i32) -> impl Iterator<Item = &Stored> {
+        let log = self.partitions.get(&partition).into_iter().flatten();
+        log.filter(|stored| stored.value.as_ref().err().is_none_or(|text| text != MARKER))
+    }
+
     /// Where each record stands, by partition and offset.
     fn places(&self) -> BTreeMap<Id, Vec<(i32, i64)>> {
         let mut places: BTreeMap<Id, Vec<(i32, i64)>> = BTreeMap::new();

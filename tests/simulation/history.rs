@@ -61,6 +61,25 @@ pub enum Event {
         records: Vec<Id>,
         committed: Option<bool>,
     },
+    /// A member of the group has these partitions for this generation.
+    Assigned {
+        member: u16,
+        generation: i32,
+        partitions: Vec<i32>,
+    },
+    /// A member was handed a record.
+    Handed {
+        member: u16,
+        partition: i32,
+        offset: i64,
+    },
+    /// The coordinator took a member's offset.
+    Committed {
+        member: u16,
+        generation: i32,
+        partition: i32,
+        offset: i64,
+    },
     Fault(String),
     /// From here on nothing goes wrong any more.
     Calm,

@@ -14,6 +14,7 @@ use std::{
 mod actors;
 mod checkers;
 mod history;
+mod member;
 mod plan;
 #[cfg(feature = "plants")]
 mod plants;

@@ -23,6 +23,8 @@ pub struct Plan {
     pub producers: Vec<ProducerPlan>,
     pub readers: Vec<ReaderPlan>,
     pub writers: Vec<WriterPlan>,
+    /// Of one group.
+    pub members: Vec<MemberPlan>,
     /// What goes wrong, in order.
     pub troubles: Vec<(Duration, Trouble)>,
 }
@@ -68,6 +70,14 @@ pub struct WriterPlan {
     pub pause: Duration,
 }
 
+/// A member of the group.
+#[derive(Debug, Clone)]
+pub struct MemberPlan {
+    pub joins_at: Duration,
+    /// When it dies, counted from then; `None` for one that sees it through.
+    pub lasts: Option<Duration>,
+}
+
 /// Something that goes wrong.
 #[derive(Debug, Clone)]
 pub enum Trouble {
@@ -90,7 +100,7 @@ impl Plan {
         let is_harsh = rng.u8(..3) == 0;
         let least = millis(rng, 0..=5);
         let work = Duration::from_secs(rng.u64(10..=60));
-        let writers = if TRANSACTIONS { rng.usize(0..=2) } else { 0 };
+        let (writers, members) = (rng.usize(0..=2), if rng.bool() { rng.usize(1..=3) } else { 0 });
         let mut troubles: Vec<_> = (0..rng.usize(3..=25))
             .map(|_| (work.mul_f64(rng.f64()), trouble(rng, brokers, partitions, is_harsh)))
             .collect();
@@ -106,8 +116,17 @@ impl Plan {
             producers: (0..rng.usize(1..=3)).map(|_| ProducerPlan::draw(rng, work, is_harsh)).collect(),
             readers: (0..rng.usize(1..=2)).map(|_| ReaderPlan::draw(rng, work)).collect(),
             writers: (0..writers).map(|_| WriterPlan::draw(rng, work)).collect(),
+            members: (0..members).map(|place| MemberPlan::draw(rng, work, place == 0)).collect(),
             troubles,
         }
+    }
+}
+
+impl MemberPlan {
+    fn draw(rng: &mut Rng, work: Duration, sees_it_through: bool) -> Self {
+        let joins_at = work.mul_f64(rng.f64() / 2.0);
+        let lasts = (!sees_it_through && rng.bool()).then(|| work.mul_f64(rng.f64()));
+        Self { joins_at, lasts }
     }
 }
 
@@ -168,17 +187,19 @@ fn trouble(rng: &mut Rng, brokers: i32, partitions: i32, is_harsh: bool) -> Trou
 }
 
 fn fault(rng: &mut Rng, brokers: i32, is_harsh: bool) -> Trouble {
-    let apis = [
-        Api::Produce,
-        Api::Produce,
-        Api::Produce,
-        Api::Fetch,
-        Api::Fetch,
-        Api::Metadata,
+    const COMMON: &[Api] = &[Api::Produce, Api::Produce, Api::Fetch, Api::Metadata];
+    const OTHERS: &[Api] = &[
         Api::InitProducerId,
         Api::ListOffsets,
+        Api::FindCoordinator,
+        Api::JoinGroup,
+        Api::SyncGroup,
+        Api::Heartbeat,
+        Api::OffsetCommit,
+        Api::OffsetFetch,
     ];
-    let api = *rng.choice(&apis).expect("some");
+    let apis = if rng.u8(..3) > 0 { COMMON } else { OTHERS };
+    let api = *rng.choice(apis).expect("some");
     let when = if rng.u8(..3) == 0 { When::BeforeApplying } else { When::AfterApplying };
     let action = match rng.u8(..12) {
         0..=3 => FaultAction::Error(error(rng, api, is_harsh)),
@@ -205,6 +226,8 @@ fn error(rng: &mut Rng, api: Api, is_harsh: bool) -> i16 {
         Api::Produce => PRODUCE,
         Api::Fetch => FETCH,
         Api::InitProducerId => &[14, 15, 16, 51],
+        Api::FindCoordinator => &[15],
+        Api::JoinGroup | Api::SyncGroup | Api::Heartbeat | Api::OffsetCommit | Api::OffsetFetch => &[14, 15, 16],
         Api::ListOffsets => &[6, 3, 78, 5],
         _ => &[5, 3],
     };
@@ -218,6 +241,3 @@ fn way(rng: &mut Rng) -> Way {
 fn millis(rng: &mut Rng, range: std::ops::RangeInclusive<u64>) -> Duration {
     Duration::from_millis(rng.u64(range))
 }
-
-/// Whether the embedded cluster has transactions.
-const TRANSACTIONS: bool = true;

@@ -28,6 +28,8 @@ const PLANTS: &[(Plant, &[&str])] = &[
     (Plant::WrongPartition, &["foreign"]),
     (Plant::UnknownIsCommitted, &["atomic"]),
     (Plant::DeliverAborted, &["aborted"]),
+    (Plant::TwoOwners, &["two owners"]),
+    (Plant::CommitAhead, &["commit ahead", "unread"]),
 ];
 
 /// Sown until it is dropped.
@@ -105,6 +107,8 @@ found! {
     p10_a_batch_that_is_sent_again_elsewhere WrongPartition
     t4_an_unknown_outcome_taken_for_a_commit UnknownIsCommitted
     t10_records_of_aborted_transactions DeliverAborted
+    c10_a_partition_that_is_given_to_two_members TwoOwners
+    an_offset_committed_before_its_record_is_handed_out CommitAhead
 }
 
 /// The fixed range of seeds in which every plant is found.

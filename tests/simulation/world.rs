@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     actors::{self, TOPIC},
     history::{Event, History, Recorder, Stored, Transaction, Truth, read_value},
+    member,
     plan::{Plan, Trouble},
     writer::{self, RawWriter},
 };
@@ -73,6 +74,10 @@ impl World {
         for (number, actor) in (0..).zip(&plan.readers) {
             let (kafka, recorder, ends) = (self.client(plan).await, self.recorder.clone(), ends.clone());
             readers.spawn(actors::read(kafka, number, actor.clone(), plan.partitions, ends, recorder));
+        }
+        for (number, actor) in (0..).zip(&plan.members) {
+            let (kafka, recorder, ends) = (self.client(plan).await, self.recorder.clone(), ends.clone());
+            readers.spawn(member::belong(kafka, number, actor.clone(), plan.partitions, ends, recorder));
         }
         self.trouble(plan).await;
         self.finish(&mut producers, "a producer").await;

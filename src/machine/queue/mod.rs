@@ -464,7 +464,8 @@ impl<B> Queue<B> {
 
     /// When `handle_timeout` or `poll_send` has something to do because of the time alone.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let oldest = self.entries.front().filter(|oldest| oldest.state != State::InFlight);
+        let is_timed = |oldest: &&Entry<B>| oldest.state != State::InFlight && !plant::is(Plant::NeverTimeOut);
+        let oldest = self.entries.front().filter(is_timed);
         // The backoff outlives the batch that caused it: an open batch waits for it too.
         oldest.map(|oldest| oldest.deadline).into_iter().chain(self.retry_at).min()
     }
