@@ -307,6 +307,7 @@ impl Builder {
             return Err(Error::new(ErrorKind::Config, message));
         }
         settings.strict_producer_start |= settings.version == KafkaVersion::V2_1;
+        settings.transaction_verification &= settings.version >= KafkaVersion::V3_9;
         let listeners = match network {
             Some(network) => listen_in(&network, settings.brokers)?,
             None => bind_all(&listen, settings.brokers).await?,

@@ -192,6 +192,12 @@ impl EmbeddedCluster {
         self.shared.requests.of(api)
     }
 
+    /// How many connections the brokers have had so far from each principal, as Kafka writes them: `User:alice` by
+    /// SASL, `User:CN=alice` by a client certificate, `User:ANONYMOUS`. A client that is not let in is not counted.
+    pub fn connections(&self) -> BTreeMap<String, u64> {
+        self.shared.requests.connections()
+    }
+
     /// The finalized level of a feature; 0 without one.
     pub fn feature(&self, name: &str) -> i16 {
         self.shared.offers.feature(name)
@@ -586,7 +592,7 @@ impl Node {
 }
 
 /// More groups and brokers than this cannot have settings of their own.
-const MAX_CONFIGURED: usize = 10_000;
+const MAX_CONFIGURED: usize = 1000;
 
 /// How often logs are looked through for what is too old; Kafka's cleaner looks as often.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(15);

@@ -9,6 +9,7 @@
 use std::{
     collections::BTreeMap,
     ops::RangeInclusive,
+    str::FromStr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -21,6 +22,7 @@ use kafka_protocol::{
 };
 
 use super::api::{Api, SERVED};
+use crate::{Error, ErrorKind, Result};
 
 /// A release of Kafka that an embedded cluster can pretend to be, see [`Builder::version`](super::Builder::version).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -38,6 +40,25 @@ pub enum KafkaVersion {
     /// Kafka 4.3. The default.
     #[default]
     V4_3,
+}
+
+impl FromStr for KafkaVersion {
+    type Err = Error;
+
+    /// Reads `2.1`, `2.8`, `3.9`, `4.0` or `4.3`.
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(match text {
+            "2.1" => Self::V2_1,
+            "2.8" => Self::V2_8,
+            "3.9" => Self::V3_9,
+            "4.0" => Self::V4_0,
+            "4.3" => Self::V4_3,
+            _ => {
+                let what = format!("`{}` is none of 2.1, 2.8, 3.9, 4.0 and 4.3", text.escape_debug());
+                return Err(Error::new(ErrorKind::Config, what));
+            }
+        })
+    }
 }
 
 /// What a cluster tells about itself in ApiVersions.

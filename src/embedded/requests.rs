@@ -1,10 +1,13 @@
-//! How many requests of each kind and version were taken.
+//! How many requests of each kind and version were taken, and from whom connections came.
 //!
-//! Rules this file keeps: a request costs one addition, without a lock.
+//! Rules this file keeps: a request costs one addition, without a lock; a connection costs a lock.
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::api::{Api, SERVED};
@@ -13,12 +16,15 @@ use super::api::{Api, SERVED};
 #[derive(Debug)]
 pub(super) struct Requests {
     rows: Vec<[AtomicU64; VERSIONS]>,
+    /// By principal: those that a password or a certificate stands for, so there are not many.
+    connections: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Default for Requests {
     fn default() -> Self {
         let last = SERVED.iter().map(|(api, ..)| *api as usize).max().unwrap_or(0);
-        Self { rows: (0..=last).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect() }
+        let rows = (0..=last).map(|_| std::array::from_fn(|_| AtomicU64::new(0)));
+        Self { rows: rows.collect(), connections: Mutex::default() }
     }
 }
 
@@ -28,6 +34,14 @@ impl Requests {
         if let Some(counter) = row.and_then(|row| row.get(usize::try_from(version).ok()?)) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    pub(super) fn count_connection(&self, principal: String) {
+        *self.connections.lock().unwrap_or_else(PoisonError::into_inner).entry(principal).or_default() += 1;
+    }
+
+    pub(super) fn connections(&self) -> BTreeMap<String, u64> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// By version, without those that nobody has used.

@@ -126,7 +126,12 @@ impl Link {
         let (stream, certified) = timeout_at(deadline, secured(&self.shared, stream)).await??;
         let session = Session::new(self.broker, self.peer.clone(), certified, settings.sasl.has_users());
         let (session, mut wire) = (Arc::new(session), Wire { stream, ahead: None });
+        let mut counted = false;
         loop {
+            if !counted && session.is_proven() {
+                counted = true;
+                self.shared.requests.count_connection(session.principal());
+            }
             let frame = if session.is_proven() {
                 wire.read_frame(settings.max_request_bytes).await?
             } else {

@@ -127,7 +127,7 @@ fn take<'a>(der: &mut &'a [u8], kind: u8) -> Option<&'a [u8]> {
 fn any<'a>(der: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     let [kind, first, rest @ ..] = *der else { return None };
     let (length, rest) = match *first {
-        short @ 0..0x80 => (usize::from(short), rest),
+        short @ 0..=0x7f => (usize::from(short), rest),
         // Longer than four bytes is longer than any certificate.
         long @ 0x81..=0x84 => {
             let (bytes, rest) = rest.split_at_checked(usize::from(long & 0x7f))?;
