@@ -126,8 +126,8 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_is_reported() -> Result<()> {
         let (cluster, kafka) = cluster_with_orders(1, 1).await?;
-        let refusal = FaultAction::Error(ErrorCode::TOPIC_AUTHORIZATION_FAILED.0);
-        cluster.inject(Fault::on(Api::Produce, refusal).topic("invoices").times(usize::MAX));
+        let refusal = Fault::error(Api::Produce, ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+        cluster.inject(refusal.topic("invoices").times(usize::MAX));
         let error = price_orders(&kafka, 1).await.expect_err("it may not write");
         assert_eq!(error.code(), Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
         Ok(())

@@ -248,6 +248,9 @@ fn wrong_usage_is_exit_code_2() {
         &["broker", "--topic", "orders"],
         &["broker", "--topic", "orders:many"],
         &["broker", "--retention-bytes", "0"],
+        &["broker", "--kafka", "1.0"],
+        &["broker", "--sasl-user", "alice"],
+        &["broker", "--tls-key", "key.pem"],
     ];
     for arguments in table {
         let output = run(arguments, b"");
@@ -361,6 +364,36 @@ fn a_broker_keeps_no_more_than_it_is_allowed() {
     assert!(broker.produce("logs", &["-X", "batch.size=50000"], input.as_bytes()).status.success());
     let kept = broker.consume_text("logs", &["-o", "beginning", "-e"]).lines().count();
     assert!((500..1000).contains(&kept), "{kept}");
+}
+
+#[test]
+fn a_broker_lets_only_its_users_in() {
+    let broker = Broker::start(&["--sasl-user", "alice:alice-secret", "--sasl-user", "bob:with:colon"]);
+    let login = |mechanism: &str, module: &str, name: &str, password: &str| {
+        let jaas = format!("{module} required username=\"{name}\" password=\"{password}\";");
+        [format!("sasl.mechanism={mechanism}"), format!("sasl.jaas.config={jaas}")]
+    };
+    let plain = "org.apache.kafka.common.security.plain.PlainLoginModule";
+    let scram = "org.apache.kafka.common.security.scram.ScramLoginModule";
+    let table = [
+        (login("PLAIN", plain, "alice", "alice-secret"), true),
+        (login("SCRAM-SHA-512", scram, "bob", "with:colon"), true),
+        (login("SCRAM-SHA-256", scram, "alice", "wrong"), false),
+    ];
+    for ([mechanism, jaas], expected) in table {
+        let more = ["-X", "security.protocol=SASL_PLAINTEXT", "-X", &mechanism, "-X", &jaas];
+        let produced = broker.produce("secret", &more, b"x\n");
+        assert_eq!(produced.status.success(), expected, "{mechanism}: {}", text(&produced.stderr));
+    }
+}
+
+#[test]
+fn a_broker_pretends_to_be_an_older_release() {
+    for release in ["2.1", "2.8", "3.9"] {
+        let broker = Broker::start(&["--kafka", release]);
+        assert!(broker.produce("old", &[], b"x\n").status.success(), "{release}");
+        assert_eq!(broker.consume_text("old", &["-e"]), "x\n", "{release}");
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
 import java.nio.charset.StandardCharsets;
+import java.nio.file.*;
 import java.time.Duration;
 import java.util.*;
 import java.util.concurrent.Callable;
@@ -19,13 +20,15 @@ import org.apache.kafka.common.serialization.*;
  * transactions.
  *
  * Usage: java -cp JARS Clients.java BOOTSTRAP [WORD...]: runs the stories whose names have one of the words, or all.
- * A story takes a name that all its topics, groups and transactional ids begin with.
+ * A story takes a name that all its topics, groups and transactional ids begin with. The file that
+ * MILENA_CLIENT_PROPERTIES names, if it is set, has more settings for every client.
  */
 public class Clients {
     interface Story { void tell(String name) throws Exception; }
 
     static String bootstrap;
     static Admin admin;
+    static final Map<String, Object> COMMON = new HashMap<>();
     static final Map<String, Story> STORIES = new LinkedHashMap<>();
 
     static {
@@ -52,7 +55,13 @@ public class Clients {
 
     public static void main(String[] arguments) throws Exception {
         bootstrap = arguments[0];
-        admin = Admin.create(Map.of("bootstrap.servers", bootstrap));
+        COMMON.put("bootstrap.servers", bootstrap);
+        if (System.getenv("MILENA_CLIENT_PROPERTIES") != null) {
+            var properties = new Properties();
+            properties.load(Files.newBufferedReader(Path.of(System.getenv("MILENA_CLIENT_PROPERTIES"))));
+            properties.forEach((key, value) -> COMMON.put((String) key, value));
+        }
+        admin = Admin.create(COMMON);
         var words = List.of(arguments).subList(1, arguments.length);
         int passed = 0, failed = 0, number = 0;
         for (var entry : STORIES.entrySet()) {
@@ -88,6 +97,8 @@ public class Clients {
     }
 
     static void configs(String name) throws Exception {
+        makeTopic(name + ".plain", 1);
+        var standard = configOf(new ConfigResource(ConfigResource.Type.TOPIC, name + ".plain"), "retention.ms");
         admin.createTopics(List.of(new NewTopic(name, 1, (short) 1).configs(Map.of("retention.ms", "123456")))).all().get();
         var resource = new ConfigResource(ConfigResource.Type.TOPIC, name);
         equal(configOf(resource, "retention.ms"), "123456");
@@ -97,7 +108,7 @@ public class Clients {
         until("the new value", () -> get(() -> configOf(resource, "retention.ms").equals("654321")));
         var back = new AlterConfigOp(new ConfigEntry("retention.ms", ""), AlterConfigOp.OpType.DELETE);
         admin.incrementalAlterConfigs(Map.of(resource, List.of(back))).all().get();
-        until("the default again", () -> get(() -> configOf(resource, "retention.ms").equals("604800000")));
+        until("the default again", () -> get(() -> configOf(resource, "retention.ms").equals(standard)));
     }
 
     static void cluster(String name) throws Exception {
@@ -378,14 +389,14 @@ public class Clients {
     }
 
     static KafkaProducer<String, String> producer(Map<String, Object> more) {
-        var settings = new HashMap<String, Object>(Map.of("bootstrap.servers", bootstrap));
+        var settings = new HashMap<>(COMMON);
         settings.putAll(more);
         return new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer());
     }
 
     static KafkaConsumer<String, String> consumer(Map<String, Object> more) {
-        var settings = new HashMap<String, Object>(Map.of("bootstrap.servers", bootstrap, "enable.auto.commit", false,
-            "auto.offset.reset", "earliest"));
+        var settings = new HashMap<>(COMMON);
+        settings.putAll(Map.of("enable.auto.commit", false, "auto.offset.reset", "earliest"));
         settings.putAll(more);
         return new KafkaConsumer<>(settings, new StringDeserializer(), new StringDeserializer());
     }

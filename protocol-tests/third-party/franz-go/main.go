@@ -122,8 +122,7 @@ func sharedGroup(ctx context.Context, name string) error {
 	if err := produce(ctx, name, 0, 400); err != nil {
 		return err
 	}
-	first, second := member(name), member(name)
-	defer second.Close()
+	first := member(name)
 	seen, err := pollUntil(ctx, first, 400)
 	if err != nil {
 		return err
@@ -131,6 +130,8 @@ func sharedGroup(ctx context.Context, name string) error {
 	if err := first.CommitUncommittedOffsets(ctx); err != nil {
 		return err
 	}
+	second := member(name)
+	defer second.Close()
 	admin := kadm.NewClient(client())
 	defer admin.Close()
 	for owners := 0; owners < 2; {
@@ -251,7 +252,7 @@ func produce(ctx context.Context, topic string, from, to int) error {
 	producer := client()
 	defer producer.Close()
 	for _, value := range numbers(to)[from:] {
-		producer.Produce(ctx, &kgo.Record{Topic: topic, Value: []byte(value)}, nil)
+		producer.Produce(ctx, &kgo.Record{Topic: topic, Key: []byte(value), Value: []byte(value)}, nil)
 	}
 	return producer.Flush(ctx)
 }

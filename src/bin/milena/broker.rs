@@ -15,6 +15,9 @@ use crate::{failure::Failure, options::Options, signal::Ending};
 
 /// Runs the embedded broker and Schema Registry, with everything in memory, until SIGINT or SIGTERM.
 ///
+/// Any client can use it: groups of both protocols, transactions, settings of topics. It is made for tests: replicas are
+/// bookkeeping, and there are no quotas and no access control lists.
+///
 /// Prints one line on stdout once it serves: ready bootstrap=HOST:PORT[,HOST:PORT...] registry=URL
 #[derive(Debug, Args)]
 pub(crate) struct Broker {
@@ -24,7 +27,8 @@ pub(crate) struct Broker {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
     listen: String,
 
-    /// How many brokers the cluster has. Each leads its share of the partitions, which have one replica each.
+    /// How many brokers the cluster has. Each leads its share of the partitions, which have one replica each unless a
+    /// client asks for more.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=100))]
     brokers: i32,
 
@@ -48,7 +52,8 @@ pub(crate) struct Broker {
     #[arg(long = "kafka", value_name = "VERSION", default_value = "4.3")]
     version: KafkaVersion,
 
-    /// Lets nobody in but users with a password, by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; may be repeated.
+    /// Lets nobody in but users with a password, by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; may be repeated. Whoever can
+    /// list this machine's processes sees the password.
     #[arg(long = "sasl-user", value_name = "NAME:PASSWORD", value_parser = name_and_password)]
     sasl_users: Vec<(String, String)>,
 

@@ -176,6 +176,23 @@ impl Serve for HeartbeatRequest {
     }
 }
 
+impl Call {
+    /// What becomes of each member that is to leave. Members of the new protocol say so by a heartbeat; LeaveGroup is how
+    /// administrators remove them.
+    fn leave_group(&self, id: &str, leaving: &[Leaving]) -> Result<Vec<Result<(), ResponseError>>, ResponseError> {
+        self.coordinates_group(id)?;
+        let act = |group: &mut Group, now| match &mut group.members {
+            Members::Classic(classic) => Some(classic.leave(leaving, now)),
+            Members::Consumer(consumer) => Some(consumer.remove(leaving)),
+            Members::Empty => None,
+        };
+        self.shared.groups.with(&self.shared, id, act).flatten().ok_or(ResponseError::UnknownMemberId)
+    }
+}
+
+/// A member id, and a group instance id.
+type Leaving = (String, Option<String>);
+
 impl Serve for LeaveGroupRequest {
     async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         // Before version 3 there is one member, and it has no group instance id.
@@ -189,7 +206,7 @@ impl Serve for LeaveGroupRequest {
         if call.version >= 1 {
             response.throttle_time_ms = call.throttle_ms();
         }
-        let left = match call.classic(&self.group_id, |classic, now| classic.leave(&leaving, now)) {
+        let left = match call.leave_group(&self.group_id, &leaving) {
             Ok(left) => left,
             // In a group that nobody knows, nobody is known.
             Err(ResponseError::UnknownMemberId) => vec![Err(ResponseError::UnknownMemberId); leaving.len()],

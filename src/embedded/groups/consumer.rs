@@ -52,7 +52,7 @@ pub(in crate::embedded) trait Catalog {
     fn names(&self) -> BTreeSet<String>;
 }
 
-/// What a coordinator allows its consumer groups.
+/// What a coordinator allows a consumer group.
 #[derive(Debug, Clone)]
 pub(in crate::embedded) struct Limits {
     /// A member that is silent for so long is removed.
@@ -301,6 +301,27 @@ impl Consumer {
         }
     }
 
+    /// Lets members go by LeaveGroup, as administrators do: each by its id, or by its group instance id alone.
+    pub(in crate::embedded) fn remove(
+        &mut self,
+        leaving: &[(String, Option<String>)],
+    ) -> Vec<Result<(), ResponseError>> {
+        leaving.iter().map(|(id, instance)| self.let_go(id, instance.as_deref())).collect()
+    }
+
+    fn let_go(&mut self, id: &str, instance: Option<&str>) -> Result<(), ResponseError> {
+        let known = match instance {
+            Some(instance) => self.instances.get(instance).map(String::as_str),
+            None => self.members.contains_key(id).then_some(id),
+        };
+        let known = known.ok_or(ResponseError::UnknownMemberId)?.to_owned();
+        if !id.is_empty() && known != id {
+            return Err(ResponseError::FencedInstanceId);
+        }
+        self.fence(&known);
+        Ok(())
+    }
+
     /// Removes a member as if its session had ended. Returns whether it was there.
     pub(in crate::embedded) fn expire(&mut self, member_id: &str) -> bool {
         let known = self.members.contains_key(member_id);
@@ -434,7 +455,10 @@ impl Consumer {
             }
             self.holders.values_mut().filter(|holder| **holder == old).for_each(|holder| holder.clone_from(&member.id));
         }
-        if let Some(instance_id) = &member.instance_id {
+        let Some(instance_id) = &member.instance_id else { return };
+        if self.instances.get(instance_id) != Some(&member.id) {
+            // A member has one instance id, even if it has changed its mind.
+            self.instances.retain(|_, id| *id != member.id);
             self.instances.insert(instance_id.clone(), member.id.clone());
         }
     }

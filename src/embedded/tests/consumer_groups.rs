@@ -6,9 +6,12 @@ use kafka_protocol::{
     ResponseError::{self, *},
     messages::{
         ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
-        DescribeGroupsRequest, ListGroupsRequest, OffsetCommitRequest, OffsetFetchRequest,
+        DescribeGroupsRequest, IncrementalAlterConfigsRequest, LeaveGroupRequest, ListGroupsRequest,
+        OffsetCommitRequest, OffsetFetchRequest,
         consumer_group_describe_response::DescribedGroup,
         consumer_group_heartbeat_request::TopicPartitions,
+        incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
+        leave_group_request::MemberIdentity,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
     },
@@ -148,6 +151,27 @@ async fn members_share_a_topic_and_a_dead_one_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_group_has_times_of_its_own() {
+    let network = MemoryNetwork::new();
+    let builder = EmbeddedCluster::builder().topic("orders", 6).memory(&network);
+    let builder = builder.consumer_session_timeout(Duration::from_secs(50));
+    let cluster = builder.consumer_heartbeat_interval(Duration::from_secs(7)).start().await.unwrap();
+    let mut one = Consumer::new(&network, "one").await;
+    assert_eq!(one.send(1, one.joining()).await.heartbeat_interval_ms, 7000, "the cluster's");
+    let set = |key, value| AlterableConfig::default().with_name(text(key)).with_value(Some(text(value)));
+    let configs = vec![set("consumer.heartbeat.interval.ms", "6000"), set("consumer.session.timeout.ms", "46000")];
+    let resource = AlterConfigsResource::default().with_resource_type(32).with_resource_name(text("billing"));
+    let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource.with_configs(configs)]);
+    assert_eq!(one.client.call(1, &request).await.responses[0].error_code, 0);
+    assert_eq!(one.send(1, one.request()).await.heartbeat_interval_ms, 6000);
+    tokio::time::sleep(Duration::from_millis(45_999)).await;
+    assert_eq!(cluster.group_members("billing").len(), 1);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(cluster.group_members("billing").len(), 0);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn version_0_gives_ids_and_version_1_wants_them() {
     let (cluster, network) = start_in_memory().await;
     let mut one = Consumer::new(&network, "").await;
@@ -266,4 +290,32 @@ async fn a_group_changes_its_protocol_only_while_nobody_is_in_it() {
     assert_eq!(modern.error(modern.request()).await, Some(GroupIdNotFound));
     assert_eq!(cluster.committed_offset("billing", "orders", 0), Some(7));
     cluster.shutdown().await;
+}
+
+/// As Java's `Admin.removeMembersFromConsumerGroup` does it.
+#[tokio::test(start_paused = true)]
+async fn an_administrator_removes_members() {
+    let (_cluster, network) = start_in_memory().await;
+    let mut fixed = Consumer::new(&network, "a").await;
+    let joining = fixed.joining().with_instance_id(Some(text("i")));
+    assert_eq!(fixed.send(1, joining).await.error_code, 0);
+    let mut dynamic = Consumer::new(&network, "b").await;
+    dynamic.join().await;
+    let mut admin = Client::within(&network, 0).await;
+    let table = [
+        ("", Some("other"), UnknownMemberId.code()),
+        ("c", None, UnknownMemberId.code()),
+        ("b", Some("i"), FencedInstanceId.code()),
+        ("", Some("i"), 0),
+        ("", Some("i"), UnknownMemberId.code()),
+        ("b", None, 0),
+    ];
+    for (id, instance, expected) in table {
+        let member = MemberIdentity::default().with_member_id(text(id)).with_group_instance_id(instance.map(text));
+        let request = LeaveGroupRequest::default().with_group_id(group("billing")).with_members(vec![member]);
+        let answer = admin.call(5, &request).await;
+        assert_eq!((answer.error_code, answer.members[0].error_code), (0, expected), "{id} {instance:?}");
+    }
+    let told = fixed.send(1, fixed.request().with_instance_id(Some(text("i")))).await;
+    assert_eq!(told.error_code, UnknownMemberId.code());
 }

@@ -380,6 +380,11 @@ mod tests {
         assert_eq!(seen.len() as i32, wanted.map(|(_, size)| size).sum::<i32>(), "seed {seed}");
     }
 
+    fn check_even(owned: &[Assignment], seed: u64) {
+        let loads: Vec<usize> = owned.iter().map(count).collect();
+        assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 1, "seed {seed}: {loads:?}");
+    }
+
     #[test]
     fn random_groups_with_equal_subscriptions() {
         for seed in 0..2000 {
@@ -395,6 +400,7 @@ mod tests {
             owned.push(Assignment::new());
             let after = uniformly(&ids, &topics, &owned, &sizes);
             check_complete(&after, &topics, &sizes, seed);
+            check_even(&after, seed);
             let kept = |after: &[Assignment], before: &[Assignment]| -> usize {
                 let both = after.iter().zip(before).flat_map(|(after, before)| {
                     after.iter().map(|(topic, list)| before.get(topic).map_or(0, |it| it.intersection(list).count()))
@@ -410,8 +416,7 @@ mod tests {
             left_topics.remove(gone);
             let rest = uniformly(&left_ids, &left_topics, &left, &sizes);
             assert_eq!(kept(&rest, &left), all - lost, "seed {seed}: one left");
-            let loads: Vec<usize> = rest.iter().map(count).collect();
-            assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 1, "seed {seed}: {loads:?}");
+            check_even(&rest, seed);
         }
     }
 
