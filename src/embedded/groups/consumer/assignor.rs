@@ -261,6 +261,9 @@ mod tests {
 
     type Subscription = (&'static str, &'static [u128], &'static [(u128, &'static [i32])]);
 
+    /// Members, sizes of topics, and what comes of them.
+    type Row = (&'static [Subscription], &'static [(u128, i32)], &'static str);
+
     fn previous(owned: &[(u128, &[i32])]) -> Assignment {
         owned.iter().map(|(topic, list)| (Uuid::from_u128(*topic), list.iter().copied().collect())).collect()
     }
@@ -291,7 +294,7 @@ mod tests {
     #[test]
     fn uniform() {
         const NONE: &[(u128, &[i32])] = &[];
-        let table: &[(&[Subscription], &[(u128, i32)], &str)] = &[
+        let table: &[Row] = &[
             (&[], &[(1, 3)], ""),
             (&[("a", &[1], NONE)], &[(1, 3)], "a:1-0,1-1,1-2"),
             (&[("a", &[], NONE)], &[], "a:"),
@@ -326,7 +329,7 @@ mod tests {
 
     #[test]
     fn range() {
-        let table: &[(&[Subscription], &[(u128, i32)], &str)] = &[
+        let table: &[Row] = &[
             (&[("a", &[1], &[])], &[(1, 2)], "a:1-0,1-1"),
             // Equal partitions of both topics to the same member, the first one gets one more of each.
             (&[("a", &[1, 2], &[]), ("b", &[1, 2], &[])], &[(1, 3), (2, 3)], "a:1-0,1-1,2-0,2-1 b:1-2,2-2"),
