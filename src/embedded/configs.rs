@@ -58,6 +58,9 @@ pub(super) struct Refused(pub(super) String);
 impl Definition {
     /// Whether a value fits.
     pub(super) fn check(&self, value: &str) -> Result<(), Refused> {
+        if value.len() > LONGEST_VALUE {
+            return Err(Refused(format!("The value for configuration {} is too long", self.name)));
+        }
         let fits = match self.kind {
             Kind::Bool => matches!(value, "true" | "false"),
             Kind::Int(least) => value.trim().parse::<i32>().is_ok_and(|number| i64::from(number) >= least),
@@ -227,6 +230,8 @@ const fn define(
     Definition { name, kind, default, broker_name, doc }
 }
 
+/// No value is longer, so that settings cannot fill the memory.
+const LONGEST_VALUE: usize = 10_000;
 const FOREVER: &str = "9223372036854775807";
 const CODECS: Kind = Kind::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]);
 const CLOCKS: Kind = Kind::OneOf(&["CreateTime", "LogAppendTime"]);
@@ -330,6 +335,8 @@ mod tests {
             ("compression.type", "none", false),
             ("min.cleanable.dirty.ratio", "1.1", false),
             ("preallocate", "yes", false),
+            ("leader.replication.throttled.replicas", &"0:1,".repeat(2500), true),
+            ("leader.replication.throttled.replicas", &"0:1,".repeat(2501), false),
             ("no.such.setting", "1", false),
         ];
         for (name, value, fits) in table {

@@ -64,12 +64,15 @@ impl Isolation {
         found
     }
 
-    /// Forgets what the log lost from its new end on. A transaction whose marker is lost is open again.
+    /// Forgets what the log lost from its new end on. What is left of a transaction whose abort marker is lost stays
+    /// aborted: its coordinator will not end it once more.
     pub(super) fn truncate(&mut self, end_offset: i64) {
-        while let Some(lost) = self.aborted.pop_back_if(|aborted| aborted.last_offset >= end_offset) {
-            self.open.insert(lost.first_offset);
-        }
         self.open.retain(|first_offset| *first_offset < end_offset);
+        self.aborted.retain(|aborted| aborted.first_offset < end_offset);
+        for aborted in self.aborted.iter_mut().filter(|aborted| aborted.last_offset >= end_offset) {
+            aborted.last_offset = end_offset - 1;
+            aborted.last_stable_offset = aborted.last_stable_offset.min(end_offset);
+        }
     }
 
     /// Forgets what stands before the new start of the log.
@@ -124,6 +127,17 @@ mod tests {
             let told: Vec<i64> = isolation.aborted_in(*from, *to).iter().map(|aborted| aborted.producer_id).collect();
             assert_eq!(told, *expected, "{from}..{to}");
         }
+    }
+
+    #[test]
+    fn what_a_lost_marker_leaves_of_an_aborted_transaction_stays_aborted() {
+        let mut isolation = story();
+        isolation.truncate(25);
+        assert_eq!(isolation.last_stable_offset(25), 25, "what was open is lost");
+        let left: Vec<_> = isolation.aborted_in(0, 25).iter().map(|it| (it.producer_id, it.last_offset)).collect();
+        assert_eq!(left, [(1, 20), (2, 24)]);
+        isolation.truncate(5);
+        assert_eq!(isolation.aborted_in(0, 5).len(), 1, "the second one is lost whole");
     }
 
     #[test]

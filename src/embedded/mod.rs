@@ -592,7 +592,7 @@ impl Node {
 }
 
 /// More groups and brokers than this cannot have settings of their own.
-const MAX_CONFIGURED: usize = 10_000;
+const MAX_CONFIGURED: usize = 1000;
 
 /// How often logs are looked through for what is too old; Kafka's cleaner looks as often.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(15);

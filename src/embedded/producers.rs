@@ -173,7 +173,7 @@ impl Producers {
             while producer.batches.pop_back_if(|batch| batch.base_offset >= end_offset).is_some() {}
             producer.open = producer.open.filter(|first_offset| *first_offset < end_offset);
             producer.last_offset = producer.last_offset.min(end_offset - 1);
-            !producer.batches.is_empty()
+            !producer.batches.is_empty() || producer.open.is_some()
         });
     }
 

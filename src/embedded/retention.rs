@@ -106,7 +106,7 @@ impl Log {
         let before = self.cost();
         let aborted = self.isolation.aborted_in(self.start_offset, self.end_offset);
         let is_aborted = |producer: i64, offset: i64| {
-            let fits = |of: &super::isolation::Aborted| (of.first_offset..of.last_offset).contains(&offset);
+            let fits = |of: &super::isolation::Aborted| (of.first_offset..=of.last_offset).contains(&offset);
             aborted.iter().any(|of| of.producer_id == producer && fits(of))
         };
         let delete_retention_millis = config.delete_retention_millis;

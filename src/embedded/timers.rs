@@ -46,6 +46,18 @@ impl Timers {
         }
     }
 
+    /// Forgets one that was set, if it is not due yet.
+    pub(super) fn cancel(&self, at: Instant, timer: Timer) {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner).remove(&(at, timer));
+    }
+
+    /// How many timers of groups are set.
+    #[cfg(test)]
+    pub(super) fn of_groups(&self) -> usize {
+        let due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        due.iter().filter(|(_, timer)| matches!(timer, Timer::Group(_))).count()
+    }
+
     /// What is due now, or when something will be.
     fn next(&self, now: Instant) -> Result<Timer, Option<Instant>> {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);

@@ -154,6 +154,7 @@ fn unsettled(_: &Plan, run: &Run, tell: &mut dyn FnMut(String)) {
         match event {
             Event::Enqueued { record, .. } => *open.entry(*record).or_default() += 1,
             Event::Acked { record, .. } | Event::Failed { record, .. } => *open.entry(*record).or_default() -= 1,
+            Event::Ended { records, .. } => records.iter().for_each(|record| *open.entry(*record).or_default() -= 1),
             _ => {}
         }
     }

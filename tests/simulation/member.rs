@@ -62,7 +62,8 @@ impl Member {
         }
         let request =
             LeaveGroupRequest { group_id: GROUP.into(), member_id: self.id.as_str().into(), ..Default::default() };
-        let _ = self.kafka.request(request).at_most(2).coordinator_of_group(GROUP).await;
+        let left = self.kafka.request(request).at_most(2).coordinator_of_group(GROUP).fresh().await;
+        tracing::trace!(target: "milena::member", number = self.number, ?left, "left");
     }
 
     /// Joins the group and learns what is its own to read. `None`: it has to be tried again.
@@ -76,7 +77,9 @@ impl Member {
             protocols: vec![JoinGroupRequestProtocol { name: "ours".into(), metadata: Bytes::new() }],
             ..Default::default()
         };
-        let answer = self.kafka.request(request).coordinator_of_group(GROUP).await.ok()?;
+        let answer = self.kafka.request(request).coordinator_of_group(GROUP).fresh().await;
+        tracing::trace!(target: "milena::member", number = self.number, ?answer, "joined");
+        let answer = answer.ok()?;
         match answer.error_code {
             ErrorCode::NONE | ErrorCode::MEMBER_ID_REQUIRED => self.id = answer.member_id.to_string(),
             ErrorCode::UNKNOWN_MEMBER_ID => self.id.clear(),
@@ -107,7 +110,9 @@ impl Member {
             assignments: joined.members.iter().enumerate().map(assign).collect(),
             ..Default::default()
         };
-        let answer = self.kafka.request(request).coordinator_of_group(GROUP).await.ok()?;
+        let answer = self.kafka.request(request).coordinator_of_group(GROUP).fresh().await;
+        tracing::trace!(target: "milena::member", number = self.number, ?answer, "synced");
+        let answer = answer.ok()?;
         if answer.error_code == ErrorCode::UNKNOWN_MEMBER_ID {
             self.id.clear();
         }
@@ -155,7 +160,8 @@ impl Member {
             member_id: self.id.as_str().into(),
             ..Default::default()
         };
-        let answer = self.kafka.request(request).coordinator_of_group(GROUP).await;
+        let answer = self.kafka.request(request).coordinator_of_group(GROUP).fresh().await;
+        tracing::trace!(target: "milena::member", number = self.number, ?answer, "beat");
         self.judge(answer.map_or(ErrorCode::NONE, |answer| answer.error_code))
     }
 
@@ -186,7 +192,9 @@ impl Member {
             topics: vec![OffsetCommitRequestTopic { name: TOPIC.into(), partitions, ..Default::default() }],
             ..Default::default()
         };
-        let Ok(answer) = self.kafka.request(request).at_most(9).coordinator_of_group(GROUP).await else { return true };
+        let Ok(answer) = self.kafka.request(request).at_most(9).coordinator_of_group(GROUP).fresh().await else {
+            return true;
+        };
         for part in answer.topics.iter().flat_map(|topic| &topic.partitions) {
             let offset = positions.iter().find(|(partition, _)| *partition == part.partition_index);
             if let Some((partition, offset)) = offset.filter(|_| part.error_code == ErrorCode::NONE) {
@@ -204,7 +212,9 @@ impl Member {
     async fn committed(&self) -> Option<BTreeMap<i32, i64>> {
         let topic = OffsetFetchRequestTopic { name: TOPIC.into(), partition_indexes: (0..self.partitions).collect() };
         let request = OffsetFetchRequest { group_id: GROUP.into(), topics: Some(vec![topic]), ..Default::default() };
-        let answer = self.kafka.request(request).at_most(7).coordinator_of_group(GROUP).await.ok()?;
+        let answer = self.kafka.request(request).at_most(7).coordinator_of_group(GROUP).fresh().await;
+        tracing::trace!(target: "milena::member", number = self.number, ?answer, "committed");
+        let answer = answer.ok()?;
         let parts: Vec<_> = answer.topics.iter().flat_map(|topic| &topic.partitions).collect();
         let is_sound =
             answer.error_code == ErrorCode::NONE && parts.iter().all(|part| part.error_code == ErrorCode::NONE);

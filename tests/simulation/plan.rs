@@ -102,7 +102,11 @@ impl Plan {
         let work = Duration::from_secs(rng.u64(10..=60));
         let (writers, members) = (rng.usize(0..=2), if rng.bool() { rng.usize(1..=3) } else { 0 });
         let mut troubles: Vec<_> = (0..rng.usize(3..=25))
-            .map(|_| (work.mul_f64(rng.f64()), trouble(rng, brokers, partitions, is_harsh)))
+            .map(|_| {
+                // Some at the very start, where nobody knows anybody yet.
+                let at = if rng.u8(..5) == 0 { Duration::ZERO } else { work.mul_f64(rng.f64()) };
+                (at, trouble(rng, brokers, partitions, is_harsh))
+            })
             .collect();
         troubles.sort_by_key(|(at, _)| *at);
         Self {
@@ -187,7 +191,7 @@ fn trouble(rng: &mut Rng, brokers: i32, partitions: i32, is_harsh: bool) -> Trou
 }
 
 fn fault(rng: &mut Rng, brokers: i32, is_harsh: bool) -> Trouble {
-    const COMMON: &[Api] = &[Api::Produce, Api::Produce, Api::Fetch, Api::Metadata];
+    const COMMON: &[Api] = &[Api::Produce, Api::Produce, Api::Produce, Api::Fetch, Api::Fetch, Api::Metadata];
     const OTHERS: &[Api] = &[
         Api::InitProducerId,
         Api::ListOffsets,
@@ -202,6 +206,7 @@ fn fault(rng: &mut Rng, brokers: i32, is_harsh: bool) -> Trouble {
     let api = *rng.choice(apis).expect("some");
     let when = if rng.u8(..3) == 0 { When::BeforeApplying } else { When::AfterApplying };
     let action = match rng.u8(..12) {
+        8..=11 if api == Api::Fetch && rng.bool() => FaultAction::CorruptBatch,
         0..=3 => FaultAction::Error(error(rng, api, is_harsh)),
         4 => FaultAction::Delay(millis(rng, 1..=4_000)),
         5 => FaultAction::Throttle(millis(rng, 1..=3_000)),
@@ -209,8 +214,7 @@ fn fault(rng: &mut Rng, brokers: i32, is_harsh: bool) -> Trouble {
         8 => FaultAction::Silence(when),
         9 => FaultAction::WrongCorrelationId,
         10 => FaultAction::CutReply(rng.usize(0..=40)),
-        _ if api == Api::Fetch => FaultAction::CorruptBatch,
-        _ => FaultAction::Disconnect(When::AfterApplying),
+        _ => FaultAction::Silence(When::AfterApplying),
     };
     let broker = rng.bool().then(|| rng.i32(0..brokers));
     Trouble::Fault { api, action, broker, skip: rng.usize(0..=5), times: rng.usize(1..=3) }

@@ -1,6 +1,9 @@
 //! Runs a plan: client and cluster in one thread, on a paused clock, with everything random drawn from one seed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use milena::{
     Kafka,
@@ -49,6 +52,23 @@ struct World {
     recorder: Recorder,
 }
 
+/// Tasks under way, by name.
+#[derive(Default)]
+struct Actors {
+    tasks: JoinSet<String>,
+    names: BTreeSet<String>,
+}
+
+impl Actors {
+    fn begin(&mut self, name: String, actor: impl Future<Output = ()> + Send + 'static) {
+        self.names.insert(name.clone());
+        self.tasks.spawn(async move {
+            actor.await;
+            name
+        });
+    }
+}
+
 impl World {
     async fn start(plan: &Plan, recorder: Recorder) -> Self {
         let (least, most) = plan.latency;
@@ -60,31 +80,43 @@ impl World {
     }
 
     async fn play(self, plan: &Plan) -> Truth {
-        let mut producers = JoinSet::new();
+        let mut producers = Actors::default();
         for (number, actor) in (0..).zip(&plan.producers) {
             let (kafka, recorder) = (self.client(plan).await, self.recorder.clone());
-            producers.spawn(actors::produce(kafka, number, actor.clone(), plan.partitions, recorder));
+            producers.begin(
+                format!("producer {number}"),
+                actors::produce(kafka, number, actor.clone(), plan.partitions, recorder),
+            );
         }
         for (number, actor) in (FIRST_WRITER..).zip(&plan.writers) {
             let (client, recorder) = (RawWriter::new(self.client(plan).await, number), self.recorder.clone());
-            producers.spawn(writer::write(client, number, actor.clone(), plan.partitions, recorder));
+            producers.begin(
+                format!("writer {number}"),
+                writer::write(client, number, actor.clone(), plan.partitions, recorder),
+            );
         }
         let (tell_ends, ends) = watch::channel(None);
-        let mut readers = JoinSet::new();
+        let mut readers = Actors::default();
         for (number, actor) in (0..).zip(&plan.readers) {
             let (kafka, recorder, ends) = (self.client(plan).await, self.recorder.clone(), ends.clone());
-            readers.spawn(actors::read(kafka, number, actor.clone(), plan.partitions, ends, recorder));
+            readers.begin(
+                format!("reader {number}"),
+                actors::read(kafka, number, actor.clone(), plan.partitions, ends, recorder),
+            );
         }
         for (number, actor) in (0..).zip(&plan.members) {
             let (kafka, recorder, ends) = (self.client(plan).await, self.recorder.clone(), ends.clone());
-            readers.spawn(member::belong(kafka, number, actor.clone(), plan.partitions, ends, recorder));
+            readers.begin(
+                format!("member {number}"),
+                member::belong(kafka, number, actor.clone(), plan.partitions, ends, recorder),
+            );
         }
         self.trouble(plan).await;
-        self.finish(&mut producers, "a producer").await;
+        self.finish(&mut producers).await;
         let truth = self.read_logs(plan).await;
         let last = |stored: &Vec<Stored>| stored.last().map_or(0, |last| last.offset + 1);
         tell_ends.send_replace(Some(truth.partitions.iter().map(|(partition, log)| (*partition, last(log))).collect()));
-        self.finish(&mut readers, "a reader").await;
+        self.finish(&mut readers).await;
         drop((producers, readers));
         self.leave().await;
         truth
@@ -154,15 +186,16 @@ impl World {
     }
 
     /// Waits for all of them, within the bound.
-    async fn finish(&self, actors: &mut JoinSet<()>, who: &str) {
+    async fn finish(&self, actors: &mut Actors) {
         let all = async {
-            while let Some(done) = actors.join_next().await {
-                done.expect("no actor panics");
+            while let Some(done) = actors.tasks.join_next().await {
+                actors.names.remove(&done.expect("no actor panics"));
             }
         };
         if timeout(BOUND, all).await.is_err() {
-            self.recorder.note(Event::Stuck { who: who.to_owned() });
-            actors.shutdown().await;
+            let who = actors.names.iter().cloned().collect::<Vec<_>>().join(", ");
+            self.recorder.note(Event::Stuck { who });
+            actors.tasks.shutdown().await;
         }
     }
 

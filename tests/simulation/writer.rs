@@ -98,7 +98,8 @@ impl RawWriter {
                 transaction_timeout_ms: 8_000,
                 ..Default::default()
             };
-            let answer = self.kafka.request(request).coordinator_of_transaction(&*self.transactional_id).await;
+            let answer = self.kafka.request(request).coordinator_of_transaction(&*self.transactional_id).fresh().await;
+            tracing::trace!(target: "milena::writer", ?answer, "asked for an identity");
             if let Some(answer) = answer.ok().filter(|answer| answer.error_code == ErrorCode::NONE) {
                 self.producer = Some((answer.producer_id, answer.producer_epoch));
                 (self.sequences, self.added) = (BTreeMap::new(), Vec::new());
@@ -119,7 +120,7 @@ impl RawWriter {
                 ..Default::default()
             };
             let call = self.kafka.request(request).at_most(3);
-            let answer = call.coordinator_of_transaction(&*self.transactional_id).await;
+            let answer = call.coordinator_of_transaction(&*self.transactional_id).fresh().await;
             let code = answer.map(|answer| {
                 let results = answer.results_by_topic_v3_and_below.first();
                 results.and_then(|topic| topic.results_by_partition.first()).map(|part| part.partition_error_code)
@@ -158,7 +159,7 @@ impl Transactional for RawWriter {
                 topic_data: vec![topic],
             };
             // The last version of transactions that name their partitions first (KIP-890).
-            let answer = self.kafka.request(request).at_most(11).leader_of(TOPIC, partition).await;
+            let answer = self.kafka.request(request).at_most(11).leader_of(TOPIC, partition).fresh().await;
             let code = answer.map(|answer| {
                 let part = answer.responses.first().and_then(|topic| topic.partition_responses.first());
                 part.map(|part| part.error_code)
@@ -186,7 +187,7 @@ impl Transactional for RawWriter {
                 committed: commit,
             };
             let call = self.kafka.request(request).at_most(4);
-            let answer = call.coordinator_of_transaction(&*self.transactional_id).await;
+            let answer = call.coordinator_of_transaction(&*self.transactional_id).fresh().await;
             match verdict(answer.map(|answer| Some(answer.error_code))) {
                 Verdict::Done => break self.added.clear(),
                 Verdict::Again => sleep(PAUSE).await,
@@ -208,6 +209,7 @@ impl Transactional for RawWriter {
 
 /// Whatever is not final is asked again, in the same words: the coordinator and the log know them.
 fn verdict(code: Result<Option<ErrorCode>, Error>) -> Verdict {
+    tracing::trace!(target: "milena::writer", ?code, "answered");
     match code {
         Ok(Some(ErrorCode::NONE)) => Verdict::Done,
         Ok(Some(code)) if !code.is_retriable() && code != ErrorCode::UNKNOWN_SERVER_ERROR => Verdict::Over(code),

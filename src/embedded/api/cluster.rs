@@ -96,12 +96,14 @@ impl Call {
         }
     }
 
-    /// Whether this broker coordinates a group or a transactional id, and no fault speaks against it.
+    /// Whether this broker coordinates a group or a transactional id, and no fault speaks against it. A fault about one
+    /// topic does not: it leaves the others alone.
     ///
     /// # Errors
     /// The code that the reply is to carry.
     pub(super) fn coordinates(&self, key: &str) -> Result<(), i16> {
-        match (self.forced_code(), self.shared.coordinator(key)) {
+        let forced = self.forced.as_ref().filter(|forced| forced.topic.is_none());
+        match (forced.map_or(0, |forced| forced.code), self.shared.coordinator(key)) {
             (0, Some(node)) if node.id == self.broker => Ok(()),
             (0, Some(_)) => Err(ResponseError::NotCoordinator.code()),
             (0, None) => Err(ResponseError::CoordinatorNotAvailable.code()),

@@ -38,6 +38,7 @@ impl Serve for DescribeConfigsRequest {
         let results = self.resources.into_iter().map(|wanted| {
             let described = call.described_settings(&wanted);
             let result = DescribeConfigsResult::default()
+                .with_error_message(None)
                 .with_resource_type(wanted.resource_type)
                 .with_resource_name(wanted.resource_name);
             match described {
@@ -388,7 +389,7 @@ impl Serve for ListConfigResourcesRequest {
 /// Kinds of resources, by Kafka's numbers.
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
-const GROUP: i8 = 32;
+pub(super) const GROUP: i8 = 32;
 
 /// Who says what a setting is, by Kafka's numbers.
 const FROM_TOPIC: i8 = 1;

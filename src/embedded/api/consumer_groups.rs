@@ -21,7 +21,7 @@ use kafka_protocol::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Call, Serve, groups_admin::ALL_OPERATIONS};
+use super::{Call, Serve, configs::GROUP, groups_admin::ALL_OPERATIONS};
 use crate::embedded::{
     groups::{
         Group, Members,
@@ -42,7 +42,7 @@ impl Serve for ConsumerGroupHeartbeatRequest {
             Ok(answer) => response
                 .with_member_id(Some(answer.member_id.into()))
                 .with_member_epoch(answer.member_epoch)
-                .with_heartbeat_interval_ms(wire_millis(call.consumer_limits().heartbeat_interval))
+                .with_heartbeat_interval_ms(wire_millis(call.consumer_limits(&group_id).heartbeat_interval))
                 .with_assignment(answer.assignment.as_ref().map(assignment)),
             Err(refusal) => {
                 response.with_error_code(refusal.error.code()).with_error_message(Some(refusal.message.into()))
@@ -62,11 +62,12 @@ impl Call {
         if heartbeat.member_id.is_empty() {
             heartbeat.member_id = Uuid::from_u128(fastrand::u128(2..)).to_string();
         }
+        let limits = self.consumer_limits(group_id);
         let groups = &self.shared.groups;
         let act = |group: &mut Group, now: Instant| {
             let consumer = group.members.as_consumer(joins, groups.budget());
             let consumer = consumer.ok_or_else(|| not_found(group_id, "is not a consumer group"))?;
-            consumer.heartbeat(heartbeat, &self.shared.topics, &self.consumer_limits(), now)
+            consumer.heartbeat(heartbeat, &self.shared.topics, &limits, now)
         };
         if joins {
             let full = |error| Refusal::new(error, "There is no room for another group.");
@@ -76,11 +77,16 @@ impl Call {
         }
     }
 
-    fn consumer_limits(&self) -> Limits {
+    /// What the group's own settings say, and the broker's where they say nothing.
+    fn consumer_limits(&self, group_id: &str) -> Limits {
+        let own = self.shared.configs_of(GROUP, group_id);
+        let time = |name: &str, default: Duration| {
+            own.get(name).and_then(|millis| millis.parse().ok()).map_or(default, Duration::from_millis)
+        };
         let settings = &self.shared.settings;
         Limits {
-            session_timeout: settings.consumer_session_timeout,
-            heartbeat_interval: settings.consumer_heartbeat_interval,
+            session_timeout: time("consumer.session.timeout.ms", settings.consumer_session_timeout),
+            heartbeat_interval: time("consumer.heartbeat.interval.ms", settings.consumer_heartbeat_interval),
             max_members: settings.group_max_size,
         }
     }

@@ -117,7 +117,7 @@ impl Serve for DeleteGroupsRequest {
             if id.is_empty() {
                 return Err(ResponseError::InvalidGroupId.code());
             }
-            call.shared.groups.delete(id).map_err(|error| error.code())
+            call.shared.groups.delete(&call.shared, id).map_err(|error| error.code())
         };
         let results = self.groups_names.into_iter().map(|id| {
             let code = delete(&id).err().unwrap_or_default();
@@ -157,10 +157,11 @@ impl Call {
             let subscribed = group.members.is_subscribed_to(&topic.name);
             let partitions = topic.partitions.iter().map(|partition| {
                 let index = partition.partition_index;
-                let code = match (known, subscribed) {
-                    (false, _) => ResponseError::UnknownTopicOrPartition.code(),
-                    (true, true) => ResponseError::GroupSubscribedToTopic.code(),
-                    (true, false) => {
+                let code = match self.forced(&topic.name) {
+                    Some(code) => code,
+                    None if !known => ResponseError::UnknownTopicOrPartition.code(),
+                    None if subscribed => ResponseError::GroupSubscribedToTopic.code(),
+                    None => {
                         group.offsets.delete(&topic.name, index);
                         0
                     }

@@ -57,11 +57,7 @@ fn answer_all(
 
 impl Call {
     fn commit_all(&self, request: &OffsetCommitRequest) -> Result<Vec<OffsetCommitResponseTopic>, i16> {
-        // A fault about one topic leaves the others alone.
-        let forced = self.forced.as_ref().filter(|forced| forced.topic.is_some());
-        if forced.is_none() {
-            self.coordinates(&request.group_id)?;
-        }
+        self.coordinates(&request.group_id)?;
         let sender = Membership {
             member_id: request.member_id.to_string(),
             generation_or_epoch: request.generation_id_or_member_epoch,
@@ -112,6 +108,12 @@ impl Call {
 }
 
 impl Serve for OffsetFetchRequest {
+    fn names(&self, _: &Call, topic: &str) -> bool {
+        let topics = self.topics.iter().flatten().map(|wanted| &wanted.name);
+        let in_groups = self.groups.iter().flat_map(|group| group.topics.iter().flatten()).map(|wanted| &wanted.name);
+        topics.chain(in_groups).any(|name| name.as_str() == topic)
+    }
+
     async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let mut response = OffsetFetchResponse::default();
         if call.version >= 3 {
@@ -154,56 +156,58 @@ impl Call {
             let act = |group: &mut Group, _| {
                 let member_id = wanted.member_id.as_deref().filter(|id| !id.is_empty());
                 group.members.check_fetch(member_id, wanted.member_epoch).map_err(|error| error.code())?;
-                Ok(tell(&group.offsets, wanted.topics.as_deref(), stable))
+                Ok(self.tell(&group.offsets, wanted.topics.as_deref(), stable))
             };
             let found = self.shared.groups.with(&self.shared, &wanted.group_id, act);
             // Of a group that nobody knows nothing is committed; that is no error.
-            found.unwrap_or_else(|| Ok(tell(&Offsets::default(), wanted.topics.as_deref(), stable)))
+            found.unwrap_or_else(|| Ok(self.tell(&Offsets::default(), wanted.topics.as_deref(), stable)))
         });
         match found {
             Ok(topics) => response.with_topics(topics),
             Err(code) => response.with_error_code(code),
         }
     }
-}
 
-/// The offsets of the wanted partitions, or of all that have one.
-fn tell(
-    offsets: &Offsets,
-    wanted: Option<&[OffsetFetchRequestTopics]>,
-    stable: bool,
-) -> Vec<OffsetFetchResponseTopics> {
-    let tell = |topic: &str, index| {
-        let response = nothing_committed(index);
-        match offsets.committed(topic, index) {
-            _ if stable && offsets.is_unstable(topic, index) => {
-                response.with_error_code(ResponseError::UnstableOffsetCommit.code()) // KIP-447
+    /// The offsets of the wanted partitions, or of all that have one.
+    fn tell(
+        &self,
+        offsets: &Offsets,
+        wanted: Option<&[OffsetFetchRequestTopics]>,
+        stable: bool,
+    ) -> Vec<OffsetFetchResponseTopics> {
+        let tell = |topic: &str, index| {
+            let response = nothing_committed(index);
+            match (self.forced(topic), offsets.committed(topic, index)) {
+                (Some(code), _) => response.with_error_code(code),
+                _ if stable && offsets.is_unstable(topic, index) => {
+                    response.with_error_code(ResponseError::UnstableOffsetCommit.code()) // KIP-447
+                }
+                (None, Some(committed)) => response
+                    .with_committed_offset(committed.offset)
+                    .with_committed_leader_epoch(committed.leader_epoch)
+                    .with_metadata(Some(StrBytes::from_string(committed.metadata.clone()))),
+                (None, None) => response,
             }
-            Some(committed) => response
-                .with_committed_offset(committed.offset)
-                .with_committed_leader_epoch(committed.leader_epoch)
-                .with_metadata(Some(StrBytes::from_string(committed.metadata.clone()))),
-            None => response,
-        }
-    };
-    let mut topics = Vec::<OffsetFetchResponseTopics>::new();
-    let Some(wanted) = wanted else {
-        for (topic, index, _) in offsets.all() {
-            if topics.last().is_none_or(|last| last.name.as_str() != topic) {
-                let name = TopicName(StrBytes::from_string(topic.to_owned()));
-                topics.push(OffsetFetchResponseTopics::default().with_name(name));
+        };
+        let mut topics = Vec::<OffsetFetchResponseTopics>::new();
+        let Some(wanted) = wanted else {
+            for (topic, index, _) in offsets.all() {
+                if topics.last().is_none_or(|last| last.name.as_str() != topic) {
+                    let name = TopicName(StrBytes::from_string(topic.to_owned()));
+                    topics.push(OffsetFetchResponseTopics::default().with_name(name));
+                }
+                if let Some(last) = topics.last_mut() {
+                    last.partitions.push(tell(topic, index));
+                }
             }
-            if let Some(last) = topics.last_mut() {
-                last.partitions.push(tell(topic, index));
-            }
-        }
-        return topics;
-    };
-    topics.extend(wanted.iter().map(|topic| {
-        let partitions = topic.partition_indexes.iter().map(|index| tell(&topic.name, *index));
-        OffsetFetchResponseTopics::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
-    }));
-    topics
+            return topics;
+        };
+        topics.extend(wanted.iter().map(|topic| {
+            let partitions = topic.partition_indexes.iter().map(|index| tell(&topic.name, *index));
+            OffsetFetchResponseTopics::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+        }));
+        topics
+    }
 }
 
 fn nothing_committed(index: i32) -> OffsetFetchResponsePartitions {

@@ -40,7 +40,7 @@ impl Serve for CreatePartitionsRequest {
 
     async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let results = self.topics.into_iter().map(|wanted| {
-            let result = CreatePartitionsTopicResult::default();
+            let result = CreatePartitionsTopicResult::default().with_error_message(None);
             match call.create_partitions(&wanted, self.validate_only) {
                 Ok(()) => result.with_name(wanted.name),
                 Err(Refusal { code, message }) => {
@@ -170,7 +170,8 @@ impl Call {
             Some(code) => Err(code),
             None => partition.and_then(|it| it.elect(unclean, &self.alive())).map_err(|error| error.code()),
         };
-        PartitionResult::default().with_partition_id(index).with_error_code(done.err().unwrap_or(0))
+        let result = PartitionResult::default().with_partition_id(index).with_error_message(None);
+        result.with_error_code(done.err().unwrap_or(0))
     }
 }
 

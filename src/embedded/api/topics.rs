@@ -256,7 +256,7 @@ impl From<Refused> for Refusal {
 
 impl Call {
     fn create(&self, wanted: CreatableTopic, dry: bool) -> CreatableTopicResult {
-        let result = CreatableTopicResult::default().with_name(wanted.name.clone());
+        let result = CreatableTopicResult::default().with_name(wanted.name.clone()).with_error_message(None);
         match self.try_create(&wanted, dry) {
             Ok((id, new)) if self.version >= 5 => {
                 let factor = match &new.replicas {

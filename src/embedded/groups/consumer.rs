@@ -52,7 +52,7 @@ pub(in crate::embedded) trait Catalog {
     fn names(&self) -> BTreeSet<String>;
 }
 
-/// What a coordinator allows its consumer groups.
+/// What a coordinator allows a consumer group.
 #[derive(Debug, Clone)]
 pub(in crate::embedded) struct Limits {
     /// A member that is silent for so long is removed.
@@ -455,7 +455,10 @@ impl Consumer {
             }
             self.holders.values_mut().filter(|holder| **holder == old).for_each(|holder| holder.clone_from(&member.id));
         }
-        if let Some(instance_id) = &member.instance_id {
+        let Some(instance_id) = &member.instance_id else { return };
+        if self.instances.get(instance_id) != Some(&member.id) {
+            // A member has one instance id, even if it has changed its mind.
+            self.instances.retain(|_, id| *id != member.id);
             self.instances.insert(instance_id.clone(), member.id.clone());
         }
     }

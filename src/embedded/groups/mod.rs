@@ -60,7 +60,7 @@ pub(super) enum Members {
     /// Nobody yet: offsets were committed from outside, or the last member has left and been forgotten.
     #[default]
     Empty,
-    Classic(Classic),
+    Classic(Box<Classic>),
     Consumer(Box<Consumer>),
 }
 
@@ -159,7 +159,7 @@ impl Groups {
         let Some(group) = state.by_id.get_mut(id) else { return };
         group.armed = group.armed.filter(|armed| *armed > now);
         if group.handle_timeout(shared, now) {
-            state.remove(id);
+            state.remove(shared, id);
         } else {
             group.settle(shared, id, now);
         }
@@ -222,13 +222,13 @@ impl Groups {
     ///
     /// # Errors
     /// GROUP_ID_NOT_FOUND, or NON_EMPTY_GROUP while somebody is in it.
-    pub(super) fn delete(&self, id: &str) -> Result<(), ResponseError> {
+    pub(super) fn delete(&self, shared: &Shared, id: &str) -> Result<(), ResponseError> {
         let mut state = self.lock();
         match state.by_id.get(id) {
             None => Err(ResponseError::GroupIdNotFound),
             Some(group) if !group.members.is_empty() => Err(ResponseError::NonEmptyGroup),
             Some(_) => {
-                state.remove(id);
+                state.remove(shared, id);
                 Ok(())
             }
         }
@@ -255,13 +255,17 @@ impl Groups {
 }
 
 impl State {
-    fn remove(&mut self, id: &str) {
+    fn remove(&mut self, shared: &Shared, id: &str) {
         let Some(group) = self.by_id.remove(id) else { return };
+        if let Some(armed) = group.armed {
+            shared.timers.cancel(armed, Timer::Group(id.to_owned()));
+        }
         for producer_id in group.offsets.producers() {
             if let Some(groups) = self.staged.get_mut(&producer_id) {
                 groups.remove(id);
             }
         }
+        self.staged.retain(|_, groups| !groups.is_empty());
     }
 }
 
@@ -302,7 +306,7 @@ impl Group {
         self.offsets.is_empty()
     }
 
-    /// Sets the timer to the next deadline, if it is not set for an earlier one.
+    /// Sets the timer to the next deadline, if it is not set for an earlier one. A group has one timer at most.
     fn settle(&mut self, shared: &Shared, id: &str, now: Instant) {
         let idle = if self.members.is_empty() { Some(self.idle_until(shared)) } else { None };
         if idle.is_none() {
@@ -310,7 +314,9 @@ impl Group {
         }
         let Some(next) = self.members.deadline().into_iter().chain(idle).min() else { return };
         if self.armed.is_none_or(|armed| next < armed) {
-            self.armed = Some(next);
+            if let Some(later) = self.armed.replace(next) {
+                shared.timers.cancel(later, Timer::Group(id.to_owned()));
+            }
             shared.timers.set(next, Timer::Group(id.to_owned()));
         }
     }
@@ -328,7 +334,7 @@ impl Members {
     pub(super) fn as_classic(&mut self, limits: Limits, budget: &Budget) -> Option<&mut Classic> {
         // A group of the new protocol that everybody has left is converted; its offsets stay.
         if let (Self::Empty | Self::Consumer(_), true) = (&*self, self.is_empty()) {
-            *self = Self::Classic(Classic::new(limits, budget.clone()));
+            *self = Self::Classic(Box::new(Classic::new(limits, budget.clone())));
         }
         match self {
             Self::Classic(classic) => Some(classic),

@@ -6,9 +6,11 @@ use kafka_protocol::{
     ResponseError::{self, *},
     messages::{
         ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
-        DescribeGroupsRequest, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetFetchRequest,
+        DescribeGroupsRequest, IncrementalAlterConfigsRequest, LeaveGroupRequest, ListGroupsRequest,
+        OffsetCommitRequest, OffsetFetchRequest,
         consumer_group_describe_response::DescribedGroup,
         consumer_group_heartbeat_request::TopicPartitions,
+        incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
         leave_group_request::MemberIdentity,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
@@ -145,6 +147,27 @@ async fn members_share_a_topic_and_a_dead_one_is_replaced() {
     one.owned.clear();
     assert_eq!(one.join().await, 0);
     assert_eq!((two.beat().await, one.beat().await), (3, 3));
+    cluster.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_has_times_of_its_own() {
+    let network = MemoryNetwork::new();
+    let builder = EmbeddedCluster::builder().topic("orders", 6).memory(&network);
+    let builder = builder.consumer_session_timeout(Duration::from_secs(50));
+    let cluster = builder.consumer_heartbeat_interval(Duration::from_secs(7)).start().await.unwrap();
+    let mut one = Consumer::new(&network, "one").await;
+    assert_eq!(one.send(1, one.joining()).await.heartbeat_interval_ms, 7000, "the cluster's");
+    let set = |key, value| AlterableConfig::default().with_name(text(key)).with_value(Some(text(value)));
+    let configs = vec![set("consumer.heartbeat.interval.ms", "6000"), set("consumer.session.timeout.ms", "46000")];
+    let resource = AlterConfigsResource::default().with_resource_type(32).with_resource_name(text("billing"));
+    let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource.with_configs(configs)]);
+    assert_eq!(one.client.call(1, &request).await.responses[0].error_code, 0);
+    assert_eq!(one.send(1, one.request()).await.heartbeat_interval_ms, 6000);
+    tokio::time::sleep(Duration::from_millis(45_999)).await;
+    assert_eq!(cluster.group_members("billing").len(), 1);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(cluster.group_members("billing").len(), 0);
     cluster.shutdown().await;
 }
 

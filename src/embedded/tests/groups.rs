@@ -5,9 +5,9 @@ use std::time::Duration;
 use kafka_protocol::{
     ResponseError::{self, *},
     messages::{
-        DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest, GroupId, HeartbeatRequest,
-        JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, SyncGroupRequest, SyncGroupResponse,
-        join_group_request::JoinGroupRequestProtocol, leave_group_request::MemberIdentity,
+        DeleteGroupsRequest, DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest, GroupId,
+        HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, SyncGroupRequest,
+        SyncGroupResponse, join_group_request::JoinGroupRequestProtocol, leave_group_request::MemberIdentity,
         sync_group_request::SyncGroupRequestAssignment,
     },
 };
@@ -223,6 +223,16 @@ async fn only_the_coordinator_answers_and_faults_take_its_place() {
         cluster.inject(Fault::on(Api::Heartbeat, FaultAction::Error(error.code())));
         assert_eq!(member.heartbeat(3).await, Some(error));
     }
+    // The group outlives its coordinator: another broker has it, members and all.
+    member.id.clear();
+    member.lead().await;
+    cluster.kill(found.node_id.0).await;
+    let alive = cluster.bootstrap().split(',').nth(((found.node_id.0 + 1) % 3) as usize).unwrap().to_owned();
+    let mut client = Client::at(&alive).await;
+    let next = client.call(4, &find).await.coordinators.remove(0);
+    assert_ne!(next.node_id, found.node_id);
+    member.client = Client::at(&format!("{}:{}", next.host, next.port)).await;
+    assert_eq!(member.heartbeat(4).await, None);
     cluster.shutdown().await;
 }
 
@@ -284,6 +294,21 @@ async fn sessions_and_rebalances_end_on_the_clusters_clock() {
     assert_eq!(describe(&mut two.client, 5).await.groups[0].group_state, text("Empty"));
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(describe(&mut two.client, 5).await.groups[0].group_state, text("Dead"));
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_group_has_one_timer_whatever_its_clients_do() {
+    let (cluster, mut client) = start(EmbeddedCluster::builder()).await;
+    for session in (60..260).rev() {
+        // Each deadline is nearer than the one before.
+        let request = join_request("").with_session_timeout_ms(session * 1000);
+        assert_eq!(client.call(4, &request).await.error_code, MemberIdRequired.code());
+        assert_eq!(cluster.shared.timers.of_groups(), 1);
+    }
+    let request = DeleteGroupsRequest::default().with_groups_names(vec![group("billing")]);
+    assert_eq!(client.call(2, &request).await.results[0].error_code, 0);
+    assert_eq!(cluster.shared.timers.of_groups(), 0);
     cluster.shutdown().await;
 }
 

@@ -259,6 +259,16 @@ fn a_static_member_that_is_away_revokes_nothing_more() {
 }
 
 #[test]
+fn a_member_has_one_instance_id() {
+    let mut group = Group::on([("t", 1)]);
+    for instance in ["i", "j", "k"] {
+        assert_eq!(group.tell(as_instance(join("a", &["t"]), instance)), "1 [1:{0}]");
+    }
+    assert_eq!(group.consumer.instances.len(), 1);
+    assert_eq!(group.tell(as_instance(at("a", 1), "i")), "UnknownMemberId");
+}
+
+#[test]
 fn a_group_has_a_largest_size() {
     let mut group = Group::on([("t", 4)]);
     for id in ["a", "b", "c"] {
