@@ -53,6 +53,7 @@ mod memory;
 mod net;
 
 #[cfg(not(feature = "plants"))]
+#[allow(dead_code, unreachable_pub, reason = "three are for the raw actors of the simulation; public with the feature")]
 mod plant;
 #[cfg(feature = "plants")]
 #[doc(hidden)]

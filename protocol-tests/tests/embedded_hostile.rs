@@ -16,7 +16,7 @@ use kafka_protocol::{
 };
 use milena::embedded::EmbeddedCluster;
 use protocol_tests::{
-    catalog::{Table, catalog},
+    catalog::catalog,
     random::{About, body_about},
     record_golden,
 };
@@ -31,7 +31,7 @@ const BODIES: u64 = 24;
 const MAX_REQUEST: usize = 200_000;
 const RETENTION: usize = 8 << 20;
 /// How much the process may grow, whatever it is sent: the logs, what groups and transactions keep, and room.
-const MOST_GROWTH: usize = 256 << 20;
+const MOST_GROWTH: usize = 64 << 20;
 
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
@@ -151,10 +151,4 @@ fn resident() -> usize {
     let pages = fs::read_to_string("/proc/self/statm").ok();
     let pages = pages.and_then(|text| text.split(' ').nth(1)?.parse::<usize>().ok());
     pages.unwrap_or(0) * 4096
-}
-
-#[test]
-fn the_tables_of_requests_are_found() {
-    let requests = catalog().iter().filter(|table: &&Table| table.name.ends_with("Request")).count();
-    assert!(requests > 80, "{requests}");
 }

@@ -128,14 +128,18 @@ impl Link {
         let session = Session::new(self.broker, self.peer.clone(), certified, settings.sasl.has_users());
         let (session, mut wire) = (Arc::new(session), Wire { stream, ahead: None });
         let mut counted = false;
+        let mut door = Some(deadline);
         loop {
             if !counted && session.is_proven() {
                 counted = true;
                 self.shared.requests.count_connection(session.principal());
             }
             let frame = if session.is_proven() {
+                door = None;
                 wire.read_frame(settings.max_request_bytes).await?
             } else {
+                // Whoever shows credentials again has as much time as the first time (KIP-368).
+                let deadline = *door.get_or_insert_with(|| Instant::now() + settings.handshake_timeout);
                 let max = settings.max_request_bytes.min(MAX_UNPROVEN);
                 timeout_at(deadline, wire.read_frame(max)).await??
             };

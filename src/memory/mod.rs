@@ -260,8 +260,8 @@ impl State {
         self.weather.entry(address.to_owned()).or_default()
     }
 
-    fn each_link(&mut self, address: &str, mut fault: impl FnMut(&mut Link)) {
-        self.links.values_mut().filter(|link| link.address == address).for_each(|link| fault(link));
+    fn each_link(&mut self, address: &str, fault: impl FnMut(&mut Link)) {
+        self.links.values_mut().filter(|link| link.address == address).for_each(fault);
     }
 
     fn delay(&mut self) -> Duration {

@@ -74,6 +74,9 @@ impl Serve for FetchRequest {
     }
 }
 
+/// A topic as it was named, and what it is.
+type Resolved<'a> = (&'a TopicName, Uuid, Result<Arc<Topic>, ResponseError>);
+
 /// What a round over the wanted partitions found.
 struct Found {
     partitions: Vec<(PartitionData, Read)>,
@@ -146,7 +149,7 @@ impl Call {
     /// Reads every partition once and registers `reader` with it.
     fn gather(&self, begun: &Begun, isolation_level: i8, max_bytes: usize, reader: &Arc<Notify>) -> Found {
         let mut found = Found { partitions: Vec::with_capacity(begun.wanted.len()), bytes: 0, urgent: false };
-        let mut topic: Option<(&TopicName, Uuid, Result<Arc<Topic>, ResponseError>)> = None;
+        let mut topic: Option<Resolved<'_>> = None;
         for wanted in &begun.wanted {
             if topic.as_ref().is_none_or(|(name, id, _)| **name != wanted.topic || *id != wanted.topic_id) {
                 topic = Some((&wanted.topic, wanted.topic_id, self.fetched_topic(wanted)));

@@ -60,7 +60,7 @@ pub(super) enum Members {
     /// Nobody yet: offsets were committed from outside, or the last member has left and been forgotten.
     #[default]
     Empty,
-    Classic(Classic),
+    Classic(Box<Classic>),
     Consumer(Box<Consumer>),
 }
 
@@ -334,7 +334,7 @@ impl Members {
     pub(super) fn as_classic(&mut self, limits: Limits, budget: &Budget) -> Option<&mut Classic> {
         // A group of the new protocol that everybody has left is converted; its offsets stay.
         if let (Self::Empty | Self::Consumer(_), true) = (&*self, self.is_empty()) {
-            *self = Self::Classic(Classic::new(limits, budget.clone()));
+            *self = Self::Classic(Box::new(Classic::new(limits, budget.clone())));
         }
         match self {
             Self::Classic(classic) => Some(classic),

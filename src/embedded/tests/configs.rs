@@ -15,6 +15,9 @@ use kafka_protocol::{
 
 use super::*;
 
+/// A change that is asked for: setting, operation and value.
+type Asked<'a> = (&'a str, i8, Option<&'a str>);
+
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const GROUP: i8 = 32;
@@ -44,8 +47,8 @@ async fn value(client: &mut Client, kind: i8, resource: &str, key: &str) -> (Str
     (described.value.unwrap().to_string(), described.config_source)
 }
 
-async fn alter(client: &mut Client, kind: i8, resource: &str, changes: &[(&str, i8, Option<&str>)]) -> i16 {
-    let change = |(name, operation, value): &(&str, i8, Option<&str>)| {
+async fn alter(client: &mut Client, kind: i8, resource: &str, changes: &[Asked<'_>]) -> i16 {
+    let change = |(name, operation, value): &Asked<'_>| {
         let config = incremental::AlterableConfig::default().with_name(text(name));
         config.with_config_operation(*operation).with_value(value.map(text))
     };
@@ -67,7 +70,7 @@ async fn a_topics_settings_are_described_and_altered() {
     assert_eq!((before.value, before.config_source, before.config_type), (Some(text("delete")), 5, 7));
     assert_eq!(before.synonyms[0].name, text("log.cleanup.policy"));
     assert!(before.documentation.is_some());
-    let story: [(&str, &[(&str, i8, Option<&str>)], i16); 8] = [
+    let story: [(&str, &[Asked<'_>], i16); 8] = [
         ("append", &[("cleanup.policy", 2, Some("compact"))], 0),
         ("subtract", &[("cleanup.policy", 3, Some("delete")), ("retention.ms", 0, Some("7"))], 0),
         ("unknown", &[("no.such", 0, Some("1"))], ResponseError::InvalidConfig.code()),

@@ -63,8 +63,8 @@ async fn each_release_is_told_as_far_as_it_is_served() {
         let told = ranges(&client.call(0, &api_versions(0)).await);
         let expected = SERVED.iter().filter_map(|(api, first, last)| {
             let (low, high) = presets::released(*api, version)?;
-            let both = (low.max(*first), high.min(*last));
-            Some((*api as i16, both)).filter(|_| both.0 <= both.1)
+            // A release may know a request in older versions alone, such as WriteTxnMarkers.
+            Some((*api as i16, (low.max(*first), high.min(*last)))).filter(|(_, (low, high))| low <= high)
         });
         assert_eq!(told, expected.collect(), "{version:?}");
         assert_eq!(told[&0].1, [7, 9, 11, 12, 13][version as usize], "Produce of {version:?}");

@@ -426,7 +426,9 @@ fn what_each_state_says_to_whom() {
 
 #[test]
 fn who_may_join_whom() {
-    let cases: [(&str, &[&[&str]], &[&str], Result<&str, ResponseError>); 6] = [
+    /// What it is about, the assignors of those who are there, those of the one who comes, and which is agreed on.
+    type Case<'a> = (&'a str, &'a [&'a [&'a str]], &'a [&'a str], Result<&'a str, ResponseError>);
+    let cases: [Case<'_>; 6] = [
         ("no assignor at all", &[], &[], Err(InconsistentGroupProtocol)),
         ("the first of a new group", &[], &["range", "sticky"], Ok("range")),
         ("nothing in common", &[&["range"]], &["sticky"], Err(InconsistentGroupProtocol)),

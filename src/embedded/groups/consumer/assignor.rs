@@ -261,6 +261,9 @@ mod tests {
 
     type Subscription = (&'static str, &'static [u128], &'static [(u128, &'static [i32])]);
 
+    /// Members, sizes of topics, and what comes of them.
+    type Row = (&'static [Subscription], &'static [(u128, i32)], &'static str);
+
     fn previous(owned: &[(u128, &[i32])]) -> Assignment {
         owned.iter().map(|(topic, list)| (Uuid::from_u128(*topic), list.iter().copied().collect())).collect()
     }
@@ -291,7 +294,7 @@ mod tests {
     #[test]
     fn uniform() {
         const NONE: &[(u128, &[i32])] = &[];
-        let table: &[(&[Subscription], &[(u128, i32)], &str)] = &[
+        let table: &[Row] = &[
             (&[], &[(1, 3)], ""),
             (&[("a", &[1], NONE)], &[(1, 3)], "a:1-0,1-1,1-2"),
             (&[("a", &[], NONE)], &[], "a:"),
@@ -326,7 +329,7 @@ mod tests {
 
     #[test]
     fn range() {
-        let table: &[(&[Subscription], &[(u128, i32)], &str)] = &[
+        let table: &[Row] = &[
             (&[("a", &[1], &[])], &[(1, 2)], "a:1-0,1-1"),
             // Equal partitions of both topics to the same member, the first one gets one more of each.
             (&[("a", &[1, 2], &[]), ("b", &[1, 2], &[])], &[(1, 3), (2, 3)], "a:1-0,1-1,2-0,2-1 b:1-2,2-2"),
@@ -380,6 +383,11 @@ mod tests {
         assert_eq!(seen.len() as i32, wanted.map(|(_, size)| size).sum::<i32>(), "seed {seed}");
     }
 
+    fn check_even(owned: &[Assignment], seed: u64) {
+        let loads: Vec<usize> = owned.iter().map(count).collect();
+        assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 1, "seed {seed}: {loads:?}");
+    }
+
     #[test]
     fn random_groups_with_equal_subscriptions() {
         for seed in 0..2000 {
@@ -395,6 +403,7 @@ mod tests {
             owned.push(Assignment::new());
             let after = uniformly(&ids, &topics, &owned, &sizes);
             check_complete(&after, &topics, &sizes, seed);
+            check_even(&after, seed);
             let kept = |after: &[Assignment], before: &[Assignment]| -> usize {
                 let both = after.iter().zip(before).flat_map(|(after, before)| {
                     after.iter().map(|(topic, list)| before.get(topic).map_or(0, |it| it.intersection(list).count()))
@@ -410,8 +419,7 @@ mod tests {
             left_topics.remove(gone);
             let rest = uniformly(&left_ids, &left_topics, &left, &sizes);
             assert_eq!(kept(&rest, &left), all - lost, "seed {seed}: one left");
-            let loads: Vec<usize> = rest.iter().map(count).collect();
-            assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 1, "seed {seed}: {loads:?}");
+            check_even(&rest, seed);
         }
     }
 
