@@ -107,12 +107,6 @@ impl History {
         self.events.iter().for_each(|event| write!(text, "{event:?}").expect("nothing fails"));
         text.0
     }
-
-    /// When the last fault was over.
-    pub fn calm(&self) -> Duration {
-        let calm = self.events.iter().find(|(_, event)| *event == Event::Calm);
-        calm.map_or(Duration::MAX, |(at, _)| *at)
-    }
 }
 
 struct Fnv(u64);
