@@ -8,7 +8,6 @@ use super::{checkers::CHECKERS, simulate};
 
 /// A bug, and the checkers that have to see it.
 const PLANTS: &[(Plant, &[&str])] = &[
-    (Plant::SecondBeforeFirst, &["gave up"]),
     (Plant::RetryBehind, &["reordered"]),
     (Plant::ReuseNumbers, &["lost"]),
     (Plant::BumpWhileInFlight, &["doubled"]),
@@ -87,7 +86,6 @@ macro_rules! found {
 }
 
 found! {
-    p1_two_in_flight_before_the_first_is_acknowledged SecondBeforeFirst
     p2_a_retry_that_joins_the_end_of_the_queue RetryBehind
     p4_the_numbers_of_a_batch_that_may_be_written_used_again ReuseNumbers
     p6_a_new_epoch_while_batches_are_in_flight BumpWhileInFlight
