@@ -58,6 +58,7 @@ mod plant;
 #[cfg(feature = "plants")]
 #[doc(hidden)]
 pub mod plant;
+mod watch;
 
 pub mod admin;
 pub mod consumer;

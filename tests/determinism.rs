@@ -16,6 +16,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("thread", "src/producer/compressor.rs", "compresses in place on an in-process network"),
     ("thread", "src/net/handshake.rs", "derives the keys of SCRAM"),
     ("thread", "src/net/transport.rs", "reads the files of TLS"),
+    ("tokio watch", "src/registry/", "stands alone, and is no part of a history"),
+    ("tokio watch", "src/embedded/registry/", "has one waiter"),
     ("foreign random", "src/security/", "nonces and keys are no part of a history"),
 ];
 
@@ -23,6 +25,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("time of day", &["SystemTime::now()", "UNIX_EPOCH.elapsed()", "coarsetime::"]),
     ("thread", &["spawn_blocking(", "thread::spawn(", "block_in_place("]),
+    // Its waiters wake in an order of its own: `crate::watch` keeps theirs.
+    ("tokio watch", &["sync::watch", "broadcast::"]),
     ("foreign random", &["getrandom::", "RandomState", " rand::"]),
     ("std clock", &["std::time::Instant::now()"]),
 ];

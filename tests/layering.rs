@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::{fs, path::Path};
 
-const LEVELS: &str = "error types backoff properties words memory plant; wire record security serdes; machine; net; cluster; \
+const LEVELS: &str = "error types backoff properties words memory plant watch; wire record security serdes; machine; net; cluster; \
                       producer consumer admin registry; client embedded";
 const WORDS: &[&str] = &["str", "Str", "code", "ErrorCode", "uuid", "Uuid"];
 

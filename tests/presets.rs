@@ -71,7 +71,7 @@ async fn a_missing_request_is_an_error_that_says_so() {
     let kafka = Kafka::connect(&cluster.bootstrap()).await.unwrap();
     let refused = async {
         let producer = kafka.producer().build().await?;
-        producer.send(Record::to("orders").value("a")).await.map_err(|error| error.into())
+        producer.send(Record::to("orders").value("a")).await
     };
     let result: Result<_, milena::Error> =
         tokio::time::timeout(Duration::from_secs(30), refused).await.expect("in time");

@@ -16,7 +16,7 @@ use kafka_protocol::{
 };
 use milena::embedded::EmbeddedCluster;
 use protocol_tests::{
-    catalog::{Table, catalog},
+    catalog::catalog,
     random::{About, body_about},
     record_golden,
 };

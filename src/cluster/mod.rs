@@ -14,7 +14,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, watch},
+    sync::Notify,
     time::{Instant, sleep_until, timeout_at},
 };
 
@@ -32,6 +32,7 @@ use crate::{
         pool::{Destination, Pool},
     },
     types::BrokerId,
+    watch,
     wire::{Choice, ErrorCode, Features, Request, Str, Versions},
 };
 

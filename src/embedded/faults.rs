@@ -14,14 +14,15 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use tokio::sync::watch;
-
 use super::api::Api;
-use crate::wire::{
-    self, Entity, ErrorCode, FieldSpec, Kind,
-    tree::{Node, Tree, Value},
+use crate::{
+    watch,
+    wire::{
+        self, Entity, ErrorCode, FieldSpec, Kind,
+        tree::{Node, Tree, Value},
+    },
 };
+use bytes::Bytes;
 
 /// Whether the broker does what it was asked before the fault happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,7 +169,7 @@ impl FaultHandle {
     pub async fn exhausted(&self) {
         let mut left = self.left.clone();
         // An error means that the fault was removed.
-        let _ = left.wait_for(|left| *left == 0).await;
+        drop(left.wait_for(|left| *left == 0).await);
     }
 }
 

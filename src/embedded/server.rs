@@ -12,7 +12,7 @@ use std::{collections::VecDeque, io, io::IoSlice, sync::Arc, time::Duration};
 use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     task::{JoinHandle, JoinSet},
     time::{Instant, sleep, timeout_at},
 };
@@ -23,6 +23,7 @@ use super::{
     listener::{Listener, Reserved},
     session::Session,
 };
+use crate::watch;
 
 /// A listening broker. Dropping it stops it without waiting.
 #[derive(Debug)]
@@ -173,7 +174,7 @@ impl Link {
 /// Waits while the broker stands still.
 async fn resumed(paused: &mut watch::Receiver<bool>) {
     // An error means that the broker stops; whoever waits here is cut then.
-    let _ = paused.wait_for(|paused| !paused).await;
+    drop(paused.wait_for(|paused| !paused).await);
 }
 
 /// Speaks TLS if the cluster does; also gives the name in the client's certificate.

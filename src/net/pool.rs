@@ -8,12 +8,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     backoff::Backoff,
     error::{Error, ErrorKind, Result},
     types::{BrokerId, HashMap},
+    watch,
     wire::Features,
 };
 
@@ -179,7 +180,7 @@ impl Pool {
             }
         }
         drop(slots);
-        let _ = done.send(Some(outcome));
+        done.send_replace(Some(outcome));
     }
 
     async fn establish(&self, address: &Arc<str>) -> Result<Connection> {
