@@ -278,5 +278,6 @@ async fn a_broker_tells_what_it_offers() {
     let range = versions.range(ApiKey::PRODUCE).expect("it takes records");
     assert!(versions.supports(ApiKey::PRODUCE, *range.end()) && versions.iter().len() >= 10, "{versions:?}");
     assert_eq!(versions.range(ApiKey::DESCRIBE_QUORUM), None, "the embedded broker has no quorum");
-    assert_eq!((kafka.features().epoch(), kafka.features().transaction_version()), (None, 0), "it tells no features");
+    let features = kafka.features();
+    assert_eq!((features.epoch(), features.transaction_version()), (Some(1), 2), "those of a new cluster");
 }
