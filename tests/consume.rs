@@ -17,6 +17,7 @@ use milena::{
     embedded::{Api, EmbeddedCluster, Fault, FaultAction, When},
     record::Compression,
     serdes::{Bytes, Deserializer, Target, Utf8},
+    wire::messages::{CreatePartitionsRequest, CreatePartitionsTopic},
 };
 
 const TOPIC: &str = "orders";
@@ -313,6 +314,19 @@ async fn a_broker_killed_and_started_again_is_read_on() {
         },
         read(&mut consumer, 10, 40),
     );
+}
+
+#[tokio::test]
+async fn a_partition_that_was_added_since_the_last_metadata_is_assigned() {
+    let world = World::new(1, 2).await;
+    let mut consumer = world.reading(2, StartFrom::Beginning).await;
+    let more = CreatePartitionsTopic { name: TOPIC.into(), count: 3, assignments: None };
+    let request = CreatePartitionsRequest { topics: vec![more], timeout_ms: 5000, ..Default::default() };
+    let answer = world.kafka.request(request).controller().await.expect("an answer");
+    assert_eq!(answer.results[0].error_code.0, 0);
+    consumer.assign([(name(2), StartFrom::Beginning)]).await.expect("it is asked for again before it is denied");
+    world.fill(2, 0, 1, Compression::None).await;
+    assert_eq!(poll(&mut consumer).await.expect("its records")[0], (2, 0));
 }
 
 #[tokio::test]

@@ -16,7 +16,10 @@ use tokio::{
 use crate::{
     cluster::{Cluster, To, Traffic},
     error::{Error, ErrorKind, Result},
-    machine::fetch::{Fetcher, LookupPart, LookupPlan, Ready},
+    machine::{
+        fetch::{Fetcher, LookupPart, LookupPlan, Ready},
+        metadata::Metadata,
+    },
     plant::{self, Plant},
     record::DecodeScratch,
     serdes::Bytes,
@@ -207,15 +210,18 @@ impl<K: Field, V: Field> Consumer<K, V> {
         let deadline = Instant::now() + self.settings.api_timeout;
         let topics: BTreeSet<&Str> = wanted.iter().map(|(name, _)| &name.topic).collect();
         for topic in topics {
-            self.cluster.topic(topic, deadline).await?;
+            let metadata = self.cluster.topic(topic, deadline).await?;
+            let of_topic = wanted.iter().filter(|(name, _)| name.topic == *topic);
+            if of_topic.clone().any(|(name, _)| !exists(&metadata, name)) {
+                // The topic may have got more partitions since this was heard.
+                self.cluster.topic_now(topic, deadline).await?;
+            }
         }
         let metadata = self.cluster.metadata();
-        for (name, _) in &wanted {
+        if let Some((name, _)) = wanted.iter().find(|(name, _)| !exists(&metadata, name)) {
             let count = metadata.topic(&name.topic).map_or(0, |topic| topic.partitions.len());
-            if usize::try_from(name.partition).map_or(true, |partition| partition >= count) {
-                let text = format!("{name} does not exist: topic {} has {count} partitions", name.topic);
-                return Err(Error::new(ErrorKind::UnknownTopic, text));
-            }
+            let text = format!("{name} does not exist: topic {} has {count} partitions", name.topic);
+            return Err(Error::new(ErrorKind::UnknownTopic, text));
         }
         self.shared.fetcher().assign(Instant::now().into_std(), wanted);
         driver::learn(&self.shared, &metadata);
@@ -465,6 +471,12 @@ impl<K, V> Drop for Consumer<K, V> {
     fn drop(&mut self) {
         self.shared.close();
     }
+}
+
+/// Whether the cluster has told of this partition.
+fn exists(metadata: &Metadata, name: &TopicPartition) -> bool {
+    let count = metadata.topic(&name.topic).map_or(0, |topic| topic.partitions.len());
+    usize::try_from(name.partition).is_ok_and(|partition| partition < count)
 }
 
 /// Says where the damage is and how to get past it.
