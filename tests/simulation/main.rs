@@ -29,10 +29,13 @@ use world::{Run, run};
 
 /// Runs a seed. `Err`: what went wrong, the plan, and how to see it again.
 fn simulate(seed: u64) -> Result<(Run, Vec<Violation>), String> {
-    let plan = Plan::draw(seed);
-    let done = catch_unwind(AssertUnwindSafe(|| run(&plan)));
-    let run = done.map_err(|_| format!("somebody panicked\n{}", story(&plan)))?;
-    let violations = check(&plan, &run);
+    simulate_plan(&Plan::draw(seed))
+}
+
+fn simulate_plan(plan: &Plan) -> Result<(Run, Vec<Violation>), String> {
+    let done = catch_unwind(AssertUnwindSafe(|| run(plan)));
+    let run = done.map_err(|_| format!("somebody panicked\n{}", story(plan)))?;
+    let violations = check(plan, &run);
     Ok((run, violations))
 }
 

@@ -2,9 +2,18 @@
 //!
 //! A checker that never fired has proven nothing, so the last test here looks for a plant for every checker.
 
-use milena::plant::{Plant, sow};
+use std::time::Duration;
 
-use super::{checkers::CHECKERS, simulate};
+use milena::{
+    embedded::{Api, FaultAction},
+    plant::{Plant, sow},
+};
+
+use super::{
+    checkers::CHECKERS,
+    plan::{Placing, Plan, Trouble},
+    simulate, simulate_plan,
+};
 
 /// A bug, and the checkers that have to see it.
 const PLANTS: &[(Plant, &[&str])] = &[
@@ -108,6 +117,43 @@ found! {
     c10_a_partition_that_is_given_to_two_members TwoOwners
     an_offset_committed_before_its_record_is_handed_out CommitAhead
 }
+
+/// P1 needs the first two batches of a partition in flight together and the first alone refused, which hardly any drawn
+/// plan brings about. This one does at every seed: one partition, many small batches at once, one refusal at the start.
+#[test]
+fn p1_a_second_batch_before_the_first_is_acknowledged() {
+    let _sown = Sown;
+    let seen = |plant: Option<Plant>| {
+        (0..20).find_map(|seed| {
+            sow(plant);
+            let (_, violations) = simulate_plan(&first_batch_refused(seed)).ok()?;
+            violations.first().map(|found| (seed, found.checker, found.text.clone()))
+        })
+    };
+    assert_eq!(seen(None), None, "a sound client passes these plans");
+    let (seed, checker, text) = seen(Some(Plant::SecondBeforeFirst)).expect("it is found");
+    println!("SecondBeforeFirst: seed {seed}, {checker}: {text}");
+}
+
+fn first_batch_refused(seed: u64) -> Plan {
+    let refused = FaultAction::Error(NOT_LEADER_OR_FOLLOWER);
+    let trouble = Trouble::Fault { api: Api::Produce, action: refused, broker: None, skip: 0, times: 1 };
+    // Faults are taken back after the last trouble, so that there is a later one.
+    let later = (Duration::from_secs(20), Trouble::MoveLeader { partition: 0, broker: 0 });
+    let mut plan = Plan { partitions: 1, troubles: vec![(Duration::ZERO, trouble), later], ..Plan::draw(seed) };
+    plan.is_harsh = false;
+    plan.producers.truncate(1);
+    // Nobody else is to be refused in its stead.
+    plan.writers.clear();
+    for producer in &mut plan.producers {
+        (producer.burst, producer.length, producer.placing) = (20, 200, Placing::Named);
+        (producer.batch_size, producer.max_in_flight, producer.linger) = (300, 5, Duration::ZERO);
+        producer.delivery_timeout = Duration::from_secs(1800);
+    }
+    plan
+}
+
+const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 
 /// The fixed range of seeds in which every plant is found.
 const SEEDS: u64 = 200;
