@@ -294,7 +294,12 @@ impl Call {
         let producer_id = request.producer_id.0;
         // From version 5 on the group is taken in with its first offset (KIP-890, part 2).
         let add = self.version >= 5;
-        let stage = || groups.stage_offsets(&request.group_id, producer_id, offsets);
+        let stage = || {
+            let staged = groups.stage_offsets(&request.group_id, producer_id, offsets);
+            // The group may be new: its timer is to be set.
+            groups.with(&self.shared, &request.group_id, |_, _| ());
+            staged
+        };
         match self.shared.transactions.admit(&self.shared, claim, add, stage) {
             Ok(staged) => staged.map_err(|error| error.code()),
             Err(error) => Err(for_append(error, self.version, 4).code()),

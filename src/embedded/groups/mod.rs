@@ -205,6 +205,7 @@ impl Groups {
         for id in state.staged.remove(&producer_id).unwrap_or_default() {
             if let Some(group) = state.by_id.get_mut(&id) {
                 group.offsets.end_transaction(producer_id, commit);
+                group.idle_since = Instant::now();
             }
         }
     }

@@ -428,6 +428,22 @@ async fn markers_wait_for_a_leader_that_is_down() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn offsets_of_transactions_are_kept_as_long_as_others() {
+    let minute = Duration::from_secs(60);
+    let (cluster, _, mut client) = in_memory(EmbeddedCluster::builder().offsets_retention(60 * minute)).await;
+    let mut who = client.begin("tx").await;
+    for offset in 1..4 {
+        assert_eq!(client.commit_offset(5, "tx", who, offset).await, OK);
+        who = client.end(5, "tx", who, true).await.1;
+        tokio::time::sleep(50 * minute).await;
+        assert_eq!(cluster.committed_offset("group", "orders", 0), Some(offset), "fifty minutes after the last");
+    }
+    tokio::time::sleep(15 * minute).await;
+    assert_eq!(cluster.committed_offset("group", "orders", 0), None);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_decided_is_remembered_until_it_is_written() {
     let minute = Duration::from_secs(60);
     let builder = EmbeddedCluster::builder().brokers(2).transactional_id_expiration(minute);
