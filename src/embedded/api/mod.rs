@@ -22,6 +22,7 @@ mod transactions;
 mod transactions_admin;
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     sync::{
         Arc,
@@ -203,6 +204,12 @@ impl Call {
     fn encode<M: Encodable>(&self, message: &M) -> Result<Option<Body>, Unanswered> {
         Body::of(message, self.version).map(Some)
     }
+}
+
+/// What is asked for, each thing once and in its order: an answer grows with what there is, never with repetitions.
+fn distinct<T, K: Ord>(asked: Vec<T>, key: impl Fn(&T) -> K) -> impl Iterator<Item = T> {
+    let mut seen = BTreeSet::new();
+    asked.into_iter().filter(move |item| seen.insert(key(item)))
 }
 
 /// A request that the broker serves.
