@@ -1,7 +1,7 @@
 //! From a request frame to what is sent back: which requests are served, and how each is run.
 //!
 //! Rules this file keeps:
-//! - no bytes reach `kafka-protocol` before [`guard`] has walked them;
+//! - no body reaches `kafka-protocol` before [`guard`] has walked it; of a header's lengths none reserves memory;
 //! - only ApiVersions is answered in a version that is not served (KIP-511); anything else closes the connection, as
 //!   Kafka does;
 //! - a fault happens here, around the handler: a handler knows only what its answer must carry.
