@@ -160,7 +160,10 @@ impl MemoryNetwork {
 
     /// From now on nobody can connect there; open connections stay.
     pub fn refuse(&self, address: &str) {
-        self.state().weather(address).refuses = true;
+        let mut state = self.state();
+        state.weather(address).refuses = true;
+        // Who waits behind a stall is refused too.
+        state.waiting.drain(..).for_each(Waker::wake);
     }
 
     /// From now on bytes that way wait, on open connections and on new ones. They arrive after [`heal`](Self::heal).
@@ -274,7 +277,9 @@ impl State {
         let closed =
             |weather: &Weather| !weather.refuses && (weather.stalled.contains(&true) || weather.black.contains(&true));
         if self.weather.get(address).is_some_and(closed) {
-            self.waiting.push(cx.waker().clone());
+            if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                self.waiting.push(cx.waker().clone());
+            }
             return std::task::Poll::Pending;
         }
         std::task::Poll::Ready(())

@@ -113,6 +113,27 @@ async fn each_fault_does_what_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_reaches_those_who_wait_behind_a_stall() {
+    let network = MemoryNetwork::new();
+    let _listener = network.listen(HOST, 9092).unwrap();
+    network.stall(ADDRESS, Way::Both);
+    let connecting = network.connect(HOST, 9092);
+    tokio::pin!(connecting);
+    for _ in 0..10 {
+        assert!(timeout(SECOND, &mut connecting).await.is_err(), "it waits");
+    }
+    assert_eq!(network.state().waiting.len(), 1, "once, however often it was looked at");
+    let other = network.clone();
+    let waiting = tokio::spawn(async move { other.connect(HOST, 9092).await });
+    tokio::time::sleep(SECOND).await;
+    assert!(!waiting.is_finished());
+    network.refuse(ADDRESS);
+    let refused = timeout(SECOND, waiting).await.expect("woken").unwrap();
+    assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    assert_eq!(network.state().waiting.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_stalled_arrives_and_what_was_swallowed_does_not() {
     let network = MemoryNetwork::new();
     let (mut near, mut far, _listener) = pair(&network).await;

@@ -187,12 +187,14 @@ impl Groups {
         producer_id: i64,
         offsets: Vec<(String, i32, Committed)>,
     ) -> Result<(), ResponseError> {
+        let charge = |(topic, _, committed): &(String, i32, Committed)| offsets::charge(&self.budget, topic, committed);
+        let charges = offsets.iter().map(charge).collect::<Result<Vec<_>, _>>()?;
         self.create(group_id).map_err(|_| ResponseError::InvalidCommitOffsetSize)?;
-        let mut state = self.lock();
-        state.staged.entry(producer_id).or_default().insert(group_id.to_owned());
-        let group = state.by_id.get_mut(group_id).ok_or(ResponseError::CoordinatorNotAvailable)?;
-        for (topic, index, committed) in offsets {
-            group.offsets.stage(&self.budget, producer_id, (topic, index), committed)?;
+        let State { by_id, staged } = &mut *self.lock();
+        let group = by_id.get_mut(group_id).ok_or(ResponseError::CoordinatorNotAvailable)?;
+        staged.entry(producer_id).or_default().insert(group_id.to_owned());
+        for ((topic, index, committed), charge) in offsets.into_iter().zip(charges) {
+            group.offsets.stage(producer_id, (topic, index), committed, charge);
         }
         Ok(())
     }
@@ -488,3 +490,29 @@ const MAX_GROUPS: usize = 10_000;
 
 /// How long a group without members and offsets is remembered, as Kafka's `offsets.retention.check.interval.ms`.
 const EMPTY_GROUP_KEPT: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_offsets_that_do_not_all_fit_none_is_kept() {
+        let groups = Groups::new(2000);
+        let offset = |index, metadata| {
+            let metadata = "x".repeat(metadata);
+            ("orders".to_owned(), index, Committed { offset: 7, leader_epoch: -1, metadata, commit_timestamp: 0 })
+        };
+        let refused = groups.stage_offsets("group", 1, vec![offset(0, 0), offset(1, 2000)]);
+        assert_eq!(refused, Err(ResponseError::InvalidCommitOffsetSize));
+        assert_eq!((groups.budget.used(), groups.list().len(), groups.lock().staged.len()), (0, 0, 0));
+
+        assert_eq!(groups.stage_offsets("group", 1, vec![offset(0, 0)]), Ok(()));
+        let more = groups.stage_offsets("group", 1, vec![offset(0, 1), offset(1, 1), offset(2, 2000)]);
+        assert_eq!(more, Err(ResponseError::InvalidCommitOffsetSize));
+        groups.end_transaction(1, true);
+        let state = groups.lock();
+        let kept: Vec<_> =
+            state.by_id["group"].offsets.all().map(|(_, index, it)| (index, it.metadata.len())).collect();
+        assert_eq!(kept, [(0, 0)], "what was staged before");
+    }
+}

@@ -55,25 +55,16 @@ impl Offsets {
         partition: Partition,
         committed: Committed,
     ) -> Result<(), ResponseError> {
-        let stored = self.store(budget, &partition, committed)?;
+        let charge = charge(budget, &partition.0, &committed)?;
+        let stored = self.stored(committed, charge);
         self.committed.insert(partition, stored);
         Ok(())
     }
 
-    /// Keeps an offset until the transaction of this producer ends.
-    ///
-    /// # Errors
-    /// INVALID_COMMIT_OFFSET_SIZE if there is no room for it.
-    pub(super) fn stage(
-        &mut self,
-        budget: &Budget,
-        producer_id: i64,
-        partition: Partition,
-        committed: Committed,
-    ) -> Result<(), ResponseError> {
-        let stored = self.store(budget, &partition, committed)?;
+    /// Keeps an offset, charged for before, until the transaction of this producer ends.
+    pub(super) fn stage(&mut self, producer_id: i64, partition: Partition, committed: Committed, charge: Charge) {
+        let stored = self.stored(committed, charge);
         self.staged.entry(producer_id).or_default().insert(partition, stored);
-        Ok(())
     }
 
     /// Commits or forgets what a producer's transaction has staged.
@@ -86,16 +77,9 @@ impl Offsets {
         }
     }
 
-    fn store(
-        &mut self,
-        budget: &Budget,
-        (topic, _): &Partition,
-        committed: Committed,
-    ) -> Result<Stored, ResponseError> {
-        let charge = budget.take(topic.len() + committed.metadata.len());
-        let _charge = charge.map_err(|_| ResponseError::InvalidCommitOffsetSize)?;
+    fn stored(&mut self, committed: Committed, charge: Charge) -> Stored {
         self.commits += 1;
-        Ok(Stored { committed, order: self.commits, _charge })
+        Stored { committed, order: self.commits, _charge: charge }
     }
 
     /// What is committed for a partition.
@@ -139,4 +123,12 @@ impl Offsets {
     pub(super) fn producers(&self) -> BTreeSet<i64> {
         self.staged.keys().copied().collect()
     }
+}
+
+/// What keeping an offset takes.
+///
+/// # Errors
+/// INVALID_COMMIT_OFFSET_SIZE if there is no room for it.
+pub(super) fn charge(budget: &Budget, topic: &str, committed: &Committed) -> Result<Charge, ResponseError> {
+    budget.take(topic.len() + committed.metadata.len()).map_err(|_| ResponseError::InvalidCommitOffsetSize)
 }

@@ -428,6 +428,28 @@ async fn markers_wait_for_a_leader_that_is_down() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_decided_is_remembered_until_it_is_written() {
+    let minute = Duration::from_secs(60);
+    let builder = EmbeddedCluster::builder().brokers(2).transactional_id_expiration(minute);
+    let (cluster, network, mut first) = in_memory(builder).await;
+    let id = (0..).map(|n| format!("tx-{n}")).find(|id| cluster.shared.coordinator(id).unwrap().id == 1).unwrap();
+    let mut second = Client::within(&network, 1).await;
+    let who = second.begin(&id).await;
+    assert_eq!(first.write_to(12, &id, who, 0, 0).await, OK);
+    cluster.kill(0).await;
+    assert_eq!(second.end(5, &id, who, true).await.0, OK);
+    tokio::time::sleep(10 * minute).await;
+    assert_eq!(cluster.transactions().len(), 1, "a marker is missing");
+    cluster.restart(0).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut first = Client::within(&network, 0).await;
+    assert_eq!(first.committed(0).await, (vec![0, 1], 2, vec![]), "the last stable offset goes on");
+    tokio::time::sleep(2 * minute).await;
+    assert_eq!(cluster.transactions(), [], "nobody uses it any more");
+    cluster.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hanging_transaction_is_found_and_ended_by_an_administrator() {
     let (cluster, _, mut client) = in_memory(EmbeddedCluster::builder().transaction_verification(false)).await;
     let who = client.begin("tx").await;

@@ -210,7 +210,7 @@ impl Transactions {
             Some(deadline) if deadline <= instant => {
                 entry.transaction.interrupt(shared.transaction_version() >= 2, || shared.new_producer_id(), now);
             }
-            None if entry.forgotten_at(shared) <= instant => {
+            None if entry.is_unused() && entry.forgotten_at(shared) <= instant => {
                 table.by_id.remove(id);
                 return;
             }
@@ -310,6 +310,11 @@ impl Entry {
             self.transaction.complete(now);
         }
         done
+    }
+
+    /// Whether nothing is open or decided: markers may have to wait for a leader for longer than an id is remembered.
+    fn is_unused(&self) -> bool {
+        matches!(self.transaction.state, State::Empty | State::Complete { .. })
     }
 
     /// When an id that nobody uses is forgotten.

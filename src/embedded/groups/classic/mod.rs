@@ -197,17 +197,17 @@ impl Classic {
     ) -> Vec<Result<(), ResponseError>> {
         let left: Vec<_> = leaving.iter().map(|(id, instance)| self.let_go(id, instance.as_ref())).collect();
         if left.iter().any(Result::is_ok) {
-            self.without_members(now);
+            self.go_on_without(left.contains(&Ok(true)), now);
         }
-        left
+        left.into_iter().map(|left| left.map(|_| ())).collect()
     }
 
     /// Removes a member as if its session had ended. Returns whether it was there.
     pub(in crate::embedded) fn expire(&mut self, member_id: &str, now: Instant) -> bool {
         let known = self.members.contains_key(member_id) || self.pending.contains_key(member_id);
         if known {
-            self.remove(member_id);
-            self.without_members(now);
+            let member = self.remove(member_id);
+            self.go_on_without(member, now);
         }
         known
     }
@@ -229,11 +229,9 @@ impl Classic {
         let mut gone: Vec<_> =
             self.pending.iter().filter(|(_, it)| it.expires <= now).map(|(id, _)| id.clone()).collect();
         gone.extend(self.members.iter().filter(|(_, member)| over(member)).map(|(id, _)| id.clone()));
-        for member_id in &gone {
-            self.remove(member_id);
-        }
+        let members = gone.iter().filter(|member_id| self.remove(member_id)).count();
         if !gone.is_empty() {
-            self.without_members(now);
+            self.go_on_without(members > 0, now);
         }
         match &mut self.state {
             State::Preparing { until, initial } if *until <= now => match initial {
@@ -379,12 +377,12 @@ impl Classic {
         }
     }
 
-    fn let_go(&mut self, member_id: &str, instance: Option<&String>) -> Result<(), ResponseError> {
+    /// Removes who wants to leave. Returns whether that was a member, and no id that nobody has joined with.
+    fn let_go(&mut self, member_id: &str, instance: Option<&String>) -> Result<bool, ResponseError> {
         if member_id.is_empty() {
             // An admin's word: it knows the instance, not the member.
             let present = instance.and_then(|instance| self.statics.get(instance)).cloned();
-            self.remove(&present.ok_or(ResponseError::UnknownMemberId)?);
-            return Ok(());
+            return Ok(self.remove(&present.ok_or(ResponseError::UnknownMemberId)?));
         }
         if !self.pending.contains_key(member_id) {
             let sender = Membership {
@@ -394,17 +392,16 @@ impl Classic {
             };
             self.check_member(&sender)?;
         }
-        self.remove(member_id);
-        Ok(())
+        Ok(self.remove(member_id))
     }
 
-    /// Forgets a member or a pending one. Whatever it waits for, it is to join anew.
-    fn remove(&mut self, member_id: &str) {
+    /// Forgets a member or a pending one. Whatever it waits for, it is to join anew. Returns whether it was a member.
+    fn remove(&mut self, member_id: &str) -> bool {
         self.pending.remove(member_id);
         if let State::Completing(unsynced) | State::Stable(unsynced) = &mut self.state {
             unsynced.members.remove(member_id);
         }
-        let Some(mut member) = self.members.remove(member_id) else { return };
+        let Some(mut member) = self.members.remove(member_id) else { return false };
         member.answer_join(Err(Refused { error: ResponseError::UnknownMemberId, member_id: String::new() }));
         member.answer_sync(Err(ResponseError::UnknownMemberId));
         if let Some(instance) = &member.group_instance_id {
@@ -413,6 +410,7 @@ impl Classic {
         if self.leader.as_deref() == Some(member_id) {
             self.leader = self.members.keys().next().cloned();
         }
+        true
     }
 }
 

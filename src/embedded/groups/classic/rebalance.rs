@@ -29,13 +29,15 @@ impl Classic {
         }
     }
 
-    /// Goes on after members have gone.
-    pub(super) fn without_members(&mut self, now: Instant) {
+    /// Goes on after somebody has gone. If that was no `member`, but an id that nobody has joined with, it may have been
+    /// all that a join waited for; nobody has to join again because of it.
+    pub(super) fn go_on_without(&mut self, member: bool, now: Instant) {
         match &self.state {
-            State::Empty => {}
-            State::Preparing { .. } if self.all_joined() => self.complete_join(now),
-            State::Preparing { .. } => {}
-            _ => self.prepare(now),
+            State::Preparing { initial: None, .. } if self.all_joined() => self.complete_join(now),
+            // The first rebalance has its time, whoever comes and goes.
+            State::Empty | State::Preparing { .. } => {}
+            State::Completing(_) | State::Stable(_) if member => self.prepare(now),
+            State::Completing(_) | State::Stable(_) => {}
         }
     }
 

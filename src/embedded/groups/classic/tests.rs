@@ -479,6 +479,42 @@ fn those_who_leave_are_told_one_by_one() {
 }
 
 #[test]
+fn an_id_that_nobody_has_joined_with_disturbs_nobody_when_it_goes() {
+    let asks = Join { needs_member_id: true, session_timeout: Duration::from_secs(5), ..new("c") };
+    type Going = fn(&mut Room, &str);
+    let ways: [(&str, Going); 3] = [
+        ("leaves", |room, id| assert_eq!(room.group.leave(&[(id.to_owned(), None)], room.now), [Ok(())])),
+        ("is removed", |room, id| assert!(room.group.expire(id, room.now))),
+        ("is too late", |room, _| room.wait(6)),
+    ];
+    for (how, goes) in ways {
+        let (mut room, [a, b]) = Room::stable(["a", "b"]);
+        let unused = refused(room.join(asks.clone())).1;
+        room.wait(2);
+        assert_eq!((room.heartbeat(&a, 2), room.heartbeat(&b, 2)), (Ok(()), Ok(())));
+        goes(&mut room, &unused);
+        assert_eq!((room.group.state(), room.group.pending.len()), ("Stable", 0), "{how}");
+        assert_eq!((room.heartbeat(&a, 2), room.heartbeat(&b, 2)), (Ok(()), Ok(())), "{how}");
+
+        let unused = refused(room.join(asks.clone())).1;
+        let mut leader = room.join(again(&new("a"), &a));
+        let other = room.join(again(&new("b"), &b));
+        room.wait(2);
+        assert!(waits(&mut leader), "the id was given out, and may come");
+        goes(&mut room, &unused);
+        assert_eq!((told(leader).unwrap().generation, told(other).unwrap().generation), (3, 3), "{how}");
+        let unused = refused(room.join(asks.clone())).1;
+        goes(&mut room, &unused);
+        assert_eq!(room.group.state(), "CompletingRebalance", "{how}");
+    }
+    let mut room = Room::with(100, Duration::from_secs(3));
+    let mut first = room.join(new("a"));
+    let unused = refused(room.join(asks)).1;
+    assert_eq!(room.group.leave(&[(unused, None)], room.now), [Ok(())]);
+    assert!(waits(&mut first), "a new group has its time all the same");
+}
+
+#[test]
 fn a_group_is_as_large_as_is_allowed() {
     let mut room = Room::with(2, Duration::ZERO);
     let [a, _b] = room.settle(["a", "b"].map(new));
