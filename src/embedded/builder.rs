@@ -27,7 +27,7 @@ use super::{
     server::Server,
     timers::{self, Timer},
 };
-use crate::{Error, ErrorKind, Result, memory::MemoryNetwork};
+use crate::{Error, ErrorKind, Result, memory::MemoryNetwork, types::FOREVER};
 
 /// What a cluster is to be like. Made by [`EmbeddedCluster::builder`].
 #[derive(Debug, Clone)]
@@ -197,21 +197,21 @@ impl Builder {
     /// How long a partition remembers an idempotent producer that appends nothing more and has no open transaction.
     /// Default: a day. Kafka's property: `producer.id.expiration.ms`; Kafka goes by the timestamps of the records.
     pub fn producer_id_expiration(mut self, time: Duration) -> Self {
-        self.settings.producer_id_expiration = time;
+        self.settings.producer_id_expiration = time.min(FOREVER);
         self
     }
 
     /// How long a transactional id is remembered after its last transaction. Default: 7 days.
     /// Kafka's property: `transactional.id.expiration.ms`.
     pub fn transactional_id_expiration(mut self, time: Duration) -> Self {
-        self.settings.transactional_id_expiration = time;
+        self.settings.transactional_id_expiration = time.min(FOREVER);
         self
     }
 
     /// The longest transaction timeout that a producer may ask for; more is refused with INVALID_TRANSACTION_TIMEOUT.
     /// Default: 15 minutes. Kafka's property: `transaction.max.timeout.ms`.
     pub fn max_transaction_timeout(mut self, time: Duration) -> Self {
-        self.settings.max_transaction_timeout = time;
+        self.settings.max_transaction_timeout = time.min(FOREVER);
         self
     }
 
@@ -227,7 +227,7 @@ impl Builder {
     /// told CONCURRENT_TRANSACTIONS, and committed records cannot be read yet. Default: none, the end is written before
     /// EndTxn is answered; Kafka takes some milliseconds.
     pub fn marker_delay(mut self, time: Duration) -> Self {
-        self.settings.marker_delay = time;
+        self.settings.marker_delay = time.min(FOREVER);
         self
     }
 
@@ -250,7 +250,8 @@ impl Builder {
     /// INVALID_SESSION_TIMEOUT. Default: 6 seconds to 30 minutes.
     /// Kafka's properties: `group.min.session.timeout.ms`, `group.max.session.timeout.ms`.
     pub fn session_timeouts(mut self, allowed: RangeInclusive<Duration>) -> Self {
-        self.settings.session_timeouts = allowed;
+        let (least, most) = allowed.into_inner();
+        self.settings.session_timeouts = least.min(FOREVER)..=most.min(FOREVER);
         self
     }
 
@@ -258,14 +259,14 @@ impl Builder {
     /// means that the partitions of a member that has died lie idle for longer.
     /// Kafka's property: `group.consumer.session.timeout.ms`.
     pub fn consumer_session_timeout(mut self, time: Duration) -> Self {
-        self.settings.consumer_session_timeout = time;
+        self.settings.consumer_session_timeout = time.min(FOREVER);
         self
     }
 
     /// How often members of consumer groups (KIP-848) are told to send heartbeats. Default: 5 seconds. A rebalance
     /// takes a few of them. Kafka's property: `group.consumer.heartbeat.interval.ms`.
     pub fn consumer_heartbeat_interval(mut self, time: Duration) -> Self {
-        self.settings.consumer_heartbeat_interval = time;
+        self.settings.consumer_heartbeat_interval = time.min(FOREVER);
         self
     }
 
@@ -273,7 +274,7 @@ impl Builder {
     /// configuration that Kafka comes with; every member that comes later then costs a rebalance.
     /// Kafka's property: `group.initial.rebalance.delay.ms`.
     pub fn initial_rebalance_delay(mut self, time: Duration) -> Self {
-        self.settings.initial_rebalance_delay = time;
+        self.settings.initial_rebalance_delay = time.min(FOREVER);
         self
     }
 
@@ -287,7 +288,7 @@ impl Builder {
     /// How long committed offsets are kept after the last member of a group has left (KIP-211), or after the last
     /// commit where nobody was in it. Default: 7 days. Kafka's property: `offsets.retention.minutes`.
     pub fn offsets_retention(mut self, time: Duration) -> Self {
-        self.settings.offsets_retention = time;
+        self.settings.offsets_retention = time.min(FOREVER);
         self
     }
 

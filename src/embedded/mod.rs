@@ -348,7 +348,7 @@ impl EmbeddedCluster {
 
     /// Changes [`Builder::marker_delay`] for all transactions that end from now on.
     pub fn set_marker_delay(&self, time: Duration) {
-        self.shared.transactions.set_marker_delay(time);
+        self.shared.transactions.set_marker_delay(time.min(crate::types::FOREVER));
     }
 
     /// Everybody in a consumer group, ordered by member id. Empty if there is no such group.

@@ -58,6 +58,7 @@ impl SaslMechanism {
 pub(super) struct Sasl {
     pub(super) mechanisms: Vec<SaslMechanism>,
     users: BTreeMap<String, User>,
+    disguise: Disguise,
     /// How long a client is believed. Kafka's property: `connections.max.reauth.ms`.
     pub(super) lifetime: Option<Duration>,
 }
@@ -65,7 +66,7 @@ pub(super) struct Sasl {
 impl Default for Sasl {
     fn default() -> Self {
         let mechanisms = vec![SaslMechanism::Plain, SaslMechanism::ScramSha256, SaslMechanism::ScramSha512];
-        Self { mechanisms, users: BTreeMap::new(), lifetime: None }
+        Self { mechanisms, users: BTreeMap::new(), disguise: Disguise::default(), lifetime: None }
     }
 }
 
@@ -83,6 +84,16 @@ impl fmt::Debug for User {
     }
 }
 
+/// The key by which users that do not exist get their salts, made when the first of them comes.
+#[derive(Clone, Default)]
+struct Disguise(std::sync::OnceLock<u128>);
+
+impl fmt::Debug for Disguise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Disguise(key hidden)")
+    }
+}
+
 impl Sasl {
     pub(super) fn add_user(&mut self, name: String, password: String) {
         let user = User { password, sha_256: Default::default(), sha_512: Default::default() };
@@ -93,13 +104,17 @@ impl Sasl {
         !self.users.is_empty()
     }
 
-    fn stored(&self, name: &str, hash: Hash) -> Option<&Stored> {
-        let user = self.users.get(name)?;
+    /// What SCRAM is to go on with; an unknown user is found out at the proof, as a wrong password is.
+    fn stored(&self, name: &str, hash: Hash) -> Stored {
+        let Some(user) = self.users.get(name) else {
+            let key = self.disguise.0.get_or_init(|| fastrand::u128(..));
+            return Stored::made_up(hash, &key.to_be_bytes(), name);
+        };
         let place = match hash {
             Hash::Sha256 => &user.sha_256,
             Hash::Sha512 => &user.sha_512,
         };
-        Some(place.get_or_init(|| Stored::of(hash, &user.password)))
+        place.get_or_init(|| Stored::of(hash, &user.password)).clone()
     }
 
     /// Name and password as PLAIN sends them (RFC 4616): `[authzid] NUL authcid NUL password`.

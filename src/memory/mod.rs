@@ -25,6 +25,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use crate::types::FOREVER;
+
 mod link;
 #[cfg(test)]
 mod tests;
@@ -121,7 +123,8 @@ impl MemoryNetwork {
     /// How long bytes are under way in either direction: each write draws its own delay, and none overtakes another.
     /// Default: no time at all.
     pub fn latency(self, range: RangeInclusive<Duration>) -> Self {
-        self.state().latency = (*range.start(), *range.end().max(range.start()));
+        let (least, most) = (range.start().min(&FOREVER), range.end().min(&FOREVER));
+        self.state().latency = (*least, *most.max(least));
         self
     }
 

@@ -56,7 +56,7 @@ impl Call {
         if group_id.trim().is_empty() {
             return Err(Refusal::new(ResponseError::InvalidRequest, "GroupId can't be empty."));
         }
-        Consumer::validate(&heartbeat, self.version)?;
+        heartbeat.validate(self.version)?;
         let joins = heartbeat.member_epoch == 0;
         // Only version 0 lets the coordinator choose.
         if heartbeat.member_id.is_empty() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::embedded::SaslMechanism;
+use crate::{embedded::SaslMechanism, types::FOREVER};
 
 impl Builder {
     /// Lets nobody in but users with a password, of whom this is one. May be called again for more; with any of the
@@ -35,14 +35,14 @@ impl Builder {
     /// How long a user is believed (KIP-368): a connection that goes on without having shown the credentials again is
     /// closed at its next request. Default: for good. Kafka's property: `connections.max.reauth.ms`.
     pub fn sasl_session_lifetime(mut self, lifetime: Duration) -> Self {
-        self.settings.sasl.lifetime = Some(lifetime);
+        self.settings.sasl.lifetime = Some(lifetime.min(FOREVER));
         self
     }
 
     /// How long a client may take for TLS and SASL together, from the accepted connection on. Default: 30 seconds.
     /// Kafka's nearest property, `connections.max.idle.ms`, is for all connections.
     pub fn handshake_timeout(mut self, limit: Duration) -> Self {
-        self.settings.handshake_timeout = limit;
+        self.settings.handshake_timeout = limit.min(FOREVER);
         self
     }
 

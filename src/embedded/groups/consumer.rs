@@ -6,6 +6,7 @@
 //! ```text
 //!   consumer   group epoch, target, fencing, sessions         assignor   who is to own what
 //!   member     a member's own way to its target               pattern    subscriptions by regular expression
+//!   heartbeat  what members say and are told
 //! ```
 //!
 //! Rules this module keeps:
@@ -18,6 +19,7 @@
 //! same epochs, sessions and patterns but no revocation, as a partition may have several owners.
 
 mod assignor;
+mod heartbeat;
 mod member;
 mod pattern;
 #[cfg(test)]
@@ -34,10 +36,12 @@ use uuid::Uuid;
 
 pub(in crate::embedded) use self::{
     assignor::Assignment,
+    heartbeat::{Answer, Heartbeat, Refusal},
     member::{LEFT_FOR_NOW, Member},
 };
 use self::{
     assignor::{Assignor, Candidate, Sizes},
+    heartbeat::JOINS,
     member::{Progress, Target, is_within},
     pattern::{MAX_COMPILED_BYTES, Pattern},
 };
@@ -61,45 +65,6 @@ pub(in crate::embedded) struct Limits {
     pub(in crate::embedded) heartbeat_interval: Duration,
     /// The most members of a group.
     pub(in crate::embedded) max_members: usize,
-}
-
-/// What a member says of itself. What is `None` is as before.
-#[derive(Debug, Clone, Default)]
-pub(in crate::embedded) struct Heartbeat {
-    pub(in crate::embedded) member_id: String,
-    /// 0 to join, −1 to leave, −2 to leave for now as a static member.
-    pub(in crate::embedded) member_epoch: i32,
-    pub(in crate::embedded) instance_id: Option<String>,
-    pub(in crate::embedded) rack_id: Option<String>,
-    pub(in crate::embedded) client_id: String,
-    pub(in crate::embedded) client_host: String,
-    pub(in crate::embedded) rebalance_timeout: Option<Duration>,
-    pub(in crate::embedded) topic_names: Option<BTreeSet<String>>,
-    pub(in crate::embedded) topic_regex: Option<String>,
-    pub(in crate::embedded) assignor: Option<String>,
-    pub(in crate::embedded) owned: Option<Assignment>,
-}
-
-/// What a member is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::embedded) struct Answer {
-    pub(in crate::embedded) member_id: String,
-    pub(in crate::embedded) member_epoch: i32,
-    /// What it is to own from now on; `None` if that is as before.
-    pub(in crate::embedded) assignment: Option<Assignment>,
-}
-
-/// Why a request is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::embedded) struct Refusal {
-    pub(in crate::embedded) error: ResponseError,
-    pub(in crate::embedded) message: String,
-}
-
-impl Refusal {
-    pub(in crate::embedded) fn new(error: ResponseError, message: impl Into<String>) -> Self {
-        Self { error, message: message.into() }
-    }
 }
 
 /// A group's state as tools show it.
@@ -168,45 +133,7 @@ impl Consumer {
         }
     }
 
-    /// What can be said of a request without knowing its group. `version` is that of the request.
-    ///
-    /// # Errors
-    /// INVALID_REQUEST or UNSUPPORTED_ASSIGNOR.
-    pub(in crate::embedded) fn validate(heartbeat: &Heartbeat, version: i16) -> Result<(), Refusal> {
-        let invalid = |message: &str| Err(Refusal::new(ResponseError::InvalidRequest, message));
-        let blank = |text: &Option<String>| text.as_ref().is_some_and(|text| text.trim().is_empty());
-        let epoch = heartbeat.member_epoch;
-        // From version 1 on the member chooses its id, in version 0 the coordinator did at the join (KIP-1082).
-        if (version >= 1 || epoch != JOINS) && heartbeat.member_id.trim().is_empty() {
-            return invalid("MemberId can't be empty.");
-        }
-        if blank(&heartbeat.instance_id) {
-            return invalid("InstanceId can't be empty.");
-        }
-        if blank(&heartbeat.rack_id) {
-            return invalid("RackId can't be empty.");
-        }
-        if epoch < LEFT_FOR_NOW {
-            return invalid("MemberEpoch is invalid.");
-        }
-        if epoch == LEFT_FOR_NOW && heartbeat.instance_id.is_none() {
-            return invalid("InstanceId can't be null.");
-        }
-        if epoch == JOINS {
-            heartbeat.validate_join()?;
-        }
-        heartbeat.validate_sizes()?;
-        match &heartbeat.assignor {
-            Some(name) if Assignor::named(name).is_none() => {
-                let supported = Assignor::ALL.map(Assignor::name).join(", ");
-                let message = format!("ServerAssignor {name} is not supported. Supported assignors: {supported}.");
-                Err(Refusal::new(ResponseError::UnsupportedAssignor, message))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Serves a heartbeat that [`Consumer::validate`] has let through, with its member id filled in.
+    /// Serves a heartbeat that [`Heartbeat::validate`] has let through, with its member id filled in.
     ///
     /// # Errors
     /// FENCED_MEMBER_EPOCH, UNKNOWN_MEMBER_ID, UNRELEASED_INSTANCE_ID, FENCED_INSTANCE_ID, GROUP_MAX_SIZE_REACHED or
@@ -589,41 +516,6 @@ impl Consumer {
     }
 }
 
-impl Heartbeat {
-    /// Whether it says everything, as a member does that joins or has lost an answer: it is told all then.
-    fn is_full(&self) -> bool {
-        let all = self.rebalance_timeout.is_some() && self.topic_names.is_some() && self.owned.is_some();
-        self.member_epoch == JOINS || all
-    }
-
-    fn validate_join(&self) -> Result<(), Refusal> {
-        let invalid = |message: &str| Err(Refusal::new(ResponseError::InvalidRequest, message));
-        if self.rebalance_timeout.is_none() {
-            return invalid("RebalanceTimeoutMs must be provided in first request.");
-        }
-        if self.owned.as_ref().is_none_or(|owned| !owned.is_empty()) {
-            return invalid("TopicPartitions must be empty when (re-)joining.");
-        }
-        if self.topic_names.is_none() && self.topic_regex.is_none() {
-            return invalid("Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.");
-        }
-        Ok(())
-    }
-
-    /// Bounds what a member can make the group remember; Kafka leaves that to the size of requests.
-    fn validate_sizes(&self) -> Result<(), Refusal> {
-        let texts = [&self.instance_id, &self.rack_id].into_iter().flatten().chain([&self.member_id, &self.client_id]);
-        let names = self.topic_names.iter().flatten();
-        if texts.chain(names).any(|text| text.len() > MAX_TEXT)
-            || self.topic_names.as_ref().is_some_and(|names| names.len() > MAX_NAMES)
-        {
-            let message = format!("At most {MAX_NAMES} names, and texts of at most {MAX_TEXT} bytes.");
-            return Err(Refusal::new(ResponseError::InvalidRequest, message));
-        }
-        Ok(())
-    }
-}
-
 impl Member {
     /// Takes over what the member says. Whether it subscribes to something else than before.
     fn update(&mut self, heartbeat: Heartbeat) -> bool {
@@ -669,10 +561,6 @@ fn unknown(message: String) -> Refusal {
     Refusal::new(ResponseError::UnknownMemberId, message)
 }
 
-/// The epoch by which a member joins.
-const JOINS: i32 = 0;
 /// About what an entry of a map takes, rounded up.
 const PER_ENTRY: usize = 64;
 const PER_MEMBER: usize = 1024;
-const MAX_NAMES: usize = 10_000;
-const MAX_TEXT: usize = 1024;

@@ -8,6 +8,7 @@ mod configs;
 mod consumer_groups;
 mod faults;
 mod fetch;
+mod forever;
 mod gates;
 mod group_offsets;
 mod groups;

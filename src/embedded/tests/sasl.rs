@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -85,7 +86,7 @@ async fn whoever_is_not_believed_hears_why_once() {
         ("PLAIN", b"\0al\xffce\0alice-secret", wrong),
         ("PLAIN", b"bob\0alice\0alice-secret", other),
         ("PLAIN", b"alice-secret", "Invalid SASL/PLAIN response"),
-        ("SCRAM-SHA-256", b"n,,n=nobody,r=x", "due to invalid credentials with SASL mechanism SCRAM-SHA-256"),
+        ("SCRAM-SHA-256", b"n,,n=nobody", "due to invalid credentials with SASL mechanism SCRAM-SHA-256"),
         ("SCRAM-SHA-512", b"p=tls-unique,,n=alice,r=x", "due to invalid credentials with SASL mechanism SCRAM-SHA-512"),
         ("SCRAM-SHA-512", b"\xff", "due to invalid credentials"),
     ];
@@ -96,6 +97,35 @@ async fn whoever_is_not_believed_hears_why_once() {
         let message = answer.error_message.unwrap_or_default();
         assert!(answer.error_code == FAILED.code() && message.contains(why), "{mechanism} {token:?}: {message}");
         client.closed().await;
+    }
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn nobody_learns_which_users_there_are() {
+    let (cluster, _) = start(builder()).await;
+    for (mechanism, proof) in [("SCRAM-SHA-256", [7; 32].to_vec()), ("SCRAM-SHA-512", [7; 64].to_vec())] {
+        let proof = BASE64.encode(proof);
+        let mut salts = Vec::new();
+        let mut refusals = Vec::new();
+        for user in ["alice", "alice", "nobody", "nobody", "no=2Cone"] {
+            let mut client = Client::to(&cluster).await;
+            assert_eq!(client.handshake(1, mechanism).await.error_code, 0);
+            let asked = client.authenticate(2, format!("n,,n={user},r=mine").as_bytes()).await;
+            let challenge = String::from_utf8(asked.auth_bytes.to_vec()).unwrap();
+            let [nonce, salt, "i=4096"] = challenge.split(',').collect::<Vec<_>>()[..] else {
+                panic!("{user}: {challenge}");
+            };
+            assert!(asked.error_code == 0 && nonce.starts_with("r=mine") && nonce.len() == 6 + 32, "{challenge}");
+            assert_eq!(BASE64.decode(&salt[2..]).unwrap().len(), 16, "{challenge}");
+            salts.push(salt.to_owned());
+            let refused = client.authenticate(2, format!("c=biws,{nonce},p={proof}").as_bytes()).await;
+            assert_eq!(refused.error_code, FAILED.code(), "{user}");
+            refusals.push((refused.error_message, refused.auth_bytes));
+            client.closed().await;
+        }
+        assert!(salts[0] == salts[1] && salts[2] == salts[3] && salts[2] != salts[4], "{salts:?}");
+        assert!(refusals.iter().all(|refusal| *refusal == refusals[0]), "{refusals:?}");
     }
     cluster.shutdown().await;
 }

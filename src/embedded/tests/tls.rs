@@ -75,6 +75,16 @@ async fn a_client_without_a_certificate_stays_outside_where_one_is_asked_for() {
     cluster.shutdown().await;
 }
 
+#[test]
+fn neither_keys_nor_passwords_are_printed() {
+    let builder = builder().sasl_user("alice", "alice-secret");
+    for printed in [format!("{builder:?}"), format!("{builder:#?}")] {
+        assert!(printed.contains("alice") && !printed.contains("secret"), "{printed}");
+        let shown = BROKER.0.lines().find(|line| printed.contains(line.trim()));
+        assert_eq!(shown, None, "{printed}");
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_used_is_said_at_the_start() {
     let cases = [

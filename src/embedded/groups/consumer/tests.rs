@@ -41,7 +41,7 @@ impl Group {
     }
 
     fn beat(&mut self, heartbeat: Heartbeat) -> Result<Answer, Refusal> {
-        Consumer::validate(&heartbeat, 1)?;
+        heartbeat.validate(1)?;
         self.consumer.heartbeat(heartbeat, &self.topics, &self.limits, self.now)
     }
 
@@ -114,7 +114,7 @@ fn requests_that_are_never_valid() {
         (join(&"a".repeat(2000), &["t"]), 1, Some(ResponseError::InvalidRequest)),
     ];
     for (heartbeat, version, expected) in table {
-        let found = Consumer::validate(heartbeat, *version).err().map(|refusal| refusal.error);
+        let found = heartbeat.validate(*version).err().map(|refusal| refusal.error);
         assert_eq!(found, *expected, "{heartbeat:?} in version {version}");
     }
 }
