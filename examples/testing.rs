@@ -44,7 +44,6 @@ fn priced_at_list(order: Option<&[u8]>) -> String {
 
 #[cfg(all(test, feature = "embedded"))]
 mod tests {
-    use std::time::Duration;
 
     use milena::{
         ErrorCode,
@@ -109,12 +108,14 @@ mod tests {
     #[tokio::test]
     async fn a_leader_that_moves_and_a_broker_that_dies_are_outlived() -> Result<()> {
         let (cluster, kafka) = cluster_with_orders(3, 1000).await?;
-        // Each batch is acknowledged late, so that all of this happens while the service works.
-        cluster.inject(Fault::on(Api::Produce, FaultAction::Delay(Duration::from_millis(50))).times(20));
+        // The connection breaks under the first invoices, and before they are sent again nothing is where it was.
+        let first =
+            cluster.inject(Fault::on(Api::Produce, FaultAction::Disconnect(When::BeforeApplying)).topic("invoices"));
         let service = tokio::spawn({
             let kafka = kafka.clone();
             async move { price_orders(&kafka, 1000).await }
         });
+        first.exhausted().await;
         cluster.move_leader("invoices", 0, 2)?;
         cluster.kill(1).await;
         cluster.restart(1).await?;

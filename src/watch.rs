@@ -3,7 +3,8 @@
 //! tokio's own `watch` spreads its waiters over eight lists by lot, so that the order in which they wake is another one in
 //! every run, and no simulation repeats itself.
 //!
-//! Rules this file keeps: a receiver that looks before it waits misses no change; one whose sender is gone hears that.
+//! Rules this file keeps: a receiver that looks before it waits misses no change, nor the last one of a sender that goes;
+//! one whose sender is gone hears that.
 
 use std::sync::{
     Arc, PoisonError, RwLock, RwLockReadGuard,
@@ -101,7 +102,7 @@ impl<T> Receiver<T> {
 
     /// Whether the value is another one than was seen.
     pub(crate) fn has_changed(&self) -> Result<bool, Closed> {
-        match self.shared.closed.load(Ordering::Acquire) {
+        match self.shared.is_closed() {
             true => Err(Closed),
             false => Ok(self.shared.version.load(Ordering::Acquire) != self.seen),
         }
@@ -114,12 +115,15 @@ impl<T> Receiver<T> {
     pub(crate) async fn changed(&mut self) -> Result<(), Closed> {
         loop {
             let changed = self.shared.changed.notified();
+            let is_closed = self.shared.is_closed();
             let version = self.shared.version.load(Ordering::Acquire);
             if version != self.seen {
                 self.seen = version;
                 return Ok(());
             }
-            self.has_changed()?;
+            if is_closed {
+                return Err(Closed);
+            }
             changed.await;
         }
     }
@@ -132,20 +136,30 @@ impl<T> Receiver<T> {
         &mut self,
         mut wanted: impl FnMut(&T) -> bool,
     ) -> Result<RwLockReadGuard<'_, T>, Closed> {
-        let shared = self.shared.clone();
         loop {
-            let changed = shared.changed.notified();
-            let is_wanted = wanted(&shared.read());
-            if is_wanted {
-                return Ok(self.borrow_and_update());
+            let changed = self.shared.changed.notified();
+            let is_closed = self.shared.is_closed();
+            {
+                let value = self.shared.read();
+                if wanted(&value) {
+                    self.seen = self.shared.version.load(Ordering::Acquire);
+                    return Ok(value);
+                }
             }
-            self.has_changed()?;
+            if is_closed {
+                return Err(Closed);
+            }
             changed.await;
         }
     }
 }
 
 impl<T> Shared<T> {
+    /// Ask before looking at the value: what a sender changed before it went is seen then.
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, T> {
         self.value.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -22,7 +22,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Call, Serve, topics::Refusal};
+use super::{Call, Serve, distinct, topics::Refusal};
 use crate::embedded::{
     configs::{self, Change, Definition, TopicConfig, Values},
     reply::{Body, Unanswered},
@@ -35,7 +35,8 @@ impl Serve for DescribeConfigsRequest {
 
     async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let (synonyms, documentation) = (self.include_synonyms, self.include_documentation && call.version >= 3);
-        let results = self.resources.into_iter().map(|wanted| {
+        let named = |wanted: &DescribeConfigsResource| (wanted.resource_type, wanted.resource_name.clone());
+        let results = distinct(self.resources, named).map(|wanted| {
             let described = call.described_settings(&wanted);
             let result = DescribeConfigsResult::default()
                 .with_error_message(None)

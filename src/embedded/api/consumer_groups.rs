@@ -21,7 +21,7 @@ use kafka_protocol::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Call, Serve, configs::GROUP, groups_admin::ALL_OPERATIONS};
+use super::{Call, Serve, configs::GROUP, distinct, groups_admin::ALL_OPERATIONS};
 use crate::embedded::{
     groups::{
         Group, Members,
@@ -147,7 +147,7 @@ impl Call {
 impl Serve for ConsumerGroupDescribeRequest {
     async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
         let operations = if self.include_authorized_operations { ALL_OPERATIONS } else { i32::MIN };
-        let groups = self.group_ids.iter().map(|id| call.describe_consumer_group(id, operations));
+        let groups = distinct(self.group_ids, GroupId::clone).map(|id| call.describe_consumer_group(&id, operations));
         let response = ConsumerGroupDescribeResponse::default().with_throttle_time_ms(call.throttle_ms());
         call.encode(&response.with_groups(groups.collect()))
     }

@@ -13,7 +13,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Call, Serve};
+use super::{Call, Serve, distinct};
 use crate::embedded::{
     groups::{Classic, Described, Group, Listed, Members},
     reply::{Body, Unanswered},
@@ -105,7 +105,8 @@ impl Serve for DescribeGroupsRequest {
             response.throttle_time_ms = call.throttle_ms();
         }
         let operations = self.include_authorized_operations;
-        response.groups = self.groups.into_iter().map(|id| call.described_group(id, operations)).collect();
+        response.groups =
+            distinct(self.groups, GroupId::clone).map(|id| call.described_group(id, operations)).collect();
         call.encode(&response)
     }
 }

@@ -16,7 +16,7 @@ use kafka_protocol::{
 };
 use tokio::time::Instant;
 
-use super::{Call, Serve};
+use super::{Call, Serve, distinct};
 use crate::embedded::{
     groups::{Commit, Committed, Group, Membership, Offsets},
     reply::{Body, Unanswered},
@@ -122,7 +122,8 @@ impl Serve for OffsetFetchRequest {
         if call.version >= 8 {
             // KIP-709: several groups at once.
             let stable = self.require_stable;
-            response.groups = self.groups.into_iter().map(|group| call.committed_of(group, stable)).collect();
+            let groups = distinct(self.groups, |group| group.group_id.clone());
+            response.groups = groups.map(|group| call.committed_of(group, stable)).collect();
             return call.encode(&response);
         }
         let topics = self.topics.map(|topics| {

@@ -1,7 +1,7 @@
 //! From a request frame to what is sent back: which requests are served, and how each is run.
 //!
 //! Rules this file keeps:
-//! - no bytes reach `kafka-protocol` before [`guard`] has walked them;
+//! - no body reaches `kafka-protocol` before [`guard`] has walked it; of a header's lengths none reserves memory;
 //! - only ApiVersions is answered in a version that is not served (KIP-511); anything else closes the connection, as
 //!   Kafka does;
 //! - a fault happens here, around the handler: a handler knows only what its answer must carry.
@@ -22,6 +22,7 @@ mod transactions;
 mod transactions_admin;
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     sync::{
         Arc,
@@ -203,6 +204,12 @@ impl Call {
     fn encode<M: Encodable>(&self, message: &M) -> Result<Option<Body>, Unanswered> {
         Body::of(message, self.version).map(Some)
     }
+}
+
+/// What is asked for, each thing once and in its order: an answer grows with what there is, never with repetitions.
+fn distinct<T, K: Ord>(asked: Vec<T>, key: impl Fn(&T) -> K) -> impl Iterator<Item = T> {
+    let mut seen = BTreeSet::new();
+    asked.into_iter().filter(move |item| seen.insert(key(item)))
 }
 
 /// A request that the broker serves.

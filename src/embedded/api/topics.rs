@@ -22,7 +22,7 @@ use kafka_protocol::{
 };
 use uuid::Uuid;
 
-use super::{Call, Serve};
+use super::{Call, Serve, distinct};
 use crate::embedded::{
     Node,
     configs::{Refused, Values},
@@ -45,7 +45,8 @@ impl Serve for MetadataRequest {
         let topics = match self.topics {
             // Version 0 has no null: there an empty list means all.
             Some(topics) if call.version > 0 || !topics.is_empty() => {
-                topics.into_iter().map(|wanted| call.wanted_topic(wanted, create)).collect()
+                let named = |wanted: &MetadataRequestTopic| (by_name(wanted).cloned(), wanted.topic_id);
+                distinct(topics, named).map(|wanted| call.wanted_topic(wanted, create)).collect()
             }
             _ => call.shared.topics.all().iter().map(|topic| call.known_topic(topic)).collect(),
         };

@@ -22,7 +22,7 @@ use kafka_protocol::{
 };
 use regex_lite::Regex;
 
-use super::{Call, Serve};
+use super::{Call, Serve, distinct};
 use crate::embedded::{
     TransactionDescription,
     marker::Marker,
@@ -32,7 +32,7 @@ use crate::embedded::{
 
 impl Serve for DescribeTransactionsRequest {
     async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
-        let states = self.transactional_ids.into_iter().map(|id| call.describe_transaction(id));
+        let states = distinct(self.transactional_ids, TransactionalId::clone).map(|id| call.describe_transaction(id));
         let response = DescribeTransactionsResponse::default().with_throttle_time_ms(call.throttle_ms());
         call.encode(&response.with_transaction_states(states.collect()))
     }
@@ -119,10 +119,10 @@ impl Serve for DescribeProducersRequest {
     }
 
     async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
-        let topics = self.topics.into_iter().map(|topic| {
-            let partitions = topic.partition_indexes.iter().map(|index| {
-                let described = PartitionResponse::default().with_partition_index(*index);
-                match call.producers(&topic.name, *index) {
+        let topics = distinct(self.topics, |topic| topic.name.clone()).map(|topic| {
+            let partitions = distinct(topic.partition_indexes, |index| *index).map(|index| {
+                let described = PartitionResponse::default().with_partition_index(index);
+                match call.producers(&topic.name, index) {
                     Ok(producers) => described.with_active_producers(producers),
                     Err(code) => described.with_error_code(code),
                 }

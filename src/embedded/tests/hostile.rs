@@ -1,6 +1,10 @@
 //! Clients that send anything but Kafka.
 
-use kafka_protocol::messages::MetadataRequest;
+use kafka_protocol::messages::{
+    DescribeConfigsRequest, DescribeGroupsRequest, DescribeProducersRequest, GroupId, MetadataRequest,
+    describe_configs_request::DescribeConfigsResource, describe_producers_request::TopicRequest,
+    metadata_request::MetadataRequestTopic,
+};
 
 use super::*;
 
@@ -74,6 +78,25 @@ async fn counts_that_lie_do_not_reserve_memory() {
         }
     }
     still_serves(&cluster).await;
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn repetitions_do_not_make_an_answer_grow() {
+    let cluster = orders().await;
+    let mut client = Client::to(&cluster).await;
+    let topic = MetadataRequestTopic::default().with_name(Some(name("orders")));
+    let metadata = MetadataRequest::default().with_topics(Some(vec![topic; 1000]));
+    assert_eq!(client.call(9, &metadata).await.topics.len(), 1);
+    let resource = DescribeConfigsResource::default().with_resource_type(2).with_resource_name("orders".into());
+    let configs = DescribeConfigsRequest::default().with_resources(vec![resource; 1000]);
+    assert_eq!(client.call(4, &configs).await.results.len(), 1);
+    let groups = DescribeGroupsRequest::default().with_groups(vec![GroupId("billing".into()); 1000]);
+    assert_eq!(client.call(5, &groups).await.groups.len(), 1);
+    let wanted = TopicRequest::default().with_name(name("orders")).with_partition_indexes(vec![0; 100]);
+    let producers = DescribeProducersRequest::default().with_topics(vec![wanted; 100]);
+    let answer = client.call(0, &producers).await;
+    assert_eq!((answer.topics.len(), answer.topics[0].partitions.len()), (1, 1));
     cluster.shutdown().await;
 }
 
