@@ -434,6 +434,7 @@ async fn offsets_of_transactions_are_kept_as_long_as_others() {
     let mut who = client.begin("tx").await;
     for offset in 1..4 {
         assert_eq!(client.commit_offset(5, "tx", who, offset).await, OK);
+        assert_eq!(cluster.shared.timers.of_groups(), 1);
         who = client.end(5, "tx", who, true).await.1;
         tokio::time::sleep(50 * minute).await;
         assert_eq!(cluster.committed_offset("group", "orders", 0), Some(offset), "fifty minutes after the last");
