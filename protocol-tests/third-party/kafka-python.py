@@ -184,8 +184,7 @@ def offsets_are_committed_with_a_transaction(bootstrap, name):
     make_topic(admin, source, 1), make_topic(admin, target, 1)
     produce(bootstrap, source, range(20))
     producer = transactional(bootstrap, name)
-    consumer = KafkaConsumer(source, bootstrap_servers=bootstrap, group_id=name, auto_offset_reset="earliest",
-                             enable_auto_commit=False)
+    consumer = subscribed(bootstrap, source, name)
     partition = TopicPartition(source, 0)
     for outcome in ("abort", "commit"):
         values = []
@@ -247,8 +246,17 @@ def read_assigned(bootstrap, topic, partitions, count, isolation="read_committed
 
 
 def member(bootstrap, group):
-    return KafkaConsumer(group, bootstrap_servers=bootstrap, group_id=group, auto_offset_reset="earliest",
-                         enable_auto_commit=False, session_timeout_ms=6000, heartbeat_interval_ms=300)
+    return subscribed(bootstrap, group, group, session_timeout_ms=6000, heartbeat_interval_ms=300)
+
+
+def subscribed(bootstrap, topic, group, **settings):
+    """A member that knows the topic's partitions before it joins: a leader that learns of them while it assigns takes an
+    assignment of none for the latest and stays without. A broker that holds a new group back for seconds hides that."""
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=group, auto_offset_reset="earliest",
+                             enable_auto_commit=False, **settings)
+    until(f"the partitions of {topic}", lambda: consumer.partitions_for_topic(topic))
+    consumer.subscribe([topic])
+    return consumer
 
 
 def poll_into(consumer, values):
