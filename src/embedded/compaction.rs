@@ -68,15 +68,20 @@ pub(super) fn clean(batch: &StoredBatch, newest: &Newest, rules: &Rules<'_>) -> 
     let first_horizon = tombstones && horizon.is_none();
     match count {
         0 => Cleaned::Gone,
-        count if count == batch.header.record_count && !first_horizon => Cleaned::Same,
+        count if count == batch.header.record_count && !first_horizon && tombstones == horizon.is_some() => {
+            Cleaned::Same
+        }
         count => {
-            let horizon = first_horizon.then(|| rules.now_millis.saturating_add(rules.delete_retention_millis));
+            let first = || rules.now_millis.saturating_add(rules.delete_retention_millis);
+            // Without a tombstone there is nothing to wait for any more.
+            let horizon = tombstones.then(|| horizon.unwrap_or_else(first));
             rewritten(batch, left(), count, horizon).map_or(Cleaned::Same, Cleaned::Smaller)
         }
     }
 }
 
-/// The batch with these records alone; its base timestamp becomes `horizon` if there is one.
+/// The batch with these records alone; its base timestamp becomes `horizon` if there is one, else that of its first record
+/// if it was a horizon.
 fn rewritten<'a>(
     batch: &StoredBatch,
     left: impl Iterator<Item = Record<'a>>,
@@ -84,8 +89,11 @@ fn rewritten<'a>(
     horizon: Option<i64>,
 ) -> Option<StoredBatch> {
     let old = &batch.header;
-    let base_timestamp = horizon.unwrap_or(old.base_timestamp);
-    let attributes = old.attributes | if horizon.is_some() { DELETE_HORIZON } else { 0 };
+    let mut left = left.peekable();
+    let first = left.peek().map_or(0, |record| record.timestamp_delta);
+    let first = if old.delete_horizon().is_some() { first } else { 0 };
+    let base_timestamp = horizon.unwrap_or(old.base_timestamp.saturating_add(first));
+    let attributes = old.attributes & !DELETE_HORIZON | if horizon.is_some() { DELETE_HORIZON } else { 0 };
     let (mut payload, mut max_timestamp) = (Vec::new(), i64::MIN);
     for record in left {
         let timestamp = old.base_timestamp.saturating_add(record.timestamp_delta);
@@ -182,6 +190,8 @@ mod tests {
         assert!(matches!(clean(&marked, &newest, &rules(5099)), Cleaned::Same), "not yet");
         let Cleaned::Smaller(rest) = clean(&marked, &newest, &rules(5100)) else { panic!("it is time") };
         assert_eq!(left(&rest), [(1, 1001, false)]);
+        assert_eq!((rest.header.delete_horizon(), rest.header.base_timestamp), (None, 1001), "nothing to wait for");
+        assert!(matches!(clean(&rest, &newest, &rules(5200)), Cleaned::Same));
     }
 
     #[test]
