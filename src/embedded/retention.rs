@@ -9,7 +9,7 @@
 use kafka_protocol::ResponseError;
 
 use super::{
-    compaction::{Cleaned, Newest, Rules, clean, note},
+    compaction::{Cleaned, MOST_KEYS, Newest, Rules, clean, note},
     configs::TopicConfig,
     log::{Log, Segment},
 };
@@ -125,11 +125,18 @@ impl Log {
         let delete_retention_millis = config.delete_retention_millis;
         let rules = Rules { now_millis, delete_retention_millis, is_aborted: &is_aborted };
         let mut newest = Newest::default();
-        let batches = self.segments.iter().take(closed).flat_map(|segment| &segment.batches);
-        batches.for_each(|batch| note(&mut newest, batch, &rules));
+        let mut noted_until = i64::MAX;
+        for batch in self.segments.iter().take(closed).flat_map(|segment| &segment.batches) {
+            if newest.len() >= MOST_KEYS {
+                noted_until = batch.base_offset;
+                break;
+            }
+            note(&mut newest, batch, &rules);
+        }
         for segment in self.segments.iter_mut().take(closed) {
             let batches = std::mem::take(&mut segment.batches).into_iter();
             let left = batches.filter_map(|batch| match clean(&batch, &newest, &rules) {
+                _ if batch.base_offset >= noted_until => Some(batch),
                 Cleaned::Same => Some(batch),
                 Cleaned::Smaller(smaller) => Some(smaller),
                 Cleaned::Gone => None,
