@@ -37,7 +37,7 @@ pub(super) struct Log {
     pub(super) isolation: Isolation,
     /// Whether the topic was deleted: nothing is appended any more.
     pub(super) deleted: bool,
-    waiting: Vec<Weak<Notify>>,
+    pub(super) waiting: Vec<Weak<Notify>>,
 }
 
 /// A stretch of a log, whose last one alone grows.

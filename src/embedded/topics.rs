@@ -18,6 +18,7 @@ use super::{
     log::{Append, Appended, Log},
     marker::Marker,
     partition::Partition,
+    producers::Producers,
 };
 use crate::types::HashMap;
 
@@ -27,6 +28,8 @@ pub(super) struct Topics {
     tables: RwLock<Tables>,
     store: Store,
     segment_bytes: usize,
+    /// What counts the producers of all partitions.
+    producers: Arc<()>,
     brokers: i32,
     /// What the brokers' settings say about topics, by the topics' names of the settings.
     defaults: RwLock<Values>,
@@ -71,7 +74,8 @@ impl Topics {
         let store = Store { retention_bytes, kept: Mutex::default() };
         // A segment is the unit of retention, so that several must fit.
         let segment_bytes = segment_bytes.min(retention_bytes / 4).max(1);
-        Self { tables: RwLock::default(), store, segment_bytes, brokers, defaults: RwLock::new(defaults) }
+        let producers = Arc::default();
+        Self { tables: RwLock::default(), store, segment_bytes, producers, brokers, defaults: RwLock::new(defaults) }
     }
 
     /// Creates a topic; with `dry` only says whether it could.
@@ -137,7 +141,7 @@ impl Topics {
             }
             Placement::Assigned(each) => each.get(index).cloned().unwrap_or_default(),
         };
-        let log = || Log::new(self.segment_bytes, configs.clone());
+        let log = || Log { producers: Producers::of(&self.producers), ..Log::new(self.segment_bytes, configs.clone()) };
         indexes.map(|index| Arc::new(Partition::new(replicas(index), log()))).collect()
     }
 
