@@ -260,9 +260,9 @@ pub(super) struct StoredBatch {
 
 impl StoredBatch {
     /// Places `bytes` at `base_offset`. `frame` is the length of the request they are a part of: a small part of a
-    /// large request is copied, so that it does not keep all of it in memory.
+    /// large request is copied, so that no batch keeps more than twice its own bytes in memory.
     pub(super) fn new(header: BatchHeader, bytes: Bytes, base_offset: i64, leader_epoch: i32, frame: usize) -> Self {
-        let copied = bytes.len() < SMALL || bytes.len().saturating_mul(16) < frame;
+        let copied = bytes.len() < SMALL || bytes.len().saturating_mul(2) < frame;
         let mut head = BytesMut::with_capacity(if copied { bytes.len() } else { MAGIC_AT });
         head.put_i64(base_offset);
         head.extend_from_slice(bytes.get(8..LENGTH_END).unwrap_or_default());
@@ -420,6 +420,16 @@ mod tests {
             assert_eq!(stamped.validate(&bytes), Ok(()));
             let stored = StoredBatch::new(stamped, bytes, 5, 1, 0);
             assert_eq!(stored.timestamps().unwrap(), [(5, 77), (6, 77), (7, 77)]);
+        }
+    }
+
+    #[test]
+    fn no_batch_keeps_more_than_twice_its_bytes_alive() {
+        let payload = vec![0; 10_000];
+        let (header, bytes) = BatchHeader::parse(&real()).unwrap().write(&payload);
+        for (frame, shared) in [(bytes.len(), true), (2 * bytes.len(), true), (2 * bytes.len() + 1, false)] {
+            let stored = StoredBatch::new(header, bytes.clone(), 0, 0, frame);
+            assert_eq!(!stored.tail.is_empty(), shared, "a request of {frame} bytes");
         }
     }
 

@@ -5,14 +5,20 @@
 //! - a tombstone outlives what it deletes by `delete.retention.ms`, counted from when it was first left over (KIP-534);
 //! - a record of an aborted transaction goes and hides nothing; control batches and batches that cannot be read stay.
 
+use sha2::{Digest, Sha256};
+
 use super::{
     batch::{BatchHeader, DELETE_HORIZON, Record, StoredBatch},
     codecs,
 };
 use crate::types::HashMap;
 
-/// The offset of the last record of every key.
-pub(super) type Newest = HashMap<Vec<u8>, i64>;
+/// The offset of the last record of every key, by half of the key's SHA-256: as much memory for a long key as for a short.
+pub(super) type Newest = HashMap<[u8; 16], i64>;
+
+/// Where a log has more keys than this, what follows stays as it is, but for the rest of the batch that came so far: this
+/// keeps what compaction holds meanwhile near 50 MB.
+pub(super) const MOST_KEYS: usize = 1_000_000;
 
 /// What decides over a record.
 pub(super) struct Rules<'a> {
@@ -39,7 +45,7 @@ pub(super) fn note(newest: &mut Newest, batch: &StoredBatch, rules: &Rules<'_>) 
     for record in batch.header.records(&payload).flatten() {
         let offset = batch.base_offset.saturating_add(record.offset_delta);
         if let Some(key) = record.key.filter(|_| !rules.aborted(batch, offset)) {
-            newest.insert(key.to_vec(), offset);
+            newest.insert(digest(key), offset);
         }
     }
 }
@@ -59,7 +65,7 @@ pub(super) fn clean(batch: &StoredBatch, newest: &Newest, rules: &Rules<'_>) -> 
     let stays = |record: &Record<'_>| {
         let offset = batch.base_offset.saturating_add(record.offset_delta);
         let Some(key) = record.key else { return false };
-        let is_last = newest.get(key).is_none_or(|newest| *newest <= offset);
+        let is_last = newest.get(&digest(key)).is_none_or(|newest| *newest <= offset);
         is_last && !rules.aborted(batch, offset) && !(record.is_tombstone && overdue)
     };
     let left = || records().filter(stays);
@@ -68,15 +74,20 @@ pub(super) fn clean(batch: &StoredBatch, newest: &Newest, rules: &Rules<'_>) -> 
     let first_horizon = tombstones && horizon.is_none();
     match count {
         0 => Cleaned::Gone,
-        count if count == batch.header.record_count && !first_horizon => Cleaned::Same,
+        count if count == batch.header.record_count && !first_horizon && tombstones == horizon.is_some() => {
+            Cleaned::Same
+        }
         count => {
-            let horizon = first_horizon.then(|| rules.now_millis.saturating_add(rules.delete_retention_millis));
+            let first = || rules.now_millis.saturating_add(rules.delete_retention_millis);
+            // Without a tombstone there is nothing to wait for any more.
+            let horizon = tombstones.then(|| horizon.unwrap_or_else(first));
             rewritten(batch, left(), count, horizon).map_or(Cleaned::Same, Cleaned::Smaller)
         }
     }
 }
 
-/// The batch with these records alone; its base timestamp becomes `horizon` if there is one.
+/// The batch with these records alone; its base timestamp becomes `horizon` if there is one, else that of its first record
+/// if it was a horizon.
 fn rewritten<'a>(
     batch: &StoredBatch,
     left: impl Iterator<Item = Record<'a>>,
@@ -84,8 +95,11 @@ fn rewritten<'a>(
     horizon: Option<i64>,
 ) -> Option<StoredBatch> {
     let old = &batch.header;
-    let base_timestamp = horizon.unwrap_or(old.base_timestamp);
-    let attributes = old.attributes | if horizon.is_some() { DELETE_HORIZON } else { 0 };
+    let mut left = left.peekable();
+    let first = left.peek().map_or(0, |record| record.timestamp_delta);
+    let first = if old.delete_horizon().is_some() { first } else { 0 };
+    let base_timestamp = horizon.unwrap_or(old.base_timestamp.saturating_add(first));
+    let attributes = old.attributes & !DELETE_HORIZON | if horizon.is_some() { DELETE_HORIZON } else { 0 };
     let (mut payload, mut max_timestamp) = (Vec::new(), i64::MIN);
     for record in left {
         let timestamp = old.base_timestamp.saturating_add(record.timestamp_delta);
@@ -97,6 +111,11 @@ fn rewritten<'a>(
     let (header, bytes) = header.write(&codecs::compress(old.codec(), &payload)?);
     let frame = bytes.len();
     Some(StoredBatch::new(header, bytes, batch.base_offset, batch.leader_epoch(), frame))
+}
+
+fn digest(key: &[u8]) -> [u8; 16] {
+    let whole: [u8; 32] = Sha256::digest(key).into();
+    std::array::from_fn(|index| whole[index])
 }
 
 impl Rules<'_> {
@@ -182,6 +201,8 @@ mod tests {
         assert!(matches!(clean(&marked, &newest, &rules(5099)), Cleaned::Same), "not yet");
         let Cleaned::Smaller(rest) = clean(&marked, &newest, &rules(5100)) else { panic!("it is time") };
         assert_eq!(left(&rest), [(1, 1001, false)]);
+        assert_eq!((rest.header.delete_horizon(), rest.header.base_timestamp), (None, 1001), "nothing to wait for");
+        assert!(matches!(clean(&rest, &newest, &rules(5200)), Cleaned::Same));
     }
 
     #[test]

@@ -30,12 +30,14 @@ pub(super) struct Log {
     pub(super) start_offset: i64,
     pub(super) end_offset: i64,
     /// The cluster's bound for a segment; the topic may have a lower one.
-    segment_bytes: usize,
+    pub(super) segment_bytes: usize,
     pub(super) configs: Arc<TopicConfigs>,
     pub(super) epochs: Epochs,
     pub(super) producers: Producers,
     pub(super) isolation: Isolation,
-    waiting: Vec<Weak<Notify>>,
+    /// Whether the topic was deleted: nothing is appended any more.
+    pub(super) deleted: bool,
+    pub(super) waiting: Vec<Weak<Notify>>,
 }
 
 /// A stretch of a log, whose last one alone grows.
@@ -128,6 +130,7 @@ impl Log {
             epochs,
             producers: Producers::default(),
             isolation: Isolation::default(),
+            deleted: false,
             waiting: Vec::new(),
         }
     }
@@ -173,6 +176,7 @@ impl Log {
 
     /// Appends a batch, or answers a repeated one with what it got the first time.
     pub(super) fn append(&mut self, append: Append) -> Result<Appended, ResponseError> {
+        self.check_present()?;
         match self.producers.judge(&append.header, &append.rules) {
             Verdict::Refuse(error) => return Err(error),
             Verdict::Duplicate { base_offset, timestamp } => {
@@ -195,6 +199,7 @@ impl Log {
 
     /// Writes the end of a transaction, and wakes who waits for the last stable offset.
     pub(super) fn append_marker(&mut self, marker: &Marker, leader_epoch: i32) -> Result<Appended, ResponseError> {
+        self.check_present()?;
         self.producers.judge_marker(marker)?;
         let (header, bytes) = marker.encode();
         let base_offset = self.end_offset;
@@ -209,6 +214,10 @@ impl Log {
         let opened = self.place(StoredBatch::new(header, bytes, base_offset, leader_epoch, header.size), cost);
         self.wake();
         Ok(Appended { base_offset, timestamp: -1, cost, opened })
+    }
+
+    fn check_present(&self) -> Result<(), ResponseError> {
+        if self.deleted { Err(ResponseError::UnknownTopicOrPartition) } else { Ok(()) }
     }
 
     /// Keeps the memory of producers within its bound.

@@ -528,8 +528,8 @@ impl Shared {
             Timer::Group(id) => self.groups.handle_timeout(self, &id, now),
             Timer::Transaction(id) => self.transactions.handle_timeout(self, &id, now),
             Timer::Retention => {
-                self.topics.handle_retention(self.clock.now_millis());
                 self.timers.set(now + RETENTION_INTERVAL, Timer::Retention);
+                self.topics.handle_retention(self.clock.now_millis());
             }
         }
     }

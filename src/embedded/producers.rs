@@ -17,7 +17,7 @@
 //! - the number of producers is bounded; the one whose last append is oldest is forgotten first, and last of all one
 //!   with an open transaction.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use kafka_protocol::ResponseError;
 
@@ -26,10 +26,12 @@ use crate::types::HashMap;
 
 /// The producers of one partition.
 #[derive(Debug, Default)]
-pub(super) struct Producers(HashMap<i64, Producer>);
+pub(super) struct Producers(HashMap<i64, Producer>, Arc<()>);
 
 #[derive(Debug)]
 struct Producer {
+    /// One more reference to what all partitions share: how many there are tells how many producers they know.
+    _counted: Arc<()>,
     epoch: i16,
     /// The last appended batches of this epoch, the newest at the back. Empty after a marker with a newer epoch.
     batches: VecDeque<Appended>,
@@ -101,6 +103,11 @@ pub(super) struct ProducerState {
 }
 
 impl Producers {
+    /// Of one of the partitions that share `all`.
+    pub(super) fn of(all: &Arc<()>) -> Self {
+        Self(HashMap::default(), all.clone())
+    }
+
     /// What Kafka answers to this batch.
     pub(super) fn judge(&self, batch: &BatchHeader, rules: &Rules) -> Verdict {
         if batch.producer_id < 0 {
@@ -143,7 +150,7 @@ impl Producers {
         if batch.producer_id < 0 {
             return Change::Nothing;
         }
-        let producer = self.0.entry(batch.producer_id).or_insert_with(|| Producer::new(batch.producer_epoch));
+        let producer = self.0.entry(batch.producer_id).or_insert_with(|| Producer::new(batch.producer_epoch, &self.1));
         if producer.epoch != batch.producer_epoch || producer.is_expired(rules) {
             producer.epoch = batch.producer_epoch;
             producer.batches.clear();
@@ -190,7 +197,8 @@ impl Producers {
 
     /// Remembers a marker that was written at `offset`.
     pub(super) fn remember_marker(&mut self, marker: &Marker, offset: i64) -> Change {
-        let producer = self.0.entry(marker.producer_id).or_insert_with(|| Producer::new(marker.producer_epoch));
+        let producer =
+            self.0.entry(marker.producer_id).or_insert_with(|| Producer::new(marker.producer_epoch, &self.1));
         if producer.epoch != marker.producer_epoch {
             producer.epoch = marker.producer_epoch;
             producer.batches.clear();
@@ -204,7 +212,8 @@ impl Producers {
 
     /// Forgets one producer if there are too many; returns where its open transaction began.
     pub(super) fn forget_oldest(&mut self) -> Option<i64> {
-        if self.0.len() <= MAX_PRODUCERS {
+        let crowded = self.0.len() > 1 && Arc::strong_count(&self.1) > MAX_IN_ALL;
+        if self.0.len() <= MAX_PRODUCERS && !crowded {
             return None;
         }
         let oldest = self.0.iter().min_by_key(|(id, producer)| (producer.open.is_some(), producer.last_offset, **id));
@@ -222,9 +231,19 @@ impl Producers {
 }
 
 impl Producer {
-    fn new(epoch: i16) -> Self {
+    fn new(epoch: i16, all: &Arc<()>) -> Self {
+        let _counted = all.clone();
         let batches = VecDeque::with_capacity(REMEMBERED);
-        Self { epoch, batches, open: None, coordinator_epoch: -1, appended_millis: 0, timestamp: -1, last_offset: -1 }
+        Self {
+            _counted,
+            epoch,
+            batches,
+            open: None,
+            coordinator_epoch: -1,
+            appended_millis: 0,
+            timestamp: -1,
+            last_offset: -1,
+        }
     }
 
     fn is_expired(&self, rules: &Rules) -> bool {
@@ -268,6 +287,9 @@ const REMEMBERED: usize = 5;
 
 /// Kafka forgets a producer after a day alone; here their number is bounded as well.
 const MAX_PRODUCERS: usize = 10_000;
+
+/// Where all partitions together are and know more than this, each that learns of one more forgets one, down to its last.
+const MAX_IN_ALL: usize = 100_000;
 
 #[cfg(test)]
 mod tests {
@@ -407,5 +429,20 @@ mod tests {
         assert_eq!(producers.0.len(), MAX_PRODUCERS);
         assert!(producers.0.contains_key(&0), "its transaction is open");
         assert!(!producers.0.contains_key(&1), "the oldest went first");
+    }
+
+    #[test]
+    fn all_partitions_together_know_a_bounded_number() {
+        let all = Arc::default();
+        let mut partitions: Vec<Producers> = (0..20).map(|_| Producers::of(&all)).collect();
+        for id in 1..6_000 {
+            for producers in &mut partitions {
+                producers.remember(&batch(id, 0, 0, 1), id, &LENIENT);
+                producers.forget_oldest();
+            }
+        }
+        assert!(Arc::strong_count(&all) <= MAX_IN_ALL, "{}", Arc::strong_count(&all));
+        partitions.truncate(1);
+        assert_eq!(Arc::strong_count(&all), partitions[0].0.len() + 2, "a log that goes gives them back");
     }
 }

@@ -3,17 +3,27 @@
 //! Rules this file keeps:
 //! - from the front a log loses whole segments, from its end whole batches; its start offset may stand in a batch;
 //! - the segment that grows is never compacted, and nothing from an open transaction on;
-//! - whoever takes something away says how much memory that freed.
+//! - whoever takes something away says how much memory that freed; compaction may take more than it frees, since the
+//!   records of a batch with a delete horizon count their timestamps from that.
 
 use kafka_protocol::ResponseError;
 
 use super::{
-    compaction::{Cleaned, Newest, Rules, clean, note},
+    compaction::{Cleaned, MOST_KEYS, Newest, Rules, clean, note},
     configs::TopicConfig,
     log::{Log, Segment},
 };
 
 impl Log {
+    /// Takes away everything, for good, and wakes whoever reads it.
+    pub(super) fn delete(&mut self) -> usize {
+        let freed = self.cost();
+        self.wake();
+        *self = Self::new(self.segment_bytes, self.configs.clone());
+        self.deleted = true;
+        freed
+    }
+
     /// Takes away everything before `offset`, or everything for −1 (KIP-107).
     pub(super) fn delete_before(&mut self, offset: i64) -> Result<usize, ResponseError> {
         let offset = if offset == -1 { self.end_offset } else { offset };
@@ -23,12 +33,16 @@ impl Log {
         Ok(self.start_at(offset))
     }
 
-    /// Drops the segment that starts at `base_offset`, if it is still the oldest.
+    /// Drops the segment that starts at `base_offset`, and what is older, if it is still there.
     pub(super) fn drop_segment(&mut self, base_offset: i64) -> usize {
-        if self.segments.front().is_none_or(|oldest| oldest.base_offset != base_offset) {
+        if !self.has_segment(base_offset) {
             return 0;
         }
-        self.start_at(self.end_of_oldest())
+        let mut freed = 0;
+        while self.segments.front().is_some_and(|oldest| oldest.base_offset <= base_offset) {
+            freed += self.start_at(self.end_of_oldest());
+        }
+        freed
     }
 
     pub(super) fn has_segment(&self, base_offset: i64) -> bool {
@@ -97,13 +111,12 @@ impl Log {
     }
 
     /// Leaves of every key only its last record, if the topic wants that and there is enough to do.
-    pub(super) fn compact(&mut self, now_millis: i64) -> usize {
+    pub(super) fn compact(&mut self, now_millis: i64) {
         let config = self.configs.current();
         let closed = if config.compact { self.cleanable(&config, now_millis) } else { 0 };
         if closed == 0 {
-            return 0;
+            return;
         }
-        let before = self.cost();
         let aborted = self.isolation.aborted_in(self.start_offset, self.end_offset);
         let is_aborted = |producer: i64, offset: i64| {
             let fits = |of: &super::isolation::Aborted| (of.first_offset..=of.last_offset).contains(&offset);
@@ -112,11 +125,18 @@ impl Log {
         let delete_retention_millis = config.delete_retention_millis;
         let rules = Rules { now_millis, delete_retention_millis, is_aborted: &is_aborted };
         let mut newest = Newest::default();
-        let batches = self.segments.iter().take(closed).flat_map(|segment| &segment.batches);
-        batches.for_each(|batch| note(&mut newest, batch, &rules));
+        let mut noted_until = i64::MAX;
+        for batch in self.segments.iter().take(closed).flat_map(|segment| &segment.batches) {
+            if newest.len() >= MOST_KEYS {
+                noted_until = batch.base_offset;
+                break;
+            }
+            note(&mut newest, batch, &rules);
+        }
         for segment in self.segments.iter_mut().take(closed) {
             let batches = std::mem::take(&mut segment.batches).into_iter();
             let left = batches.filter_map(|batch| match clean(&batch, &newest, &rules) {
+                _ if batch.base_offset >= noted_until => Some(batch),
                 Cleaned::Same => Some(batch),
                 Cleaned::Smaller(smaller) => Some(smaller),
                 Cleaned::Gone => None,
@@ -125,7 +145,6 @@ impl Log {
             segment.cleaned = true;
         }
         self.segments.retain(|segment| !segment.batches.is_empty());
-        before - self.cost()
     }
 
     /// How many segments are to be compacted; 0 if it is not worth it yet.

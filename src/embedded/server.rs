@@ -4,6 +4,8 @@
 //! - the requests of a connection are served one after the other and answered in order, as Kafka does;
 //! - a frame's length is checked before memory is reserved, and at most [`EAGER`] is reserved before its bytes come;
 //!   a connection holds one request at a time, so that all of them hold at most `max_connections` of `max_request_bytes`;
+//! - a begun request comes whole within [`FRAME_TIME`], and a reply gets on within [`WRITE_STALL`], or the connection is
+//!   closed: what it holds in memory is held for so long at most;
 //! - who has not shown who it is gets [`MAX_UNPROVEN`] bytes for a request, and so much time for TLS and SASL together;
 //! - stopping closes the listener first and then every connection, and returns when all of them are gone.
 
@@ -14,7 +16,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::{mpsc, oneshot},
     task::{JoinHandle, JoinSet},
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{
@@ -157,8 +159,7 @@ impl Link {
                 Outcome::Close => return Ok(()),
                 Outcome::Silence => return wire.swallow().await,
                 Outcome::Reply(pieces, then) => {
-                    wire.stream.write_all_buf(&mut Pieces(pieces.into())).await?;
-                    wire.stream.flush().await?;
+                    wire.write(Pieces(pieces.into())).await?;
                     match then {
                         Then::Continue => {}
                         Then::Mute(time) => sleep(time).await,
@@ -215,6 +216,11 @@ impl Wire {
         let Some(length) = length else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame length out of bounds"));
         };
+        timeout(FRAME_TIME, self.read_body(length)).await?.map(Some)
+    }
+
+    /// The bytes of a frame of this length.
+    async fn read_body(&mut self, length: usize) -> io::Result<Bytes> {
         let mut frame = Vec::with_capacity(length.min(EAGER));
         while frame.len() < length {
             let left = length - frame.len();
@@ -225,7 +231,17 @@ impl Wire {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        Ok(Some(frame.into()))
+        Ok(frame.into())
+    }
+
+    /// Writes a reply; the client has to take some of it now and then.
+    async fn write(&mut self, mut reply: Pieces) -> io::Result<()> {
+        while reply.has_remaining() {
+            if timeout(WRITE_STALL, self.stream.write_buf(&mut reply)).await?? == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+        timeout(WRITE_STALL, self.stream.flush()).await?
     }
 
     /// Comes back when the client has gone while its request waits, so that no long poll outlives its reader.
@@ -287,5 +303,11 @@ const EAGER: usize = 8 << 20;
 
 /// The longest request of a client that has not shown yet who it is, as Kafka's `sasl.server.max.receive.size`.
 const MAX_UNPROVEN: usize = 512 << 10;
+
+/// A request whose length has come must have come whole after this time.
+const FRAME_TIME: Duration = Duration::from_secs(30);
+
+/// A client that takes nothing of its reply for so long is gone.
+const WRITE_STALL: Duration = Duration::from_secs(60);
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

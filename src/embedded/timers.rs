@@ -2,10 +2,11 @@
 //!
 //! Rules this file keeps:
 //! - a timer says only who is to look at its own deadlines; whoever is woken too early does nothing;
-//! - the task holds no lock while it wakes somebody.
+//! - the task holds no lock while it wakes somebody; a defect in whoever it wakes stops nobody else.
 
 use std::{
     collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -73,7 +74,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         let now = Instant::now();
         match shared.timers.next(now) {
-            Ok(timer) => shared.handle_timer(timer, now),
+            Ok(timer) => {
+                let handled = catch_unwind(AssertUnwindSafe(|| shared.handle_timer(timer.clone(), now)));
+                if handled.is_err() {
+                    tracing::error!(?timer, "handling a timer panicked");
+                }
+            }
             Err(until) => {
                 let sooner = shared.timers.sooner.notified();
                 tokio::select! {

@@ -18,6 +18,7 @@ use super::{
     log::{Append, Appended, Log},
     marker::Marker,
     partition::Partition,
+    producers::Producers,
 };
 use crate::types::HashMap;
 
@@ -27,6 +28,8 @@ pub(super) struct Topics {
     tables: RwLock<Tables>,
     store: Store,
     segment_bytes: usize,
+    /// What counts the producers of all partitions.
+    producers: Arc<()>,
     brokers: i32,
     /// What the brokers' settings say about topics, by the topics' names of the settings.
     defaults: RwLock<Values>,
@@ -71,7 +74,8 @@ impl Topics {
         let store = Store { retention_bytes, kept: Mutex::default() };
         // A segment is the unit of retention, so that several must fit.
         let segment_bytes = segment_bytes.min(retention_bytes / 4).max(1);
-        Self { tables: RwLock::default(), store, segment_bytes, brokers, defaults: RwLock::new(defaults) }
+        let producers = Arc::default();
+        Self { tables: RwLock::default(), store, segment_bytes, producers, brokers, defaults: RwLock::new(defaults) }
     }
 
     /// Creates a topic; with `dry` only says whether it could.
@@ -137,7 +141,7 @@ impl Topics {
             }
             Placement::Assigned(each) => each.get(index).cloned().unwrap_or_default(),
         };
-        let log = || Log::new(self.segment_bytes, configs.clone());
+        let log = || Log { producers: Producers::of(&self.producers), ..Log::new(self.segment_bytes, configs.clone()) };
         indexes.map(|index| Arc::new(Partition::new(replicas(index), log()))).collect()
     }
 
@@ -152,13 +156,9 @@ impl Topics {
         tables.partitions -= topic.partitions.len();
         drop(tables);
         for partition in &topic.partitions {
+            // A request under way may still hold the partition; it finds an empty log that takes nothing.
             let mut log = partition.log();
-            log.wake();
-            let cost = log.cost();
-            // A request under way may still hold the partition; it finds an empty log.
-            *log = Log::new(self.segment_bytes, topic.configs.clone());
-            drop(log);
-            self.store.freed(cost);
+            self.store.freed(log.delete());
         }
         self.store.forget_segments();
         Ok(())
@@ -216,9 +216,10 @@ impl Topics {
         append.leader_epoch = partition.leader_epoch();
         let appended = log.append(append)?;
         let start_offset = log.start_offset();
-        drop(log);
         if appended.cost > 0 {
             self.store.account(partition, &appended);
+            drop(log);
+            self.store.evict();
         }
         Ok((appended, start_offset))
     }
@@ -227,17 +228,17 @@ impl Topics {
     pub(super) fn append_marker(&self, partition: &Arc<Partition>, marker: &Marker) -> Result<(), ResponseError> {
         let mut log = partition.log();
         let appended = log.append_marker(marker, partition.leader_epoch())?;
-        drop(log);
         self.store.account(partition, &appended);
+        drop(log);
+        self.store.evict();
         Ok(())
     }
 
     /// Takes something away from a log, by one of the functions that say how much memory that freed.
     pub(super) fn take<T>(&self, partition: &Partition, take: impl FnOnce(&mut Log) -> (usize, T)) -> T {
-        let (freed, result) = take(&mut partition.log());
-        if freed > 0 {
-            self.store.freed(freed);
-        }
+        let mut log = partition.log();
+        let (freed, result) = take(&mut log);
+        self.store.freed(freed);
         result
     }
 
@@ -245,9 +246,14 @@ impl Topics {
     pub(super) fn handle_retention(&self, now_millis: i64) {
         for topic in self.all() {
             for partition in &topic.partitions {
-                self.take(partition, |log| (log.expire(now_millis) + log.compact(now_millis), ()));
+                let mut log = partition.log();
+                let before = log.cost();
+                log.expire(now_millis);
+                log.compact(now_millis);
+                self.store.resized(before, log.cost());
             }
         }
+        self.store.evict();
         self.store.forget_segments();
     }
 
@@ -313,19 +319,34 @@ struct Kept {
 }
 
 impl Store {
+    /// Counts what was appended. Call it under the log's lock, so that nobody takes it away before it is counted.
     fn account(&self, partition: &Arc<Partition>, appended: &Appended) {
         let mut kept = self.kept();
         kept.bytes += appended.cost;
         if let Some(base_offset) = appended.opened {
             kept.segments.push_back((Arc::downgrade(partition), base_offset));
         }
+    }
+
+    /// A log of one size has another. Call it under the log's lock.
+    fn resized(&self, before: usize, after: usize) {
+        let mut kept = self.kept();
+        kept.bytes = kept.bytes.saturating_add(after).saturating_sub(before);
+    }
+
+    /// Drops the oldest segments until the bound is kept. Call it without any lock.
+    fn evict(&self) {
+        let mut kept = self.kept();
         // The newest segment stays: it holds what was just acknowledged.
         while kept.bytes > self.retention_bytes && kept.segments.len() > 1 {
             let Some((oldest, base_offset)) = kept.segments.pop_front() else { break };
             drop(kept);
-            let freed = oldest.upgrade().map_or(0, |oldest| oldest.log().drop_segment(base_offset));
+            if let Some(oldest) = oldest.upgrade() {
+                let mut log = oldest.log();
+                let freed = log.drop_segment(base_offset);
+                self.freed(freed);
+            }
             kept = self.kept();
-            kept.bytes = kept.bytes.saturating_sub(freed);
         }
     }
 

@@ -166,3 +166,33 @@ async fn connections_above_the_limit_are_closed() {
     assert_eq!(first.fetch("orders", 0).await.0, 0, "those who were there stay");
     cluster.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_stops_in_a_request_or_takes_no_reply_is_cut_off() {
+    let network = MemoryNetwork::default();
+    let cluster = EmbeddedCluster::builder().memory(&network).topic("orders", 1).start().await.unwrap();
+    let mut slow = Client::within(&network, 0).await;
+    slow.stream.write_all(&[0, 0, 1, 0, 7]).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    slow.closed().await;
+    assert_eq!(begun.elapsed().as_secs(), 30);
+    let mut deaf = Client::within(&network, 0).await;
+    let begun = tokio::time::Instant::now();
+    let flood = async {
+        loop {
+            deaf.correlation_id += 1;
+            let mut frame = BytesMut::new();
+            frame.put_i32(10);
+            frame.put_i16(18);
+            frame.put_i16(0);
+            frame.put_i32(deaf.correlation_id);
+            frame.put_i16(-1);
+            if deaf.stream.write_all(&frame).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(300), flood).await.expect("the broker hangs up");
+    assert_eq!(begun.elapsed().as_secs(), 60);
+    cluster.shutdown().await;
+}

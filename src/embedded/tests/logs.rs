@@ -15,7 +15,20 @@ use kafka_protocol::{
 };
 
 use super::*;
-use crate::embedded::batch::BatchHeader;
+use crate::embedded::{batch::BatchHeader, log::Append, marker::Marker, producers::Rules};
+
+/// What the log of the only partition of `orders` holds by its own count.
+fn cost(cluster: &EmbeddedCluster) -> usize {
+    cluster.shared.topics.by_name("orders").unwrap().partitions[0].log().cost()
+}
+
+fn append_of(values: &Batch) -> Append {
+    let bytes = values.bytes();
+    let header = BatchHeader::parse(&bytes).unwrap();
+    let rules =
+        Rules { strict_start: false, second_version: false, verified: false, now_millis: 0, expiration_millis: 1000 };
+    Append { header, frame: bytes.len(), bytes, leader_epoch: 0, rules }
+}
 
 fn ids(brokers: &[BrokerId]) -> Vec<i32> {
     brokers.iter().map(|id| id.0).collect()
@@ -218,6 +231,66 @@ async fn compaction_keeps_the_last_record_of_every_key() {
     assert_eq!(keys(client.fetch("orders", 4).await.1)[1].0, 5, "an offset that is gone leads to the next");
     let keyless = client.produce("orders", 0, Batch::of(["a"]).bytes()).await.error_code;
     assert_eq!(keyless, ResponseError::InvalidRecord.code());
+    cluster.shutdown().await;
+}
+
+/// A batch under a delete horizon counts its timestamps from that, so that it may be larger than what was written.
+#[tokio::test]
+async fn compaction_that_makes_a_log_larger_is_accounted_for() {
+    let (cluster, mut client) = start(EmbeddedCluster::builder()).await;
+    cluster.create_topic_with("orders", 1, 1, &[("cleanup.policy", "compact"), ("segment.bytes", "100")]).unwrap();
+    let mut many = Batch::of(["gone="]).keyed();
+    many.values.extend((0..20).map(|key| format!("key{key}=value")));
+    for batch in [many, Batch::of(["x=1"]).keyed()] {
+        assert_eq!(client.produce("orders", 0, batch.bytes()).await.error_code, 0);
+    }
+    let before = cluster.stored_bytes();
+    cluster.apply_retention();
+    assert!(cluster.stored_bytes() > before, "nothing went, and the deltas of the timestamps grew");
+    assert_eq!(cluster.stored_bytes(), cost(&cluster));
+    cluster.shared.topics.delete("orders").unwrap();
+    assert_eq!(cluster.stored_bytes(), 0);
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_deleted_log_takes_nothing_from_requests_under_way() {
+    let (cluster, mut client) = start(EmbeddedCluster::builder().topic("orders", 1)).await;
+    client.produce("orders", 0, Batch::of(["a"]).bytes()).await;
+    let topics = &cluster.shared.topics;
+    let partition = topics.by_name("orders").unwrap().partitions[0].clone();
+    cluster.shared.topics.delete("orders").unwrap();
+    let refused = Err(ResponseError::UnknownTopicOrPartition);
+    assert_eq!(topics.append(&partition, append_of(&Batch::of(["b"]))).map(drop), refused);
+    let marker = Marker { producer_id: 1, producer_epoch: 0, coordinator_epoch: 0, commit: true, timestamp: 0 };
+    assert_eq!(topics.append_marker(&partition, &marker), refused);
+    assert_eq!((cluster.stored_bytes(), partition.log().end_offset()), (0, 0));
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_store_forgets_no_segment_of_appends_at_once() {
+    let bound = 40_000;
+    let (cluster, _) = start(EmbeddedCluster::builder().retention_bytes(bound)).await;
+    cluster.create_topic_with("orders", 1, 1, &[("segment.bytes", "80")]).unwrap();
+    let topics = &cluster.shared.topics;
+    let partition = topics.by_name("orders").unwrap().partitions[0].clone();
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                for _ in 0..2000 {
+                    topics.append(&partition, append_of(&Batch::of(["a"]))).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(cluster.stored_bytes(), cost(&cluster));
+    assert!(cluster.stored_bytes() <= bound, "{} bytes", cluster.stored_bytes());
+    let start = partition.log().start_offset();
+    let end = partition.log().end_offset();
+    assert_eq!(end, 8000);
+    assert!(partition.log().drop_segment(end - 2) > 0 && start < end - 2, "with all that is older");
+    assert_eq!(partition.log().start_offset(), end - 1);
     cluster.shutdown().await;
 }
 
