@@ -291,10 +291,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if let Poll::Ready(Err(end)) = self.write(cx) {
             return Poll::Ready(end);
         }
+        if let Poll::Ready(end) = self.watch_time(cx) {
+            return Poll::Ready(end);
+        }
+        // Last: the end of a throttle may have been all that this connection was waiting for.
         if unused && self.out.is_empty() && self.conn.poll_timeout().is_none() && !plant::is(Plant::LeakConnections) {
             return Poll::Ready(End::Unused);
         }
-        self.watch_time(cx)
+        Poll::Pending
     }
 
     /// Takes in what callers want. `true` when nobody can want anything any more.
@@ -524,6 +528,18 @@ mod tests {
         let told = connection.tell_at(&ProduceRequest::default(), 9, SECOND).expect("it can be written");
         let lost = tokio::time::timeout(60 * SECOND, told).await.expect("within its time").expect_err("nobody reads");
         assert_eq!((lost.certainty, lost.error.kind()), (Certainty::MaybeSent, ErrorKind::Timeout));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttled_connection_that_nobody_holds_closes_when_the_throttle_is_over() {
+        use tokio::io::AsyncReadExt;
+        let (near, mut far) = tokio::io::duplex(100);
+        let connection = open(near);
+        connection.throttle(SECOND);
+        tokio::task::yield_now().await;
+        drop(connection);
+        let closed = tokio::time::timeout(2 * SECOND, far.read_u8()).await.expect("it closes by itself");
+        assert_eq!(closed.expect_err("nothing was written").kind(), io::ErrorKind::UnexpectedEof);
     }
 
     /// A piece that waits in a socket's queue and a piece that is sent again are the same bytes, and nobody writes to
