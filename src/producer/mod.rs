@@ -38,11 +38,16 @@ mod record;
 mod sender;
 mod settle;
 mod topic;
+mod transaction;
 
 pub use builder::{Acks, ProducerBuilder};
 pub use delivery::{Delivery, RecordAck};
 pub use metrics::ProducerMetrics;
 pub use record::{Absent, AsBytes, Field, Given, Record};
+pub use transaction::{
+    Abortable, CommitError, Fatal, FencedBy, Outcome, Transaction, TransactionError, TransactionalProducer,
+    UnknownOutcome,
+};
 
 use accumulator::{Accumulator, Appended, Bytes, Partition};
 pub(crate) use builder::Settings;
