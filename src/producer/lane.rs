@@ -10,7 +10,7 @@ use std::{collections::VecDeque, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     machine::{
         conn::{Certainty, MAX_THROTTLE},
         identity::Standing,
@@ -18,6 +18,7 @@ use crate::{
     },
     net::conn::{Connection, Lost, Pending, Told},
     plant::{self, Plant},
+    record::header,
     types::{BrokerId, HashMap},
     wire::{
         Records, Str, Uuid,
@@ -122,11 +123,18 @@ impl Sender {
                 self.list(number);
                 continue;
             }
+            if !self.admits(number) {
+                self.arm_queue(number);
+                continue;
+            }
             self.seal_if_due(number, broker, standing);
             let Some(send) = self.slots[number].queue.poll_send(now, broker, standing) else {
                 self.arm_queue(number);
                 continue;
             };
+            if self.transaction.is_some() {
+                send.batch.sealed.attributes |= header::TRANSACTIONAL;
+            }
             send.batch.stamp(send.stamp);
             bytes += send.batch.sealed.wire_len();
             batches.push((number, send.id));
@@ -175,13 +183,26 @@ impl Sender {
         }
         // Version 13 names topics by id alone, which brokers before 2.8 did not tell.
         let version = if named { newest } else { newest.min(12) };
+        let (transactional_id, version) = self.as_transactional(version)?;
         let request = ProduceRequest {
+            transactional_id,
             acks: self.core.settings.acks.code(),
             timeout_ms: i32::try_from(self.core.cluster.config().request_timeout.as_millis()).unwrap_or(i32::MAX),
             topic_data: topics,
             ..ProduceRequest::default()
         };
         Ok((request, version))
+    }
+
+    /// The transactional id, and the version that its transaction allows (T2).
+    fn as_transactional(&self, version: i16) -> Result<(Option<Str>, i16)> {
+        let Some(driver) = &self.transaction else { return Ok((None, version)) };
+        let (id, least, most) = driver.produce();
+        if version < least {
+            let text = format!("the broker has Produce up to version {version}, the cluster's transactions need {least}");
+            return Err(Error::new(ErrorKind::UnsupportedVersion, text));
+        }
+        Ok((Some(id), version.min(most)))
     }
 
     fn launch(&mut self, broker: BrokerId, flight: Flight) {

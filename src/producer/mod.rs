@@ -41,12 +41,17 @@ mod scratch;
 mod sender;
 mod settle;
 mod topic;
+mod transaction;
 
 pub use builder::{Acks, ProducerBuilder};
 pub use delivery::{BatchDelivery, Deliveries, Delivery, RecordAck};
 pub use enqueue::{EnqueueBatchError, NotEnqueued, TryEnqueueError};
 pub use metrics::ProducerMetrics;
 pub use record::{Absent, AsBytes, Field, Given, Record};
+pub use transaction::{
+    Abortable, CommitError, Fatal, FencedBy, Outcome, Transaction, TransactionError, TransactionalProducer,
+    UnknownOutcome,
+};
 
 use accumulator::{Accumulator, Appended, Bytes, Partition};
 pub(crate) use builder::Settings;

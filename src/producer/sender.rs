@@ -38,6 +38,7 @@ use super::{
     compressor::{Compressor, Part},
     delivery::{Cell, Settler},
     lane::Lane,
+    transaction,
 };
 
 /// Everything the task owns. `lane.rs` sends with it, `settle.rs` takes answers in.
@@ -57,6 +58,8 @@ pub(super) struct Sender {
     flushing: bool,
     /// When what is left is to fail, because the producer is being closed.
     abandon_at: Option<Instant>,
+    /// Only with a transactional id.
+    pub(super) transaction: Option<Box<transaction::Driver>>,
 }
 
 /// What the task knows of one partition.
@@ -109,6 +112,7 @@ pub(super) enum Event {
         parts: Result<[Part; 2]>,
     },
     Granted(Result<ProducerId, (Error, Option<ErrorCode>)>),
+    Transaction(transaction::Event),
     Retry(BrokerId),
     Unthrottled,
     AskAgain,
@@ -139,6 +143,10 @@ impl Sender {
         let metadata = core.cluster.metadata();
         let (codec, level) = (core.settings.compression, core.settings.compression_level);
         let is_in_process = core.cluster.is_in_process();
+        let transaction = core.settings.transaction.clone().map(|settings| {
+            let transaction::Settings { id, timeout, link } = settings;
+            Box::new(transaction::Driver::new(id, timeout, core.settings.max_block, link))
+        });
         Self {
             core,
             metadata,
@@ -152,6 +160,7 @@ impl Sender {
             watch,
             flushing: false,
             abandon_at: None,
+            transaction,
         }
     }
 
@@ -162,7 +171,9 @@ impl Sender {
             if self.is_finished() {
                 return;
             }
-            let timer = self.timers.first().map(|(at, _)| *at).into_iter().chain(self.abandon_at).min();
+            let due = self.timers.first().map(|(at, _)| *at);
+            let ends = self.transaction.as_ref().and_then(|driver| driver.timeout());
+            let timer = due.into_iter().chain(ends).chain(self.abandon_at).min();
             tokio::select! {
                 // Answers before new records: they free places in flight and memory. Timers last: what they would
                 // fail, an answer may just have settled.
@@ -191,7 +202,10 @@ impl Sender {
             self.visit(number);
         }
         self.tend_identity();
+        self.tend_transaction();
         self.send();
+        // What was held back has to be added to the transaction first.
+        self.tend_transaction();
     }
 
     fn handle(&mut self, event: Event) {
@@ -213,6 +227,7 @@ impl Sender {
                 self.handle_split(number, id, parts);
             }
             Event::Granted(outcome) => self.handle_granted(outcome),
+            Event::Transaction(event) => self.handle_transaction(event),
             Event::AskAgain => self.identity.handle_refused(false),
             Event::Learn(topic) => drop(tokio::spawn(self.core.clone().look_for(topic))),
             Event::Flush { reply, patience } => {
@@ -334,7 +349,8 @@ impl Sender {
 
     /// Asks for an identity if one is needed, and begins a new epoch when the old one is drained.
     fn tend_identity(&mut self) {
-        if !self.core.settings.idempotent {
+        // That of a transactional id is its coordinator's affair.
+        if !self.core.settings.idempotent || self.transaction.is_some() {
             return;
         }
         if self.identity.standing() == Standing::Draining && self.is_drained() {
@@ -401,7 +417,7 @@ impl Sender {
     }
 
     /// Seals everything, and answers with what has to be waited for.
-    fn flush(&mut self) -> Vec<Arc<Cell>> {
+    pub(super) fn flush(&mut self) -> Vec<Arc<Cell>> {
         self.learn_slots(usize::MAX);
         let mut cells = Vec::new();
         for number in 0..self.slots.len() {
@@ -422,7 +438,7 @@ impl Sender {
     }
 
     /// Partitions that callers have met since the last look get their queues.
-    fn learn_slots(&mut self, number: usize) {
+    pub(super) fn learn_slots(&mut self, number: usize) {
         if number < self.slots.len() {
             return;
         }
@@ -450,6 +466,7 @@ impl Sender {
         // A partition may have got its first record since the last look, just before `close`.
         self.learn_slots(usize::MAX);
         self.events.is_empty()
+            && !self.transaction.as_ref().is_some_and(|driver| driver.is_busy())
             && self.slots.iter().all(|slot| slot.queue.is_empty() && !slot.due && slot.partition.is_empty())
     }
 

@@ -6,6 +6,7 @@ use crate::{
         conn::Certainty,
         metadata::LeaderHint,
         queue::{BatchId, Done, Failure, Outcome, Verdict},
+        txn,
     },
     net::conn::Lost,
     plant::{self, Plant},
@@ -66,6 +67,9 @@ impl Sender {
 
     fn handle_answer(&mut self, number: usize, id: BatchId, answer: &PartitionProduceResponse) {
         let wait = self.wait_after(self.slots[number].queue.failures());
+        // The markers of the transaction before are being written (T5).
+        let is_soon = answer.error_code == ErrorCode::CONCURRENT_TRANSACTIONS;
+        let wait = if is_soon { wait.min(txn::SOON) } else { wait };
         let slot = &mut self.slots[number];
         if answer.error_code == ErrorCode::NONE {
             slot.queue.handle_acked(id, answer.base_offset, answer.log_append_time_ms);
@@ -78,8 +82,8 @@ impl Sender {
             Verdict::RetryElsewhere => self.core.cluster.request_refresh(),
             Verdict::TooLarge => self.split(number, id),
             Verdict::Dead => {
-                self.identity.handle_fatal();
-                return self.die(answer.error_code);
+                self.handle_refused_for_good(answer.error_code);
+                return self.settle(number);
             }
             _ => {}
         }
@@ -147,7 +151,10 @@ impl Sender {
             self.finish(number, batch, outcome);
         }
         if self.slots[number].queue.poll_broken() {
-            self.identity.handle_broken();
+            match &mut self.transaction {
+                Some(driver) => driver.handle_broken(self.slots[number].last_error.as_ref()),
+                None => self.identity.handle_broken(),
+            }
         }
         if let Some(at) = self.slots[number].queue.poll_timeout() {
             self.arm(number, Instant::from_std(at));
@@ -169,6 +176,9 @@ impl Sender {
             }
         };
         self.core.metrics.count_settled(records);
+        if let Some(driver) = &mut self.transaction {
+            driver.handle_settled(settled.as_ref().err());
+        }
         let Batch { cell, reserved, .. } = batch;
         // Before anybody wakes: whoever hears of the last batch finds its memory free.
         if settled.is_ok() || !plant::is(Plant::LeakMemory) {
@@ -189,6 +199,7 @@ impl Sender {
             None => error,
         };
         match why {
+            Failure::Aborted => self.abort_error(&place),
             Failure::Refused(ErrorCode::PRODUCER_FENCED) => {
                 Error::new(ErrorKind::Fenced, format!("{place}: a newer producer has taken over"))
             }

@@ -62,6 +62,8 @@ pub(crate) struct Queue<B> {
     failures: u32,
     retry_at: Option<Instant>,
     broken: bool,
+    /// The transaction is to be aborted: whatever is not on the wire fails.
+    aborting: bool,
 }
 
 /// What the caller chose for all partitions.
@@ -120,6 +122,8 @@ pub(crate) enum Failure {
     TriedTooOften { last: Option<ErrorCode> },
     /// Its producer does not wait for it any longer.
     Abandoned,
+    /// Its transaction is to be aborted.
+    Aborted,
 }
 
 #[derive(Debug)]
@@ -159,6 +163,7 @@ impl<B> Queue<B> {
             failures: 0,
             retry_at: None,
             broken: false,
+            aborting: false,
         }
     }
 
@@ -447,8 +452,21 @@ impl<B> Queue<B> {
         self.in_flight = 0;
     }
 
+    /// The transaction is to be aborted (KIP-654): what is not on the wire fails now, in its turn, and what is on the
+    /// wire is waited for and not sent again. `false`: the next transaction has begun.
+    pub(crate) fn handle_aborting(&mut self, aborting: bool) {
+        self.aborting = aborting;
+    }
+
+    fn fail_aborted(&mut self) {
+        while self.aborting && self.entries.front().is_some_and(|oldest| oldest.state != State::InFlight) {
+            self.fail_oldest(Failure::Aborted);
+        }
+    }
+
     /// A batch whose fate is known, in append order.
     pub(crate) fn poll_done(&mut self) -> Option<Done<B>> {
+        self.fail_aborted();
         self.done.pop_front()
     }
 
