@@ -71,8 +71,22 @@ impl Sender {
         let brokers: Vec<BrokerId> =
             self.lanes.iter().filter(|(_, lane)| !lane.ready.is_empty()).map(|(broker, _)| *broker).collect();
         for broker in brokers {
-            while self.send_one(broker) {}
+            let mut took = false;
+            while self.send_one(broker) {
+                took = true;
+            }
+            self.note_progress(broker, took);
         }
+    }
+
+    /// Notes whether a broker takes what is ready for it, for those who choose partitions (KIP-794).
+    fn note_progress(&self, broker: BrokerId, took: bool) {
+        if self.core.settings.spread.availability_timeout.is_zero() {
+            return;
+        }
+        let stall = self.core.stalls.of(broker);
+        let waits = self.lanes.get(&broker).is_some_and(|lane| !lane.ready.is_empty());
+        if waits && !took { stall.begin() } else { stall.end() }
     }
 
     /// Sends one request to a broker. `false` when nothing more can go there now.

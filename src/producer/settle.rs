@@ -102,7 +102,10 @@ impl Sender {
     pub(super) fn handle_split(&mut self, number: usize, id: BatchId, parts: Result<[Part; 2]>) {
         let Some(slot) = self.slots.get_mut(number) else { return };
         match parts {
-            Ok(parts) => slot.queue.handle_split(id, |whole| whole.into_parts(parts)),
+            Ok(parts) => {
+                slot.partition.count_queued();
+                slot.queue.handle_split(id, |whole| whole.into_parts(parts));
+            }
             Err(error) => {
                 slot.last_error = Some(error);
                 slot.queue.handle_unsplit(id, ErrorCode::MESSAGE_TOO_LARGE);
@@ -164,6 +167,7 @@ impl Sender {
 
     fn finish(&mut self, number: usize, batch: Batch, outcome: Outcome) {
         let records = batch.sealed.record_count;
+        self.slots[number].partition.count_settled();
         let settled = match outcome {
             Outcome::Acked { base_offset, log_append_time } => {
                 self.slots[number].last_error = None;
