@@ -213,7 +213,8 @@ impl Sender {
         let Some(driver) = &self.transaction else { return Ok((None, version)) };
         let (id, least, most) = driver.produce();
         if version < least {
-            let text = format!("the broker has Produce up to version {version}, the cluster's transactions need {least}");
+            let text =
+                format!("the broker has Produce up to version {version}, the cluster's transactions need {least}");
             return Err(Error::new(ErrorKind::UnsupportedVersion, text));
         }
         Ok((Some(id), version.min(most)))
