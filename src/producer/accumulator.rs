@@ -10,6 +10,7 @@
 
 use std::{
     collections::VecDeque,
+    pin::pin,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -49,7 +50,10 @@ pub(super) struct Accumulator {
     pub(super) wake: Notify,
     /// Callers that wait for memory: while there are any, no batch waits for its linger (P13).
     blocked: AtomicUsize,
+    /// A caller found no memory and did not wait: until some is given back, it is as if it had.
+    hurried: AtomicBool,
     closed: AtomicBool,
+    closing: Notify,
 }
 
 /// One partition's open batch and the sealed ones that the sender has not yet fetched.
@@ -134,7 +138,9 @@ impl Accumulator {
             ready: Mutex::default(),
             wake: Notify::new(),
             blocked: AtomicUsize::new(0),
+            hurried: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            closing: Notify::new(),
         }
     }
 
@@ -283,13 +289,22 @@ impl Accumulator {
         self.memory.acquire_many(count).await.map_err(|_| closed())
     }
 
+    /// Whether somebody has found no memory and wants it still.
     pub(super) fn has_blocked(&self) -> bool {
-        self.blocked.load(Ordering::Acquire) > 0
+        self.blocked.load(Ordering::Acquire) > 0 || self.hurried.load(Ordering::Acquire)
+    }
+
+    /// A caller found no memory and does not wait for it.
+    pub(super) fn hurry(&self) {
+        if !self.hurried.swap(true, Ordering::AcqRel) {
+            self.wake.notify_one();
+        }
     }
 
     /// The memory of a settled batch is free again.
     pub(super) fn release(&self, bytes: usize) {
         self.memory.add_permits(bytes);
+        self.hurried.store(false, Ordering::Release);
         if self.memory.available_permits() >= self.comfort {
             self.relief.notify_waiters();
         }
@@ -336,7 +351,22 @@ impl Accumulator {
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.memory.close();
+        self.closing.notify_waiters();
         self.wake.notify_one();
+    }
+
+    /// Waits until nothing is accepted any more.
+    pub(super) async fn closed(&self) {
+        let mut closing = pin!(self.closing.notified());
+        closing.as_mut().enable();
+        if !self.is_closed() {
+            closing.await;
+        }
+    }
+
+    /// What callers are told from then on.
+    pub(super) fn closed_error(&self) -> Error {
+        closed()
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -393,6 +423,14 @@ impl Partition {
         let mut state = self.state();
         state.listed = false;
         (std::mem::take(&mut state.sealed), state.open.as_ref().map(|open| open.created))
+    }
+
+    /// Records that the sender has not fetched.
+    pub(super) fn records(&self) -> usize {
+        let state = self.state();
+        let sealed = state.sealed.iter().map(|sealed| sealed.batch.record_count);
+        let open = state.open.as_ref().map(|open| open.builder.record_count());
+        sealed.chain(open).map(|records| records.unsigned_abs() as usize).sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {

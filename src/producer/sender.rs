@@ -28,7 +28,7 @@ use crate::{
     net::conn::{Connection, Lost},
     plant::{self, Plant},
     record::SealedBatch,
-    types::{BrokerId, HashMap},
+    types::{BrokerId, FOREVER, HashMap},
     wire::{ErrorCode, Uuid, messages::ProduceResponse},
 };
 
@@ -55,6 +55,8 @@ pub(super) struct Sender {
     watch: Watch,
     /// Everything that is open is to go out, whatever its linger.
     flushing: bool,
+    /// When what is left is to fail, because the producer is being closed.
+    abandon_at: Option<Instant>,
 }
 
 /// What the task knows of one partition.
@@ -87,15 +89,36 @@ pub(super) struct Batch {
 /// What happens to the task from outside.
 #[derive(Debug)]
 pub(super) enum Event {
-    Connected { broker: BrokerId, outcome: Result<Connection> },
-    Answered { broker: BrokerId, flight: Vec<(usize, BatchId)>, outcome: Result<Answer, Lost> },
-    Compressed { number: usize, id: BatchId, batch: SealedBatch },
-    Split { number: usize, id: BatchId, parts: Result<[Part; 2]> },
+    Connected {
+        broker: BrokerId,
+        outcome: Result<Connection>,
+    },
+    Answered {
+        broker: BrokerId,
+        flight: Vec<(usize, BatchId)>,
+        outcome: Result<Answer, Lost>,
+    },
+    Compressed {
+        number: usize,
+        id: BatchId,
+        batch: SealedBatch,
+    },
+    Split {
+        number: usize,
+        id: BatchId,
+        parts: Result<[Part; 2]>,
+    },
     Granted(Result<ProducerId, (Error, Option<ErrorCode>)>),
     Retry(BrokerId),
     Unthrottled,
     AskAgain,
-    Flush(oneshot::Sender<Vec<Arc<Cell>>>),
+    /// A caller who does not wait needs a topic.
+    Learn(Box<str>),
+    /// Everything is to go out, and to fail if it is not settled with so much patience.
+    Flush {
+        reply: oneshot::Sender<Vec<Arc<Cell>>>,
+        patience: Option<Duration>,
+    },
 }
 
 /// The broker's answer, or that there is none because none was asked for (acks=0).
@@ -128,6 +151,7 @@ impl Sender {
             timers: BTreeSet::new(),
             watch,
             flushing: false,
+            abandon_at: None,
         }
     }
 
@@ -138,7 +162,7 @@ impl Sender {
             if self.is_finished() {
                 return;
             }
-            let timer = self.timers.first().map(|(at, _)| *at);
+            let timer = self.timers.first().map(|(at, _)| *at).into_iter().chain(self.abandon_at).min();
             tokio::select! {
                 // Answers before new records: they free places in flight and memory. Timers last: what they would
                 // fail, an answer may just have settled.
@@ -157,6 +181,9 @@ impl Sender {
             self.handle(event);
         }
         self.handle_timers();
+        if self.abandon_at.is_some_and(|at| at <= Instant::now()) {
+            self.abandon();
+        }
         if self.core.accumulator.is_closed() || self.core.accumulator.has_blocked() {
             self.make_all_due();
         }
@@ -187,8 +214,11 @@ impl Sender {
             }
             Event::Granted(outcome) => self.handle_granted(outcome),
             Event::AskAgain => self.identity.handle_refused(false),
-            Event::Flush(reply) => {
+            Event::Learn(topic) => drop(tokio::spawn(self.core.clone().look_for(topic))),
+            Event::Flush { reply, patience } => {
                 let _ = reply.send(self.flush());
+                let until = patience.map(|patience| Instant::now() + patience.min(FOREVER));
+                self.abandon_at = self.abandon_at.into_iter().chain(until).min();
             }
         }
     }
@@ -219,6 +249,7 @@ impl Sender {
         for Sealed { batch, cell, created, reserved } in sealed {
             let ready = self.compressor.is_none();
             let (records, raw_len) = (batch.record_count, batch.wire_len());
+            self.core.metrics.count_fetched(records);
             let work = (!ready).then(|| batch.clone());
             let batch = Batch { sealed: batch, cell, reserved, raw_len, header: None };
             let slot = &mut self.slots[number];
@@ -353,6 +384,18 @@ impl Sender {
             let sealed = self.slots[number].partition.seal();
             self.push(number, sealed);
             self.slots[number].queue.handle_dead(Failure::Refused(code));
+            self.settle(number);
+        }
+    }
+
+    /// Nobody waits for the rest any longer: it fails, and what is on the wire may have been written.
+    fn abandon(&mut self) {
+        self.abandon_at = None;
+        self.learn_slots(usize::MAX);
+        for number in 0..self.slots.len() {
+            let sealed = self.slots[number].partition.seal();
+            self.push(number, sealed);
+            self.slots[number].queue.handle_dead(Failure::Abandoned);
             self.settle(number);
         }
     }

@@ -168,12 +168,17 @@ impl Sender {
                 Err(self.failure(number, &batch, why).with_maybe_written(maybe_written))
             }
         };
+        self.core.metrics.count_settled(records);
         let Batch { cell, reserved, .. } = batch;
         // Before anybody wakes: whoever hears of the last batch finds its memory free.
         if settled.is_ok() || !plant::is(Plant::LeakMemory) {
             self.core.accumulator.release(reserved);
         }
+        let has_failed = settled.is_err();
         cell.0.settle(settled);
+        if has_failed {
+            self.core.note_failure(&cell.0);
+        }
     }
 
     fn failure(&self, number: usize, batch: &Batch, why: Failure) -> Error {
@@ -192,6 +197,10 @@ impl Sender {
                 Error::broker(code, format_args!("{place}: the batch takes {wire} bytes ({raw} before compression)"))
             }
             Failure::Refused(code) => Error::broker(code, place),
+            Failure::Abandoned => {
+                let message = format!("{place}: not acknowledged by the time at which the producer was to be closed");
+                with_last(Error::new(ErrorKind::Closed, message))
+            }
             Failure::TimedOut { .. } => {
                 let limit = self.core.settings.delivery_timeout;
                 let last = slot.last_error.as_ref().map_or_else(|| "no broker answered".to_owned(), Error::to_string);

@@ -133,6 +133,58 @@ fn p12_a_dropped_close_closes_and_stops_no_sending() {
 }
 
 #[test]
+fn p12_a_dropped_close_with_a_deadline_keeps_the_deadline() {
+    at_every_poll(async |world, cut| {
+        let producer = world.producer(|builder| builder).await;
+        producer.send(record("the topic is known")).await.expect("sent");
+        world.cluster.clear_faults();
+        world.cluster.inject(Fault::on(Api::Produce, FaultAction::Delay(PATIENCE * 2)));
+        let delivery = producer.enqueue(record("x")).await.expect("enqueued");
+        let closed = cut.of(producer.clone().close_with(Duration::from_secs(1))).await;
+        if cut.polls > 0 {
+            let failed = tokio::time::timeout(Duration::from_secs(2), delivery).await.expect("settled in time");
+            assert_eq!(failed.expect_err("no answer came").kind(), ErrorKind::Closed, "{cut}");
+            assert_eq!(producer.available_memory(), MEMORY, "{cut}");
+        }
+        closed.is_some()
+    });
+}
+
+#[test]
+fn a_dropped_prepare_can_be_asked_again() {
+    at_every_poll(async |world, cut| {
+        let producer = world.producer(|builder| builder).await;
+        let prepared = cut.of(producer.prepare(&record("x"))).await;
+        let attempt = producer.try_enqueue(record("x"));
+        assert!(prepared.is_none() || attempt.is_ok(), "{cut}");
+        producer.prepare(&record("x")).await.expect("there is such a topic");
+        world.settled(&producer, usize::from(attempt.is_ok()), cut).await;
+        prepared.is_some()
+    });
+}
+
+#[test]
+fn a_dropped_batch_enqueued_what_it_took_but_the_last() {
+    at_every_poll(async |world, cut| {
+        // More than the buffer holds, so that it waits for memory in between.
+        let producer = world.producer(|builder| builder.batch_size(20_000)).await;
+        let value = "x".repeat(5_000);
+        let mut records = (0..40).map(|_| record(&value));
+        let taken = cut.of(producer.enqueue_batch(&mut records)).await.map(|taken| taken.expect("taken"));
+        let expected = match &taken {
+            Some(taken) => taken.len(),
+            None => 40usize.saturating_sub(records.len() + usize::from(cut.polls > 0)),
+        };
+        let settled = match taken {
+            Some(taken) => cut.of(taken.settled()).await,
+            None => None,
+        };
+        world.settled(&producer, expected, cut).await;
+        settled.map(|settled| settled.expect("written")).is_some()
+    });
+}
+
+#[test]
 fn a_dropped_build_starts_nothing() {
     at_every_poll(async |world, cut| {
         let built = cut.of(world.kafka.producer().buffer_memory(MEMORY).linger(Duration::ZERO).build()).await;

@@ -118,6 +118,8 @@ pub(crate) enum Failure {
     TimedOut { last: Option<ErrorCode> },
     /// It was tried as often as allowed; with the last error a broker gave, if one did.
     TriedTooOften { last: Option<ErrorCode> },
+    /// Its producer does not wait for it any longer.
+    Abandoned,
 }
 
 #[derive(Debug)]
