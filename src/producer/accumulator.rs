@@ -11,7 +11,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -50,6 +50,8 @@ pub(super) struct Accumulator {
     /// Callers that wait for memory: while there are any, no batch waits for its linger (P13).
     blocked: AtomicUsize,
     closed: AtomicBool,
+    /// Why the producer cannot go on, if that is why it is closed.
+    fatal: OnceLock<Error>,
 }
 
 /// One partition's open batch and the sealed ones that the sender has not yet fetched.
@@ -135,6 +137,7 @@ impl Accumulator {
             wake: Notify::new(),
             blocked: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            fatal: OnceLock::new(),
         }
     }
 
@@ -198,7 +201,7 @@ impl Accumulator {
     ) -> Result<Placed> {
         let mut state = partition.state();
         if self.closed.load(Ordering::Acquire) {
-            return Err(closed());
+            return Err(self.refusal());
         }
         let mut sealed = false;
         if let Some(open) = &mut state.open {
@@ -280,7 +283,7 @@ impl Accumulator {
     pub(super) async fn memory(&self, bytes: usize) -> Result<SemaphorePermit<'_>> {
         let _blocked = Blocked::new(self);
         let count = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.memory.acquire_many(count).await.map_err(|_| closed())
+        self.memory.acquire_many(count).await.map_err(|_| self.refusal())
     }
 
     pub(super) fn has_blocked(&self) -> bool {
@@ -337,6 +340,22 @@ impl Accumulator {
         self.closed.store(true, Ordering::Release);
         self.memory.close();
         self.wake.notify_one();
+    }
+
+    /// The producer cannot go on: from now on everything is refused for this reason, and not because it was closed.
+    pub(super) fn fail(&self, why: Error) {
+        let _ = self.fatal.set(why);
+        self.close();
+    }
+
+    /// Why the producer cannot go on.
+    pub(super) fn fatal(&self) -> Option<&Error> {
+        self.fatal.get()
+    }
+
+    #[cold]
+    fn refusal(&self) -> Error {
+        self.fatal().cloned().unwrap_or_else(|| Error::new(ErrorKind::Closed, "the producer is closed"))
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -435,10 +454,6 @@ impl Bytes<'_> {
         let header = |header: &Header<'_>| header.key.len() + header.value.map_or(0, <[u8]>::len) + 10;
         fields + self.headers.iter().map(header).sum::<usize>()
     }
-}
-
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the producer is closed")
 }
 
 /// So much may wait before callers are slowed down: five requests of a full batch each are under way, three wait.

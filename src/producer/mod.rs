@@ -332,16 +332,15 @@ impl Core {
 
     async fn flush(&self) -> Result<()> {
         let (reply, cells) = oneshot::channel();
-        if self.events.send(Event::Flush(reply)).is_err() {
-            return Ok(());
-        }
+        let told = self.events.send(Event::Flush(reply));
         // A task that has ended has settled everything.
-        let Ok(cells) = cells.await else { return Ok(()) };
+        let cells = if told.is_ok() { cells.await.unwrap_or_default() } else { Vec::new() };
         let mut outcome = Ok(());
         for cell in cells {
             outcome = outcome.and(cell.settled().await);
         }
-        outcome
+        // Whoever dropped the deliveries and flushes late is to hear of it, too.
+        outcome.and(self.accumulator.fatal().cloned().map_or(Ok(()), Err))
     }
 
     async fn close(&self) -> Result<()> {

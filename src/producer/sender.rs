@@ -26,7 +26,6 @@ use crate::{
         queue::{BatchId, Failure, Queue, Rules},
     },
     net::conn::{Connection, Lost},
-    plant::{self, Plant},
     record::SealedBatch,
     types::{BrokerId, HashMap},
     wire::{ErrorCode, Uuid, messages::ProduceResponse},
@@ -67,6 +66,8 @@ pub(super) struct Slot {
     pub(super) listed: bool,
     /// The id under which its topic was asked for last: answers name it by that one, whatever was learnt since.
     pub(super) topic_id: Uuid,
+    /// The id of the topic whose log its sequence numbers count in; zero before Kafka 2.8.
+    log_id: Uuid,
     /// The last error that one of its batches met since one was written.
     pub(super) last_error: Option<Error>,
     armed: Option<Instant>,
@@ -103,6 +104,19 @@ pub(super) enum Event {
 pub(super) enum Answer {
     Produced(ProduceResponse),
     Written,
+}
+
+impl Slot {
+    /// Notices when the topic was made again: a name with another id is another topic (KIP-516).
+    fn learn_id(&mut self, metadata: &Metadata) {
+        let id = metadata.topic(&self.partition.topic).map(|topic| topic.id);
+        let Some(id) = id.filter(|id| *id != Uuid::default()) else { return };
+        let before = std::mem::replace(&mut self.log_id, id);
+        if before != id && before != Uuid::default() {
+            tracing::debug!(topic = %self.partition.topic, %before, now = %id, "the topic was made again");
+            self.queue.handle_recreated();
+        }
+    }
 }
 
 impl Sender {
@@ -293,31 +307,25 @@ impl Sender {
             if is_elsewhere(&before, &self.metadata, &slot.partition.topic, new) {
                 slot.queue.handle_moved();
             }
+            slot.learn_id(&self.metadata);
             if old != new {
                 slot.queue.handle_leader_known();
                 self.unlist(number, old);
             }
-            self.list(number);
+            // A topic that was made again ends the epoch here.
+            self.settle(number);
         }
     }
 
-    /// Asks for an identity if one is needed, and begins a new epoch when the old one is drained.
+    /// Asks for an identity if one is needed.
     fn tend_identity(&mut self) {
         if !self.core.settings.idempotent {
             return;
-        }
-        if self.identity.standing() == Standing::Draining && self.is_drained() {
-            self.identity.handle_drained();
-            (0..self.slots.len()).for_each(|number| self.list(number));
         }
         let wanted = || self.slots.iter().any(|slot| slot.due || !slot.queue.is_empty());
         if self.identity.standing() == Standing::Wait && wanted() && self.identity.poll_ask() {
             tokio::spawn(super::init::ask(self.core.clone(), self.outbox.clone()));
         }
-    }
-
-    fn is_drained(&self) -> bool {
-        self.slots.iter().all(|slot| slot.queue.is_drained()) || plant::is(Plant::BumpWhileInFlight)
     }
 
     fn handle_granted(&mut self, outcome: Result<ProducerId, (Error, Option<ErrorCode>)>) {
@@ -332,7 +340,7 @@ impl Sender {
                 self.slots.iter_mut().for_each(|slot| slot.last_error = Some(error.clone()));
                 if let Some(code) = dead {
                     self.identity.handle_refused(true);
-                    return self.die(code);
+                    return self.die(code, error);
                 }
                 // The state stays "asking" until it is time to ask again.
                 let (outbox, wait) =
@@ -345,9 +353,9 @@ impl Sender {
         }
     }
 
-    /// The producer may not write any more: everything fails.
-    pub(super) fn die(&mut self, code: ErrorCode) {
-        self.core.accumulator.close();
+    /// The producer may not write any more: everything fails, and so does whatever is asked of it from now on.
+    pub(super) fn die(&mut self, code: ErrorCode, why: Error) {
+        self.core.accumulator.fail(why);
         self.learn_slots(usize::MAX);
         for number in 0..self.slots.len() {
             let sealed = self.slots[number].partition.seal();
@@ -389,7 +397,9 @@ impl Sender {
             delivery_timeout: self.core.settings.delivery_timeout,
             retries: self.core.settings.retries,
         };
+        let metadata = &self.metadata;
         self.slots.extend(self.core.partitions_from(self.slots.len()).into_iter().map(|partition| Slot {
+            log_id: metadata.topic(&partition.topic).map_or(Uuid::default(), |topic| topic.id),
             partition,
             queue: Queue::new(rules),
             due: false,

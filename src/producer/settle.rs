@@ -5,7 +5,7 @@ use crate::{
     machine::{
         conn::Certainty,
         metadata::LeaderHint,
-        queue::{BatchId, Done, Failure, Outcome, Verdict},
+        queue::{BatchId, Done, Failure, Outcome, Refusal, Verdict},
     },
     net::conn::Lost,
     plant::{self, Plant},
@@ -73,13 +73,18 @@ impl Sender {
         }
         let partition = format!("{}-{}", slot.partition.topic, slot.partition.index);
         tracing::debug!(%partition, code = %answer.error_code, message = ?answer.error_message, "batch refused");
-        slot.last_error = Some(Error::broker(answer.error_code, partition));
-        match slot.queue.handle_refused(Instant::now().into_std(), id, answer.error_code, wait) {
+        slot.last_error = Some(Error::broker(answer.error_code, &partition));
+        let refusal = Refusal { code: answer.error_code, log_start_offset: answer.log_start_offset };
+        match slot.queue.handle_refused(Instant::now().into_std(), id, refusal, wait) {
             Verdict::RetryElsewhere => self.core.cluster.request_refresh(),
             Verdict::TooLarge => self.split(number, id),
             Verdict::Dead => {
                 self.identity.handle_fatal();
-                return self.die(answer.error_code);
+                let why = match answer.error_code {
+                    ErrorCode::PRODUCER_FENCED => taken_over(&partition),
+                    code => Error::broker(code, &partition),
+                };
+                return self.die(answer.error_code, why);
             }
             _ => {}
         }
@@ -146,8 +151,9 @@ impl Sender {
         while let Some(Done { batch, outcome }) = self.slots[number].queue.poll_done() {
             self.finish(number, batch, outcome);
         }
-        if self.slots[number].queue.poll_broken() {
-            self.identity.handle_broken();
+        if let Some(broken) = self.slots[number].queue.poll_broken() {
+            tracing::debug!(topic = %self.slots[number].partition.topic, ?broken, "the producer's epoch is over here");
+            self.identity.handle_broken(broken);
         }
         if let Some(at) = self.slots[number].queue.poll_timeout() {
             self.arm(number, Instant::from_std(at));
@@ -184,9 +190,7 @@ impl Sender {
             None => error,
         };
         match why {
-            Failure::Refused(ErrorCode::PRODUCER_FENCED) => {
-                Error::new(ErrorKind::Fenced, format!("{place}: a newer producer has taken over"))
-            }
+            Failure::Refused(ErrorCode::PRODUCER_FENCED) => taken_over(&place),
             Failure::Refused(code @ (ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE)) => {
                 let (wire, raw) = (batch.sealed.wire_len(), batch.raw_len);
                 Error::broker(code, format_args!("{place}: the batch takes {wire} bytes ({raw} before compression)"))
@@ -247,6 +251,10 @@ impl Answers {
     fn take(&mut self, id: Uuid, name: &Str, partition: i32) -> Option<PartitionProduceResponse> {
         self.0.remove(&(Key::Id(id), partition)).or_else(|| self.0.remove(&(Key::Name(name.clone()), partition)))
     }
+}
+
+fn taken_over(place: &str) -> Error {
+    Error::new(ErrorKind::Fenced, format!("{place}: a newer producer has taken over"))
 }
 
 /// The broker's answer leaves a partition out (P14): whether it wrote the batch nobody knows.
