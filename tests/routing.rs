@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// A cluster in memory and a client with the default settings, but for these.
 async fn setting(brokers: i32, topics: &[(&str, i32)], properties: &[(&str, &str)]) -> (EmbeddedCluster, Kafka) {
     let network = MemoryNetwork::new();
-    let builder = EmbeddedCluster::builder().brokers(brokers).memory(&network);
+    let builder = EmbeddedCluster::builder().brokers(brokers).replication_factor(1).memory(&network);
     let builder = topics.iter().fold(builder, |builder, (name, partitions)| builder.topic(*name, *partitions));
     let cluster = builder.start().await.expect("it starts");
     let kafka = properties.iter().fold(Kafka::builder(), |builder, (name, value)| builder.property(name, value));
@@ -85,4 +85,37 @@ async fn p6_epochs_that_end_all_the_time_lose_and_double_nothing() {
     .await;
     assert_eq!(producer.metrics().records_acked, 3_000);
     assert_eq!(length(&kafka, "t").await, 3_000);
+}
+
+/// How long a record waits after its broker is back, for brokers that were away for different times.
+async fn waits_after_restart(brokers: i32) -> Vec<Duration> {
+    let mut waits = Vec::new();
+    for tenths in (5..100).step_by(3) {
+        fastrand::seed(tenths);
+        let (cluster, kafka) = setting(brokers, &[("t", 1)], &[]).await;
+        cluster.move_leader("t", 0, 0).expect("moved");
+        let producer = kafka.producer().linger(Duration::ZERO).build().await.expect("builds");
+        timed(producer.send(Record::to("t").value("known"))).await;
+        cluster.kill(0).await;
+        let waiting = timed(producer.enqueue(Record::to("t").value("x"))).await.0;
+        tokio::time::sleep(Duration::from_millis(tenths * 100)).await;
+        cluster.restart(0).await.expect("it comes back");
+        waits.push(timed(waiting).await.1);
+        cluster.shutdown().await;
+    }
+    waits.sort_unstable();
+    waits
+}
+
+/// The backoff between two dials ends at a second (`reconnect.backoff.max.ms`) and a fifth; nothing is added to it, and
+/// where another broker tells that this one is back, nothing is left of it.
+#[tokio::test(start_paused = true)]
+async fn n7_a_broker_that_is_back_is_written_to_at_once() {
+    let limits = [(1, 1_250, 600), (3, 550, 300)];
+    let waits = [waits_after_restart(1).await, waits_after_restart(3).await];
+    for ((brokers, longest, half), waits) in limits.into_iter().zip(&waits) {
+        let (median, max) = (waits[waits.len() / 2], waits[waits.len() - 1]);
+        println!("{brokers} brokers: median {median:?}, longest {max:?}");
+        assert!(max < Duration::from_millis(longest) && median < Duration::from_millis(half), "{waits:?}");
+    }
 }

@@ -52,6 +52,9 @@ pub(super) struct Sender {
     /// When to look at which partition: one entry for each at most.
     timers: BTreeSet<(Instant, usize)>,
     watch: Watch,
+    /// How often a leader was asked for in a row, and when it may be again.
+    asked: u32,
+    asks_again_at: Instant,
     /// Everything that is open is to go out, whatever its linger.
     flushing: bool,
 }
@@ -88,7 +91,8 @@ pub(super) struct Batch {
 /// What happens to the task from outside.
 #[derive(Debug)]
 pub(super) enum Event {
-    Connected { broker: BrokerId, outcome: Result<Connection> },
+    /// `again` is when the next dial may begin, if this one failed.
+    Connected { broker: BrokerId, outcome: Result<Connection>, again: Option<Instant> },
     Answered { broker: BrokerId, flight: Vec<(usize, BatchId)>, outcome: Result<Answer, Lost> },
     Compressed { number: usize, id: BatchId, batch: SealedBatch },
     Split { number: usize, id: BatchId, parts: Result<[Part; 2]> },
@@ -141,6 +145,8 @@ impl Sender {
             events,
             timers: BTreeSet::new(),
             watch,
+            asked: 0,
+            asks_again_at: Instant::now(),
             flushing: false,
         }
     }
@@ -183,7 +189,7 @@ impl Sender {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Connected { broker, outcome } => self.handle_connected(broker, outcome),
+            Event::Connected { broker, outcome, again } => self.handle_connected(broker, outcome, again),
             Event::Unthrottled => {}
             Event::Retry(broker) => self.handle_retry(broker),
             Event::Answered { broker, flight, outcome } => self.handle_answered(broker, flight, outcome),
@@ -252,13 +258,25 @@ impl Sender {
         if slot.listed || !(slot.due || slot.queue.has_waiting()) {
             return;
         }
-        let Some(leader) = leader(&self.metadata, &slot.partition) else {
-            self.core.cluster.request_topic(&slot.partition.topic);
-            let again = Instant::now() + self.core.cluster.config().retry_backoff.delay(4, fastrand::f64());
-            return self.arm(number, again);
-        };
+        let Some(leader) = leader(&self.metadata, &slot.partition) else { return self.ask_for_leader(number) };
+        let slot = &mut self.slots[number];
         slot.listed = true;
         self.lanes.entry(leader).or_default().ready.push_back(number);
+    }
+
+    /// Nobody leads the partition, as far as is known. All partitions ask together: soon at first, for an election takes
+    /// some tenths of a second, then less often.
+    fn ask_for_leader(&mut self, number: usize) {
+        let now = Instant::now();
+        let is_new = self.core.cluster.name_topic(&self.slots[number].partition.topic);
+        if is_new || self.asks_again_at <= now {
+            let is_first = self.asks_again_at + LEADERLESS <= now;
+            self.asked = if is_first { 1 } else { self.asked.saturating_add(1) };
+            let wait = self.core.cluster.config().retry_backoff.delay(self.asked.min(MOST_ASKED), fastrand::f64());
+            self.asks_again_at = now + wait;
+            self.core.cluster.request_refresh();
+        }
+        self.arm(number, self.asks_again_at);
     }
 
     /// Takes a partition out of the list of a broker that leads it no more. That broker may be dead or silent, and its
@@ -300,6 +318,7 @@ impl Sender {
     fn handle_metadata(&mut self, metadata: Arc<Metadata>) {
         let before = std::mem::replace(&mut self.metadata, metadata);
         self.core.update_topics(&self.metadata);
+        self.handle_newcomers(&before);
         for number in 0..self.slots.len() {
             let slot = &mut self.slots[number];
             let old = leader(&before, &slot.partition);
@@ -424,6 +443,11 @@ impl Sender {
         self.core.cluster.config().retry_backoff.delay(failures + 1, fastrand::f64())
     }
 }
+
+/// After so long without asking, the next one is the first again.
+const LEADERLESS: Duration = Duration::from_secs(2);
+/// From then on the time between two questions for a leader does not grow.
+const MOST_ASKED: u32 = 2;
 
 /// Whether a leader's number now means another machine (N11), or the topic's name another topic.
 fn is_elsewhere(before: &Metadata, now: &Metadata, topic: &str, leader: Option<BrokerId>) -> bool {
