@@ -32,7 +32,6 @@ mod clock;
 mod compressor;
 mod delivery;
 mod enqueue;
-mod hash;
 mod init;
 mod lane;
 mod metrics;
@@ -42,6 +41,7 @@ mod scratch;
 mod sender;
 mod settle;
 mod topic;
+mod topics;
 mod transaction;
 
 pub use builder::{Acks, ProducerBuilder};
@@ -55,16 +55,16 @@ pub use transaction::{
     UnknownOutcome,
 };
 
-use accumulator::{Accumulator, Appended, Bytes, Partition};
+use accumulator::{Accumulator, Attempt, Bytes, Obstacle, Partition};
 pub(crate) use builder::Settings;
 use clock::Clock;
 use delivery::Cell;
-use hash::NameHasher;
 use metrics::Counters;
 use partitioner::Stalls;
 use scratch::Scratch;
 use sender::{Event, Sender};
 use topic::Topic;
+use topics::Topics;
 
 /// Sends records. Cheap to clone; all clones share one buffer, one identity and one order per partition.
 ///
@@ -122,25 +122,25 @@ impl<K, V> Producer<K, V> {
     /// # Cancel safety
     /// If the future is dropped, the record is not enqueued, unless the future was ready: whatever a call waits for, it
     /// waits for before it appends.
-    pub async fn enqueue<'r, RK, RV>(&self, record: Record<'r, RK, RV>) -> Result<Delivery>
+    pub fn enqueue<'r, RK, RV>(&self, record: Record<'r, RK, RV>) -> impl Future<Output = Result<Delivery>>
     where
         RK: Field<K>,
         RV: Field<V>,
     {
-        let target = |part| Target { topic: record.topic, part };
-        record.key.prepare(&self.key, target(Part::Key)).await?;
-        record.value.prepare(&self.value, target(Part::Value)).await?;
-        let core = &*self.handle.core;
-        if core.owes_turn.load(Ordering::Relaxed) {
-            Box::pin(core.take_turn()).await;
-        }
-        let mut scratch = Scratch::default();
-        let bytes = scratch.write(&record, &*self.key, &*self.value)?;
-        match core.append(record.topic, record.partition, bytes, &mut None)? {
-            Some(Appended::Done { delivery, .. }) => Ok(delivery),
-            // Seldom. The box keeps this future small, which every record pays for.
-            first => Box::pin(core.enqueue(first, record.topic, record.partition, bytes)).await,
-        }
+        // By hand, because an `async fn` copies its arguments once more, and most records need no waiting: one that does
+        // is begun anew in a future of its own.
+        let (mut record, mut waiting) = (Some(record), None);
+        poll_fn(move |cx| {
+            if waiting.is_none() {
+                let Some(given) = &record else { return Poll::Pending };
+                if let Some(delivery) = self.enqueue_at_once(given) {
+                    return Poll::Ready(Ok(delivery));
+                }
+                let record = record.take();
+                waiting = record.map(|record| Box::pin(async move { self.enqueue_one(&record).await }));
+            }
+            waiting.as_mut().map_or(Poll::Pending, |waiting| waiting.as_mut().poll(cx))
+        })
     }
 
     /// Sends everything now, whatever its linger, and waits until all that was enqueued before is settled. What other
@@ -220,13 +220,11 @@ struct Core {
     cluster: Cluster,
     settings: Settings,
     accumulator: Accumulator,
-    topics: RwLock<HashMap<Box<str>, Arc<Topic>, BuildHasherDefault<NameHasher>>>,
+    topics: Topics,
     partitions: RwLock<Vec<Arc<Partition>>>,
     stalls: Stalls,
     events: mpsc::UnboundedSender<Event>,
     handles: AtomicUsize,
-    /// A batch was sealed, and no caller has yielded to the sender since.
-    owes_turn: AtomicBool,
     /// Topics that were asked for by callers who did not wait: with an error once it is clear that they are not to be
     /// had, and gone once they are.
     asked: Mutex<BTreeMap<Box<str>, Option<Error>>>,
@@ -249,12 +247,11 @@ impl Core {
             cluster,
             settings,
             accumulator,
-            topics: RwLock::default(),
+            topics: Topics::default(),
             partitions: RwLock::default(),
             stalls: Stalls::default(),
             events: events.clone(),
             handles: AtomicUsize::new(1),
-            owes_turn: AtomicBool::new(false),
             asked: Mutex::default(),
             untold: Mutex::default(),
             metrics: Counters::default(),
@@ -263,59 +260,37 @@ impl Core {
         Handle { core }
     }
 
-    /// A batch was sealed: the sender gets its turn before the next record. Here and not behind the append, because a
-    /// future that is dropped while it waits must not have enqueued anything.
-    async fn take_turn(&self) {
-        self.owes_turn.store(false, Ordering::Relaxed);
-        self.accumulator.pace().await;
-    }
-
-    /// Carries on where the first attempt to append ended.
-    async fn enqueue(
-        &self,
-        first: Option<Appended>,
-        topic: &str,
-        partition: Option<i32>,
-        record: Bytes<'_>,
-    ) -> Result<Delivery> {
+    /// Appends, and waits for whatever is in the way.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the record is not enqueued.
+    async fn enqueue(&self, topic: &str, partition: Option<i32>, record: &Bytes<'_>) -> Result<Delivery> {
         // One bound for all that a record waits for (max.block.ms); no clock is read for those that do not wait.
         let until = Instant::now() + self.settings.max_block;
-        let (mut permit, mut appended) = (None, first);
+        let mut attempt = Attempt::default();
         loop {
-            match appended {
-                None => self.learn(topic, until).await?,
-                Some(Appended::Done { delivery, .. }) => return Ok(delivery),
-                Some(Appended::NoMemory(bytes)) => permit = Some(self.wait_for_memory(topic, bytes, until).await?),
+            if let Some(delivery) = self.append(topic, partition, record, &mut attempt) {
+                return Ok(delivery);
             }
-            appended = self.append(topic, partition, record, &mut permit)?;
+            match std::mem::take(&mut attempt.obstacle) {
+                Obstacle::Unknown => self.learn(topic, until).await?,
+                Obstacle::NoMemory(bytes) => attempt.permit = Some(self.wait_for_memory(topic, bytes, until).await?),
+                Obstacle::Full => {}
+                Obstacle::Refused(error) => return Err(error),
+            }
         }
     }
 
-    /// `None` when the topic is not known yet.
-    fn append<'c>(
-        &'c self,
+    /// `None`: see the obstacle.
+    #[inline]
+    fn append(
+        &self,
         topic: &str,
         partition: Option<i32>,
-        record: Bytes<'_>,
-        permit: &mut Option<tokio::sync::SemaphorePermit<'c>>,
-    ) -> Result<Option<Appended>> {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(topic) = topics.get(topic) else { return Ok(None) };
-        self.append_to(topic, partition, record, permit).map(Some)
-    }
-
-    fn append_to<'c>(
-        &'c self,
-        topic: &Topic,
-        partition: Option<i32>,
-        record: Bytes<'_>,
-        permit: &mut Option<tokio::sync::SemaphorePermit<'c>>,
-    ) -> Result<Appended> {
-        let appended = self.accumulator.append(topic, partition, record, permit)?;
-        if let Appended::Done { sealed: true, .. } = appended {
-            self.owes_turn.store(true, Ordering::Relaxed);
-        }
-        Ok(appended)
+        record: &Bytes<'_>,
+        attempt: &mut Attempt<'_>,
+    ) -> Option<Delivery> {
+        self.topics.with(topic, |topic| self.accumulator.append(topic, partition, record, attempt)).flatten()
     }
 
     async fn wait_for_memory(
@@ -351,36 +326,34 @@ impl Core {
 
     /// Topics in use follow the metadata: more partitions, other leaders.
     fn update_topics(&self, metadata: &Metadata) {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let changed: Vec<_> = topics
-            .values()
-            .filter_map(|topic| metadata.topic(&topic.name).filter(|it| !topic.is_up_to_date(it, metadata)).cloned())
-            .collect();
-        drop(topics);
-        changed.iter().for_each(|described| self.take_in(described));
+        for topic in self.topics.all() {
+            if let Some(described) = metadata.topic(&topic.name).filter(|it| !topic.is_up_to_date(it, metadata)) {
+                self.take_in(described);
+            }
+        }
     }
 
     fn take_in(&self, described: &TopicMetadata) {
-        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        let mut partitions = topics.get(&*described.name).map(|topic| topic.partitions.clone()).unwrap_or_default();
-        let mut all = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
-        // A topic that was made again with fewer partitions leaves the others in `all`, where they wait to be empty. If
-        // they come back they are the same ones: two that number the same log from zero would lose records as
-        // duplicates of each other's.
-        for index in partitions.len()..described.partitions.len() {
-            let known = all.iter().find(|known| known.topic == described.name && known.index as usize == index);
-            let partition = known.cloned().unwrap_or_else(|| {
-                let partition = Arc::new(Partition::new(described.name.clone(), index as i32, all.len()));
-                all.push(partition.clone());
-                partition
-            });
-            partitions.push(partition);
-        }
-        partitions.truncate(described.partitions.len());
-        let leaders = topic::leaders(described, &self.cluster.metadata(), &self.stalls);
-        let before = topics.get(&*described.name).cloned();
-        let topic = Topic::new(described.name.clone(), partitions, leaders, &self.settings.spread, before.as_deref());
-        topics.insert((&*described.name).into(), Arc::new(topic));
+        self.topics.change(&described.name, |before| {
+            let mut partitions = before.map(|topic| topic.partitions.clone()).unwrap_or_default();
+            let mut all = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
+            // A topic that was made again with fewer partitions leaves the others in `all`, where they wait to be empty.
+            // If they come back they are the same ones: two that number the same log from zero would lose records as
+            // duplicates of each other's.
+            for index in partitions.len()..described.partitions.len() {
+                let known = all.iter().find(|known| known.topic == described.name && known.index as usize == index);
+                let partition = known.cloned().unwrap_or_else(|| {
+                    let partition = Arc::new(Partition::new(described.name.clone(), index as i32, all.len()));
+                    all.push(partition.clone());
+                    partition
+                });
+                partitions.push(partition);
+            }
+            partitions.truncate(described.partitions.len());
+            let leaders = topic::leaders(described, &self.cluster.metadata(), &self.stalls);
+            let before = before.map(Arc::as_ref);
+            Topic::new(described.name.clone(), partitions, leaders, &self.settings.spread, before)
+        });
     }
 
     /// The partitions with these numbers and higher.
