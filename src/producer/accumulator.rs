@@ -12,7 +12,7 @@ use std::{
     collections::VecDeque,
     pin::pin,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -56,6 +56,8 @@ pub(super) struct Accumulator {
     hurried: AtomicBool,
     closed: AtomicBool,
     closing: Notify,
+    /// Why the producer cannot go on, if that is why it is closed.
+    fatal: OnceLock<Error>,
 }
 
 /// One partition's open batch and the sealed ones that the sender has not yet fetched.
@@ -146,6 +148,7 @@ impl Accumulator {
             hurried: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
+            fatal: OnceLock::new(),
         }
     }
 
@@ -220,7 +223,7 @@ impl Accumulator {
     ) -> Result<Placed> {
         let mut state = partition.state();
         if self.closed.load(Ordering::Acquire) {
-            return Err(closed());
+            return Err(self.refusal());
         }
         let mut sealed = false;
         if let Some(open) = &mut state.open {
@@ -303,7 +306,7 @@ impl Accumulator {
     pub(super) async fn memory(&self, bytes: usize) -> Result<SemaphorePermit<'_>> {
         let _blocked = Blocked::new(self);
         let count = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.memory.acquire_many(count).await.map_err(|_| closed())
+        self.memory.acquire_many(count).await.map_err(|_| self.refusal())
     }
 
     /// Whether somebody has found no memory and wants it still.
@@ -372,6 +375,17 @@ impl Accumulator {
         self.wake.notify_one();
     }
 
+    /// The producer cannot go on: from now on everything is refused for this reason, and not because it was closed.
+    pub(super) fn fail(&self, why: Error) {
+        let _ = self.fatal.set(why);
+        self.close();
+    }
+
+    /// Why the producer cannot go on.
+    pub(super) fn fatal(&self) -> Option<&Error> {
+        self.fatal.get()
+    }
+
     /// Waits until nothing is accepted any more.
     pub(super) async fn closed(&self) {
         let mut closing = pin!(self.closing.notified());
@@ -382,8 +396,9 @@ impl Accumulator {
     }
 
     /// What callers are told from then on.
-    pub(super) fn closed_error(&self) -> Error {
-        closed()
+    #[cold]
+    pub(super) fn refusal(&self) -> Error {
+        self.fatal().cloned().unwrap_or_else(|| Error::new(ErrorKind::Closed, "the producer is closed"))
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -511,10 +526,6 @@ impl Bytes<'_> {
         let header = |header: &Header<'_>| header.key.len() + header.value.map_or(0, <[u8]>::len) + 10;
         fields + self.headers.iter().map(header).sum::<usize>()
     }
-}
-
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the producer is closed")
 }
 
 /// So much may wait before callers are slowed down: five requests of a full batch each are under way, three wait.

@@ -61,8 +61,8 @@ use clock::Clock;
 use delivery::Cell;
 use hash::NameHasher;
 use metrics::Counters;
-use scratch::Scratch;
 use partitioner::Stalls;
+use scratch::Scratch;
 use sender::{Event, Sender};
 use topic::Topic;
 
@@ -340,7 +340,7 @@ impl Core {
         let metadata = tokio::select! {
             // A producer that is closed takes nothing, whatever is found.
             biased;
-            () = self.accumulator.closed() => return Err(self.accumulator.closed_error()),
+            () = self.accumulator.closed() => return Err(self.accumulator.refusal()),
             found = self.cluster.topic(topic, deadline) => found?,
         };
         if let Some(described) = metadata.topic(topic) {
@@ -415,7 +415,8 @@ impl Core {
                 outcome = outcome.and(cell.settled().await);
             }
         }
-        outcome.and_then(|()| self.take_untold())
+        // Whoever dropped the deliveries and flushes late is to hear of it, too.
+        outcome.and_then(|()| self.take_untold()).and_then(|()| self.accumulator.fatal().cloned().map_or(Ok(()), Err))
     }
 
     /// A batch has failed, which `flush` tells if its deliveries do not.
