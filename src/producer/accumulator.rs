@@ -10,8 +10,9 @@
 
 use std::{
     collections::VecDeque,
+    pin::pin,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -51,7 +52,12 @@ pub(super) struct Accumulator {
     pub(super) wake: Notify,
     /// Callers that wait for memory: while there are any, no batch waits for its linger (P13).
     blocked: AtomicUsize,
+    /// A caller found no memory and did not wait: until some is given back, it is as if it had.
+    hurried: AtomicBool,
     closed: AtomicBool,
+    closing: Notify,
+    /// Why the producer cannot go on, if that is why it is closed.
+    fatal: OnceLock<Error>,
 }
 
 /// One partition's open batch and the sealed ones that the sender has not yet fetched.
@@ -139,7 +145,10 @@ impl Accumulator {
             ready: Mutex::default(),
             wake: Notify::new(),
             blocked: AtomicUsize::new(0),
+            hurried: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            closing: Notify::new(),
+            fatal: OnceLock::new(),
         }
     }
 
@@ -214,7 +223,7 @@ impl Accumulator {
     ) -> Result<Placed> {
         let mut state = partition.state();
         if self.closed.load(Ordering::Acquire) {
-            return Err(closed());
+            return Err(self.refusal());
         }
         let mut sealed = false;
         if let Some(open) = &mut state.open {
@@ -297,16 +306,25 @@ impl Accumulator {
     pub(super) async fn memory(&self, bytes: usize) -> Result<SemaphorePermit<'_>> {
         let _blocked = Blocked::new(self);
         let count = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.memory.acquire_many(count).await.map_err(|_| closed())
+        self.memory.acquire_many(count).await.map_err(|_| self.refusal())
     }
 
+    /// Whether somebody has found no memory and wants it still.
     pub(super) fn has_blocked(&self) -> bool {
-        self.blocked.load(Ordering::Acquire) > 0
+        self.blocked.load(Ordering::Acquire) > 0 || self.hurried.load(Ordering::Acquire)
+    }
+
+    /// A caller found no memory and does not wait for it.
+    pub(super) fn hurry(&self) {
+        if !self.hurried.swap(true, Ordering::AcqRel) {
+            self.wake.notify_one();
+        }
     }
 
     /// The memory of a settled batch is free again.
     pub(super) fn release(&self, bytes: usize) {
         self.memory.add_permits(bytes);
+        self.hurried.store(false, Ordering::Release);
         if self.memory.available_permits() >= self.comfort {
             self.relief.notify_waiters();
         }
@@ -353,7 +371,34 @@ impl Accumulator {
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.memory.close();
+        self.closing.notify_waiters();
         self.wake.notify_one();
+    }
+
+    /// The producer cannot go on: from now on everything is refused for this reason, and not because it was closed.
+    pub(super) fn fail(&self, why: Error) {
+        let _ = self.fatal.set(why);
+        self.close();
+    }
+
+    /// Why the producer cannot go on.
+    pub(super) fn fatal(&self) -> Option<&Error> {
+        self.fatal.get()
+    }
+
+    /// Waits until nothing is accepted any more.
+    pub(super) async fn closed(&self) {
+        let mut closing = pin!(self.closing.notified());
+        closing.as_mut().enable();
+        if !self.is_closed() {
+            closing.await;
+        }
+    }
+
+    /// What callers are told from then on.
+    #[cold]
+    pub(super) fn refusal(&self) -> Error {
+        self.fatal().cloned().unwrap_or_else(|| Error::new(ErrorKind::Closed, "the producer is closed"))
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -433,6 +478,14 @@ impl Partition {
         (std::mem::take(&mut state.sealed), state.open.as_ref().map(|open| open.created))
     }
 
+    /// Records that the sender has not fetched.
+    pub(super) fn records(&self) -> usize {
+        let state = self.state();
+        let sealed = state.sealed.iter().map(|sealed| sealed.batch.record_count);
+        let open = state.open.as_ref().map(|open| open.builder.record_count());
+        sealed.chain(open).map(|records| records.unsigned_abs() as usize).sum()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         let state = self.state();
         state.open.is_none() && state.sealed.is_empty()
@@ -473,10 +526,6 @@ impl Bytes<'_> {
         let header = |header: &Header<'_>| header.key.len() + header.value.map_or(0, <[u8]>::len) + 10;
         fields + self.headers.iter().map(header).sum::<usize>()
     }
-}
-
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the producer is closed")
 }
 
 /// So much may wait before callers are slowed down: five requests of a full batch each are under way, three wait.

@@ -13,8 +13,9 @@ use crate::{
 };
 
 use super::{
-    Core, Producer,
+    Core, Producer, TransactionalProducer,
     partitioner::{Partitioning, Spread},
+    transaction,
 };
 
 /// Makes a [`Producer`]. Every setter names its Java property, its default, and what gets worse when it is raised. The
@@ -65,6 +66,9 @@ pub(crate) struct Settings {
     pub(super) buffer_memory: usize,
     pub(super) max_block: Duration,
     pub(super) max_request_size: usize,
+    pub(super) transaction_timeout: Duration,
+    pub(super) transactional_id: Option<String>,
+    pub(super) transaction: Option<transaction::Settings>,
     pub(super) partitioning: Partitioning,
     pub(super) spread: Arc<Spread>,
 }
@@ -183,6 +187,47 @@ impl<K, V> ProducerBuilder<K, V> {
         self
     }
 
+    /// How long a transaction may be open before the coordinator aborts it, and with it fences its producer. Default:
+    /// 60 s. Java: `transaction.timeout.ms`. Raised: what a dead producer left open holds back consumers of committed
+    /// records for longer; above the broker's `transaction.max.timeout.ms` (15 min) it is refused.
+    pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.transaction_timeout = timeout;
+        self
+    }
+
+    /// The transactional id among the properties that the client was made with. Java: `transactional.id`.
+    pub fn transactional_id(&self) -> Option<&str> {
+        self.settings.transactional_id.as_deref()
+    }
+
+    /// Starts a producer of transactions under this id, which has to be the same one after a restart and no other
+    /// producer's. Asks the id's coordinator for an identity (InitProducerId): older producers of the id are fenced, and
+    /// what they had left open is aborted. Java: `transactional.id`, `initTransactions`.
+    ///
+    /// # Errors
+    /// `Config` when settings contradict each other: transactions need idempotence and with it `Acks::All`. `Broker` where
+    /// the id or its timeout is refused; `Timeout` if no coordinator answers within `max.block.ms`.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, older producers may be fenced all the same.
+    pub async fn transactional(mut self, id: impl Into<Str>) -> Result<TransactionalProducer<K, V>> {
+        let (id, link) = (id.into(), Arc::default());
+        let timeout = self.settings.transaction_timeout;
+        let refuse = |message: &str| Err(Error::new(ErrorKind::Config, message));
+        if id.is_empty() {
+            return refuse("a transactional.id is not empty");
+        }
+        if self.settings.acks != Acks::All || self.idempotence == Some(false) {
+            return refuse("a transactional.id needs enable.idempotence=true and acks=all");
+        }
+        if timeout.as_millis() == 0 || timeout.as_millis() > i32::MAX as u128 {
+            return refuse("transaction.timeout.ms is between 1 and 2147483647");
+        }
+        self.settings.transactional_id = None;
+        self.settings.transaction = Some(transaction::Settings { id, timeout, link: Arc::clone(&link) });
+        TransactionalProducer::start(self.start()?, link).await
+    }
+
     /// How a record finds its partition that names none: one of [`Partitioning`], or a
     /// [`Partitioner`](super::Partitioner) of the program's own. Default: murmur2 of the key, and partitions in turns
     /// without one. Java: `partitioner.class`; librdkafka: `partitioner`. Changed for a topic that holds records: keys
@@ -223,6 +268,10 @@ impl<K, V> ProducerBuilder<K, V> {
     /// # Cancel safety
     /// Nothing is awaited: the future is ready at its first poll.
     pub async fn build(self) -> Result<Producer<K, V>> {
+        self.start()
+    }
+
+    fn start(self) -> Result<Producer<K, V>> {
         let mut settings = self.settings;
         settings.idempotent = self.idempotence.unwrap_or(settings.acks == Acks::All);
         settings.check()?;
@@ -253,6 +302,9 @@ impl Settings {
             buffer_memory: settings.buffer_memory,
             max_block: settings.max_block,
             max_request_size: settings.max_request_size,
+            transaction_timeout: settings.transaction_timeout,
+            transactional_id: settings.transactional_id.clone(),
+            transaction: None,
             partitioning: settings.partitioner.parse()?,
             spread: Arc::new(Spread {
                 adaptive: settings.adaptive_partitioning,
@@ -275,6 +327,9 @@ impl Settings {
                 refuse("enable.idempotence=true allows at most 5 for max.in.flight.requests.per.connection")
             }
             Self { idempotent: true, retries: 0, .. } => refuse("enable.idempotence=true needs retries above 0"),
+            Self { transactional_id: Some(_), .. } => {
+                refuse("transactional.id is set: end the builder with `transactional`, not with `build`")
+            }
             Self { max_in_flight: 0, .. } => refuse("max.in.flight.requests.per.connection must be at least 1"),
             _ => Ok(()),
         }

@@ -10,14 +10,16 @@ use std::{collections::VecDeque, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     machine::{
         conn::{Certainty, MAX_THROTTLE},
         identity::Standing,
+        metadata::Metadata,
         queue::{BatchId, Stamp},
     },
     net::conn::{Connection, Lost, Pending, Told},
     plant::{self, Plant},
+    record::header,
     types::{BrokerId, HashMap},
     wire::{
         Records, Str, Uuid,
@@ -48,7 +50,7 @@ enum Link {
     #[default]
     Down,
     Connecting,
-    /// The last dial failed; the next one has its time.
+    /// The last dial failed; the next one has its time, which is the pool's to say.
     Waiting,
     Up(Connection, mpsc::UnboundedSender<Flight>),
 }
@@ -136,11 +138,18 @@ impl Sender {
                 self.list(number);
                 continue;
             }
+            if !self.admits(number) {
+                self.arm_queue(number);
+                continue;
+            }
             self.seal_if_due(number, broker, standing);
             let Some(send) = self.slots[number].queue.poll_send(now, broker, standing) else {
                 self.arm_queue(number);
                 continue;
             };
+            if self.transaction.is_some() {
+                send.batch.sealed.attributes |= header::TRANSACTIONAL;
+            }
             send.batch.stamp(send.stamp);
             bytes += send.batch.sealed.wire_len();
             batches.push((number, send.id));
@@ -189,13 +198,27 @@ impl Sender {
         }
         // Version 13 names topics by id alone, which brokers before 2.8 did not tell.
         let version = if named { newest } else { newest.min(12) };
+        let (transactional_id, version) = self.as_transactional(version)?;
         let request = ProduceRequest {
+            transactional_id,
             acks: self.core.settings.acks.code(),
             timeout_ms: i32::try_from(self.core.cluster.config().request_timeout.as_millis()).unwrap_or(i32::MAX),
             topic_data: topics,
             ..ProduceRequest::default()
         };
         Ok((request, version))
+    }
+
+    /// The transactional id, and the version that its transaction allows (T2).
+    fn as_transactional(&self, version: i16) -> Result<(Option<Str>, i16)> {
+        let Some(driver) = &self.transaction else { return Ok((None, version)) };
+        let (id, least, most) = driver.produce();
+        if version < least {
+            let text =
+                format!("the broker has Produce up to version {version}, the cluster's transactions need {least}");
+            return Err(Error::new(ErrorKind::UnsupportedVersion, text));
+        }
+        Ok((Some(id), version.min(most)))
     }
 
     fn launch(&mut self, broker: BrokerId, flight: Flight) {
@@ -221,13 +244,14 @@ impl Sender {
             let (cluster, outbox) = (self.core.cluster.clone(), self.outbox.clone());
             tokio::spawn(async move {
                 let outcome = cluster.connection(broker, Traffic::Produce).await;
-                let _ = outbox.send(Event::Connected { broker, outcome });
+                let again = cluster.dials_again_at(broker, Traffic::Produce);
+                let _ = outbox.send(Event::Connected { broker, outcome, again });
             });
         }
         None
     }
 
-    pub(super) fn handle_connected(&mut self, broker: BrokerId, outcome: Result<Connection>) {
+    pub(super) fn handle_connected(&mut self, broker: BrokerId, outcome: Result<Connection>, again: Option<Instant>) {
         let Some(lane) = self.lanes.get_mut(&broker) else { return };
         match outcome {
             Ok(connection) => {
@@ -235,12 +259,12 @@ impl Sender {
                 tokio::spawn(await_answers(broker, inbox, self.outbox.clone()));
                 lane.link = Link::Up(connection, flights);
             }
-            Err(error) => self.handle_unreachable(broker, error),
+            Err(error) => self.handle_unreachable(broker, error, again),
         }
     }
 
-    /// A broker cannot be reached: its partitions may have moved, and the next dial has to wait.
-    fn handle_unreachable(&mut self, broker: BrokerId, error: Error) {
+    /// A broker cannot be reached: its partitions may have moved, and the next dial has to wait until `again`.
+    fn handle_unreachable(&mut self, broker: BrokerId, error: Error, again: Option<Instant>) {
         tracing::debug!(%broker, %error, "cannot connect to produce");
         let Some(lane) = self.lanes.get_mut(&broker) else { return };
         lane.link = Link::Waiting;
@@ -248,9 +272,9 @@ impl Sender {
             self.slots[*number].last_error = Some(error.clone());
         }
         self.core.cluster.request_refresh();
-        let (outbox, wait) = (self.outbox.clone(), self.wait_after(1));
+        let (outbox, again) = (self.outbox.clone(), again.unwrap_or_else(|| Instant::now() + self.wait_after(1)));
         tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep_until(again).await;
             let _ = outbox.send(Event::Retry(broker));
         });
     }
@@ -268,9 +292,19 @@ impl Sender {
         });
     }
 
+    /// Brokers that have joined, or moved, are dialled at once.
+    pub(super) fn handle_newcomers(&mut self, before: &Metadata) {
+        let is_new = |broker: &&BrokerId| {
+            let node = self.metadata.node(**broker);
+            node.is_some() && node != before.node(**broker)
+        };
+        let newcomers: Vec<BrokerId> = self.lanes.keys().filter(is_new).copied().collect();
+        newcomers.into_iter().for_each(|broker| self.handle_retry(broker));
+    }
+
     /// The wait after a failed dial is over. Partitions that moved meanwhile go where they belong.
     pub(super) fn handle_retry(&mut self, broker: BrokerId) {
-        let Some(lane) = self.lanes.get_mut(&broker) else { return };
+        let Some(lane) = self.lanes.get_mut(&broker).filter(|lane| matches!(lane.link, Link::Waiting)) else { return };
         lane.link = Link::Down;
         for number in std::mem::take(&mut lane.ready) {
             self.slots[number].listed = false;

@@ -26,9 +26,8 @@ use crate::{
         queue::{BatchId, Failure, Queue, Rules},
     },
     net::conn::{Connection, Lost},
-    plant::{self, Plant},
     record::SealedBatch,
-    types::{BrokerId, HashMap},
+    types::{BrokerId, FOREVER, HashMap},
     wire::{ErrorCode, Uuid, messages::ProduceResponse},
 };
 
@@ -38,6 +37,7 @@ use super::{
     compressor::{Compressor, Part},
     delivery::{Cell, Settler},
     lane::Lane,
+    transaction,
 };
 
 /// Everything the task owns. `lane.rs` sends with it, `settle.rs` takes answers in.
@@ -53,8 +53,15 @@ pub(super) struct Sender {
     /// When to look at which partition: one entry for each at most.
     timers: BTreeSet<(Instant, usize)>,
     watch: Watch,
+    /// How often a leader was asked for in a row, and when it may be again.
+    asked: u32,
+    asks_again_at: Instant,
     /// Everything that is open is to go out, whatever its linger.
     flushing: bool,
+    /// When what is left is to fail, because the producer is being closed.
+    abandon_at: Option<Instant>,
+    /// Only with a transactional id.
+    pub(super) transaction: Option<Box<transaction::Driver>>,
 }
 
 /// What the task knows of one partition.
@@ -67,6 +74,8 @@ pub(super) struct Slot {
     pub(super) listed: bool,
     /// The id under which its topic was asked for last: answers name it by that one, whatever was learnt since.
     pub(super) topic_id: Uuid,
+    /// The id of the topic whose log its sequence numbers count in; zero before Kafka 2.8.
+    log_id: Uuid,
     /// The last error that one of its batches met since one was written.
     pub(super) last_error: Option<Error>,
     armed: Option<Instant>,
@@ -87,15 +96,39 @@ pub(super) struct Batch {
 /// What happens to the task from outside.
 #[derive(Debug)]
 pub(super) enum Event {
-    Connected { broker: BrokerId, outcome: Result<Connection> },
-    Answered { broker: BrokerId, flight: Vec<(usize, BatchId)>, outcome: Result<Answer, Lost> },
-    Compressed { number: usize, id: BatchId, batch: SealedBatch },
-    Split { number: usize, id: BatchId, parts: Result<[Part; 2]> },
+    /// `again` is when the next dial may begin, if this one failed.
+    Connected {
+        broker: BrokerId,
+        outcome: Result<Connection>,
+        again: Option<Instant>,
+    },
+    Answered {
+        broker: BrokerId,
+        flight: Vec<(usize, BatchId)>,
+        outcome: Result<Answer, Lost>,
+    },
+    Compressed {
+        number: usize,
+        id: BatchId,
+        batch: SealedBatch,
+    },
+    Split {
+        number: usize,
+        id: BatchId,
+        parts: Result<[Part; 2]>,
+    },
     Granted(Result<ProducerId, (Error, Option<ErrorCode>)>),
+    Transaction(transaction::Event),
     Retry(BrokerId),
     Unthrottled,
     AskAgain,
-    Flush(oneshot::Sender<Vec<Arc<Cell>>>),
+    /// A caller who does not wait needs a topic.
+    Learn(Box<str>),
+    /// Everything is to go out, and to fail if it is not settled with so much patience.
+    Flush {
+        reply: oneshot::Sender<Vec<Arc<Cell>>>,
+        patience: Option<Duration>,
+    },
 }
 
 /// The broker's answer, or that there is none because none was asked for (acks=0).
@@ -103,6 +136,19 @@ pub(super) enum Event {
 pub(super) enum Answer {
     Produced(ProduceResponse),
     Written,
+}
+
+impl Slot {
+    /// Notices when the topic was made again: a name with another id is another topic (KIP-516).
+    fn learn_id(&mut self, metadata: &Metadata) {
+        let id = metadata.topic(&self.partition.topic).map(|topic| topic.id);
+        let Some(id) = id.filter(|id| *id != Uuid::default()) else { return };
+        let before = std::mem::replace(&mut self.log_id, id);
+        if before != id && before != Uuid::default() {
+            tracing::debug!(topic = %self.partition.topic, %before, now = %id, "the topic was made again");
+            self.queue.handle_recreated();
+        }
+    }
 }
 
 impl Sender {
@@ -116,6 +162,10 @@ impl Sender {
         let metadata = core.cluster.metadata();
         let (codec, level) = (core.settings.compression, core.settings.compression_level);
         let is_in_process = core.cluster.is_in_process();
+        let transaction = core.settings.transaction.clone().map(|settings| {
+            let transaction::Settings { id, timeout, link } = settings;
+            Box::new(transaction::Driver::new(id, timeout, core.settings.max_block, link))
+        });
         Self {
             core,
             metadata,
@@ -127,7 +177,11 @@ impl Sender {
             events,
             timers: BTreeSet::new(),
             watch,
+            asked: 0,
+            asks_again_at: Instant::now(),
             flushing: false,
+            abandon_at: None,
+            transaction,
         }
     }
 
@@ -138,7 +192,9 @@ impl Sender {
             if self.is_finished() {
                 return;
             }
-            let timer = self.timers.first().map(|(at, _)| *at);
+            let due = self.timers.first().map(|(at, _)| *at);
+            let ends = self.transaction.as_ref().and_then(|driver| driver.timeout());
+            let timer = due.into_iter().chain(ends).chain(self.abandon_at).min();
             tokio::select! {
                 // Answers before new records: they free places in flight and memory. Timers last: what they would
                 // fail, an answer may just have settled.
@@ -157,6 +213,9 @@ impl Sender {
             self.handle(event);
         }
         self.handle_timers();
+        if self.abandon_at.is_some_and(|at| at <= Instant::now()) {
+            self.abandon();
+        }
         if self.core.accumulator.is_closed() || self.core.accumulator.has_blocked() {
             self.make_all_due();
         }
@@ -164,12 +223,15 @@ impl Sender {
             self.visit(number);
         }
         self.tend_identity();
+        self.tend_transaction();
         self.send();
+        // What was held back has to be added to the transaction first.
+        self.tend_transaction();
     }
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Connected { broker, outcome } => self.handle_connected(broker, outcome),
+            Event::Connected { broker, outcome, again } => self.handle_connected(broker, outcome, again),
             Event::Unthrottled => {}
             Event::Retry(broker) => self.handle_retry(broker),
             Event::Answered { broker, flight, outcome } => self.handle_answered(broker, flight, outcome),
@@ -186,9 +248,13 @@ impl Sender {
                 self.handle_split(number, id, parts);
             }
             Event::Granted(outcome) => self.handle_granted(outcome),
+            Event::Transaction(event) => self.handle_transaction(event),
             Event::AskAgain => self.identity.handle_refused(false),
-            Event::Flush(reply) => {
+            Event::Learn(topic) => drop(tokio::spawn(self.core.clone().look_for(topic))),
+            Event::Flush { reply, patience } => {
                 let _ = reply.send(self.flush());
+                let until = patience.map(|patience| Instant::now() + patience.min(FOREVER));
+                self.abandon_at = self.abandon_at.into_iter().chain(until).min();
             }
         }
     }
@@ -219,6 +285,7 @@ impl Sender {
         for Sealed { batch, cell, created, reserved } in sealed {
             let ready = self.compressor.is_none();
             let (records, raw_len) = (batch.record_count, batch.wire_len());
+            self.core.metrics.count_fetched(records);
             let work = (!ready).then(|| batch.clone());
             let batch = Batch { sealed: batch, cell, reserved, raw_len, header: None };
             let slot = &mut self.slots[number];
@@ -238,13 +305,25 @@ impl Sender {
         if slot.listed || !(slot.due || slot.queue.has_waiting()) {
             return;
         }
-        let Some(leader) = leader(&self.metadata, &slot.partition) else {
-            self.core.cluster.request_topic(&slot.partition.topic);
-            let again = Instant::now() + self.core.cluster.config().retry_backoff.delay(4, fastrand::f64());
-            return self.arm(number, again);
-        };
+        let Some(leader) = leader(&self.metadata, &slot.partition) else { return self.ask_for_leader(number) };
+        let slot = &mut self.slots[number];
         slot.listed = true;
         self.lanes.entry(leader).or_default().ready.push_back(number);
+    }
+
+    /// Nobody leads the partition, as far as is known. All partitions ask together: soon at first, for an election takes
+    /// some tenths of a second, then less often.
+    fn ask_for_leader(&mut self, number: usize) {
+        let now = Instant::now();
+        let is_new = self.core.cluster.name_topic(&self.slots[number].partition.topic);
+        if is_new || self.asks_again_at <= now {
+            let is_first = self.asks_again_at + LEADERLESS <= now;
+            self.asked = if is_first { 1 } else { self.asked.saturating_add(1) };
+            let wait = self.core.cluster.config().retry_backoff.delay(self.asked.min(MOST_ASKED), fastrand::f64());
+            self.asks_again_at = now + wait;
+            self.core.cluster.request_refresh();
+        }
+        self.arm(number, self.asks_again_at);
     }
 
     /// Takes a partition out of the list of a broker that leads it no more. That broker may be dead or silent, and its
@@ -286,6 +365,7 @@ impl Sender {
     fn handle_metadata(&mut self, metadata: Arc<Metadata>) {
         let before = std::mem::replace(&mut self.metadata, metadata);
         self.core.update_topics(&self.metadata);
+        self.handle_newcomers(&before);
         for number in 0..self.slots.len() {
             let slot = &mut self.slots[number];
             let old = leader(&before, &slot.partition);
@@ -293,31 +373,26 @@ impl Sender {
             if is_elsewhere(&before, &self.metadata, &slot.partition.topic, new) {
                 slot.queue.handle_moved();
             }
+            slot.learn_id(&self.metadata);
             if old != new {
                 slot.queue.handle_leader_known();
                 self.unlist(number, old);
             }
-            self.list(number);
+            // A topic that was made again ends the epoch here.
+            self.settle(number);
         }
     }
 
-    /// Asks for an identity if one is needed, and begins a new epoch when the old one is drained.
+    /// Asks for an identity if one is needed.
     fn tend_identity(&mut self) {
-        if !self.core.settings.idempotent {
+        // That of a transactional id is its coordinator's affair.
+        if !self.core.settings.idempotent || self.transaction.is_some() {
             return;
-        }
-        if self.identity.standing() == Standing::Draining && self.is_drained() {
-            self.identity.handle_drained();
-            (0..self.slots.len()).for_each(|number| self.list(number));
         }
         let wanted = || self.slots.iter().any(|slot| slot.due || !slot.queue.is_empty());
         if self.identity.standing() == Standing::Wait && wanted() && self.identity.poll_ask() {
             tokio::spawn(super::init::ask(self.core.clone(), self.outbox.clone()));
         }
-    }
-
-    fn is_drained(&self) -> bool {
-        self.slots.iter().all(|slot| slot.queue.is_drained()) || plant::is(Plant::BumpWhileInFlight)
     }
 
     fn handle_granted(&mut self, outcome: Result<ProducerId, (Error, Option<ErrorCode>)>) {
@@ -332,7 +407,7 @@ impl Sender {
                 self.slots.iter_mut().for_each(|slot| slot.last_error = Some(error.clone()));
                 if let Some(code) = dead {
                     self.identity.handle_refused(true);
-                    return self.die(code);
+                    return self.die(code, error);
                 }
                 // The state stays "asking" until it is time to ask again.
                 let (outbox, wait) =
@@ -345,9 +420,9 @@ impl Sender {
         }
     }
 
-    /// The producer may not write any more: everything fails.
-    pub(super) fn die(&mut self, code: ErrorCode) {
-        self.core.accumulator.close();
+    /// The producer may not write any more: everything fails, and so does whatever is asked of it from now on.
+    pub(super) fn die(&mut self, code: ErrorCode, why: Error) {
+        self.core.accumulator.fail(why);
         self.learn_slots(usize::MAX);
         for number in 0..self.slots.len() {
             let sealed = self.slots[number].partition.seal();
@@ -357,8 +432,20 @@ impl Sender {
         }
     }
 
+    /// Nobody waits for the rest any longer: it fails, and what is on the wire may have been written.
+    fn abandon(&mut self) {
+        self.abandon_at = None;
+        self.learn_slots(usize::MAX);
+        for number in 0..self.slots.len() {
+            let sealed = self.slots[number].partition.seal();
+            self.push(number, sealed);
+            self.slots[number].queue.handle_dead(Failure::Abandoned);
+            self.settle(number);
+        }
+    }
+
     /// Seals everything, and answers with what has to be waited for.
-    fn flush(&mut self) -> Vec<Arc<Cell>> {
+    pub(super) fn flush(&mut self) -> Vec<Arc<Cell>> {
         self.learn_slots(usize::MAX);
         let mut cells = Vec::new();
         for number in 0..self.slots.len() {
@@ -379,7 +466,7 @@ impl Sender {
     }
 
     /// Partitions that callers have met since the last look get their queues.
-    fn learn_slots(&mut self, number: usize) {
+    pub(super) fn learn_slots(&mut self, number: usize) {
         if number < self.slots.len() {
             return;
         }
@@ -389,7 +476,9 @@ impl Sender {
             delivery_timeout: self.core.settings.delivery_timeout,
             retries: self.core.settings.retries,
         };
+        let metadata = &self.metadata;
         self.slots.extend(self.core.partitions_from(self.slots.len()).into_iter().map(|partition| Slot {
+            log_id: metadata.topic(&partition.topic).map_or(Uuid::default(), |topic| topic.id),
             partition,
             queue: Queue::new(rules),
             due: false,
@@ -407,6 +496,7 @@ impl Sender {
         // A partition may have got its first record since the last look, just before `close`.
         self.learn_slots(usize::MAX);
         self.events.is_empty()
+            && !self.transaction.as_ref().is_some_and(|driver| driver.is_busy())
             && self.slots.iter().all(|slot| slot.queue.is_empty() && !slot.due && slot.partition.is_empty())
     }
 
@@ -414,6 +504,11 @@ impl Sender {
         self.core.cluster.config().retry_backoff.delay(failures + 1, fastrand::f64())
     }
 }
+
+/// After so long without asking, the next one is the first again.
+const LEADERLESS: Duration = Duration::from_secs(2);
+/// From then on the time between two questions for a leader does not grow.
+const MOST_ASKED: u32 = 2;
 
 /// Whether a leader's number now means another machine (N11), or the topic's name another topic.
 fn is_elsewhere(before: &Metadata, now: &Metadata, topic: &str, leader: Option<BrokerId>) -> bool {

@@ -5,7 +5,8 @@ use crate::{
     machine::{
         conn::Certainty,
         metadata::LeaderHint,
-        queue::{BatchId, Done, Failure, Outcome, Verdict},
+        queue::{BatchId, Done, Failure, Outcome, Refusal, Verdict},
+        txn,
     },
     net::conn::Lost,
     plant::{self, Plant},
@@ -66,6 +67,9 @@ impl Sender {
 
     fn handle_answer(&mut self, number: usize, id: BatchId, answer: &PartitionProduceResponse) {
         let wait = self.wait_after(self.slots[number].queue.failures());
+        // The markers of the transaction before are being written (T5).
+        let is_soon = answer.error_code == ErrorCode::CONCURRENT_TRANSACTIONS;
+        let wait = if is_soon { wait.min(txn::SOON) } else { wait };
         let slot = &mut self.slots[number];
         if answer.error_code == ErrorCode::NONE {
             slot.queue.handle_acked(id, answer.base_offset, answer.log_append_time_ms);
@@ -73,13 +77,14 @@ impl Sender {
         }
         let partition = format!("{}-{}", slot.partition.topic, slot.partition.index);
         tracing::debug!(%partition, code = %answer.error_code, message = ?answer.error_message, "batch refused");
-        slot.last_error = Some(Error::broker(answer.error_code, partition));
-        match slot.queue.handle_refused(Instant::now().into_std(), id, answer.error_code, wait) {
+        slot.last_error = Some(Error::broker(answer.error_code, &partition));
+        let refusal = Refusal { code: answer.error_code, log_start_offset: answer.log_start_offset };
+        match slot.queue.handle_refused(Instant::now().into_std(), id, refusal, wait) {
             Verdict::RetryElsewhere => self.core.cluster.request_refresh(),
             Verdict::TooLarge => self.split(number, id),
             Verdict::Dead => {
-                self.identity.handle_fatal();
-                return self.die(answer.error_code);
+                self.handle_refused_for_good(answer.error_code, &partition);
+                return self.settle(number);
             }
             _ => {}
         }
@@ -149,8 +154,12 @@ impl Sender {
         while let Some(Done { batch, outcome }) = self.slots[number].queue.poll_done() {
             self.finish(number, batch, outcome);
         }
-        if self.slots[number].queue.poll_broken() {
-            self.identity.handle_broken();
+        if let Some(broken) = self.slots[number].queue.poll_broken() {
+            tracing::debug!(topic = %self.slots[number].partition.topic, ?broken, "the producer's epoch is over here");
+            match &mut self.transaction {
+                Some(driver) => driver.handle_broken(self.slots[number].last_error.as_ref()),
+                None => self.identity.handle_broken(broken),
+            }
         }
         if let Some(at) = self.slots[number].queue.poll_timeout() {
             self.arm(number, Instant::from_std(at));
@@ -172,12 +181,20 @@ impl Sender {
                 Err(self.failure(number, &batch, why).with_maybe_written(maybe_written))
             }
         };
+        self.core.metrics.count_settled(records);
+        if let Some(driver) = &mut self.transaction {
+            driver.handle_settled(settled.as_ref().err());
+        }
         let Batch { cell, reserved, .. } = batch;
         // Before anybody wakes: whoever hears of the last batch finds its memory free.
         if settled.is_ok() || !plant::is(Plant::LeakMemory) {
             self.core.accumulator.release(reserved);
         }
+        let has_failed = settled.is_err();
         cell.0.settle(settled);
+        if has_failed {
+            self.core.note_failure(&cell.0);
+        }
     }
 
     fn failure(&self, number: usize, batch: &Batch, why: Failure) -> Error {
@@ -188,14 +205,17 @@ impl Sender {
             None => error,
         };
         match why {
-            Failure::Refused(ErrorCode::PRODUCER_FENCED) => {
-                Error::new(ErrorKind::Fenced, format!("{place}: a newer producer has taken over"))
-            }
+            Failure::Aborted => self.abort_error(&place),
+            Failure::Refused(code @ ErrorCode::PRODUCER_FENCED) => refused(code, &place),
             Failure::Refused(code @ (ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE)) => {
                 let (wire, raw) = (batch.sealed.wire_len(), batch.raw_len);
                 Error::broker(code, format_args!("{place}: the batch takes {wire} bytes ({raw} before compression)"))
             }
             Failure::Refused(code) => Error::broker(code, place),
+            Failure::Abandoned => {
+                let message = format!("{place}: not acknowledged by the time at which the producer was to be closed");
+                with_last(Error::new(ErrorKind::Closed, message))
+            }
             Failure::TimedOut { .. } => {
                 let limit = self.core.settings.delivery_timeout;
                 let last = slot.last_error.as_ref().map_or_else(|| "no broker answered".to_owned(), Error::to_string);
@@ -250,6 +270,16 @@ impl Answers {
 
     fn take(&mut self, id: Uuid, name: &Str, partition: i32) -> Option<PartitionProduceResponse> {
         self.0.remove(&(Key::Id(id), partition)).or_else(|| self.0.remove(&(Key::Name(name.clone()), partition)))
+    }
+}
+
+/// Why a producer cannot go on that was refused for good.
+pub(super) fn refused(code: ErrorCode, place: &str) -> Error {
+    match code {
+        ErrorCode::PRODUCER_FENCED => {
+            Error::new(ErrorKind::Fenced, format!("{place}: a newer producer has taken over"))
+        }
+        code => Error::broker(code, place),
     }
 }
 

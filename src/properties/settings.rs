@@ -68,6 +68,10 @@ pub struct ProducerSettings {
     pub max_block: Duration,
     /// `max.request.size`, in bytes
     pub max_request_size: usize,
+    /// `transactional.id`; `None` where it is empty or not set
+    pub transactional_id: Option<String>,
+    /// `transaction.timeout.ms`
+    pub transaction_timeout: Duration,
     /// `partitioner`, or the name that it has for `partitioner.class` and `partitioner.ignore.keys`
     pub partitioner: &'static str,
     /// `partitioner.adaptive.partitioning.enable`
@@ -176,6 +180,8 @@ impl ProducerSettings {
             buffer_memory: size(values, "buffer.memory"),
             max_block: duration(values, "max.block.ms"),
             max_request_size: size(values, "max.request.size"),
+            transactional_id: Some(values.text("transactional.id").to_owned()).filter(|id| !id.is_empty()),
+            transaction_timeout: duration(values, "transaction.timeout.ms"),
             partitioner: partitioner(values)?,
             adaptive_partitioning: values.flag("partitioner.adaptive.partitioning.enable"),
             availability_timeout: duration(values, "partitioner.availability.timeout.ms"),

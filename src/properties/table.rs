@@ -163,7 +163,7 @@ const CODE: &str = "serializers and deserializers are given in code";
 const JVM: &str = "is about the Java virtual machine";
 const PLUGIN: &str = "names a Java class, which milena cannot load";
 const GROUP: &str = "consumer groups come with a later release";
-const TXN: &str = "transactions come with a later release";
+const TXN: &str = "two-phase commit is not stable in Kafka (KIP-939)";
 const METRIC: &str = "milena has no Java metrics reporters";
 const KERBEROS: &str = "Kerberos comes with a later release";
 const OAUTH: &str = "OAUTHBEARER comes with a later release";
@@ -215,8 +215,8 @@ pub(super) const TABLE: &[Entry] = &[
     row("buffer.memory", "P", Bytes { min: 0, max: LONG }, "33554432", "Bytes of records that may be unacknowledged; above it enqueue waits."),
     row("max.block.ms", "P", Millis { min: 0, max: LONG }, "60000", "How long enqueue may wait for metadata or memory."),
     row("max.request.size", "P", Bytes { min: 0, max: INT }, "1048576", "The largest record, before compression. Unlike in Java it does not bound a request, which carries batches of several partitions."),
-    ignored("transaction.timeout.ms", "P", "transactions come with a later release"),
-    refused("transactional.id", "P", TXN),
+    row("transaction.timeout.ms", "P", Millis { min: 1, max: INT }, "60000", "How long a transaction may be open before its coordinator aborts it and fences its producer."),
+    row("transactional.id", "P", Text, "", "Whose transactions these are; the builder then ends with `transactional`."),
     refused("transaction.two.phase.commit.enable", "P", TXN),
     row("partitioner", "P", OneOf(PARTITIONERS), "default", "How a record finds its partition that names none, by librdkafka's names and milena's; see `producer::Partitioning`. `default` is Java's, which librdkafka calls murmur2_random (its own default is consistent_random)."),
     row("partitioner.class", "P", OneOf(PARTITIONER_CLASSES), "", "The same by Java's names, with those that Java 4.0 removed. Other classes cannot be loaded; a Partitioner can be given in code."),
