@@ -235,7 +235,7 @@ pub(super) const TABLE: &[Entry] = &[
     row("check.crcs", "C", Bool, "true", "Whether the checksum of every batch is checked."),
     row("isolation.level", "C", OneOf(&["read_uncommitted", "read_committed"]), "read_uncommitted", "read_committed hides what transactions aborted."),
     row("auto.offset.reset", "C", OneOf(&["latest", "earliest", "none"]), "latest", "Where to go when a position is not there any more; none is an error."),
-    row("client.rack", "PC", Text, "", "The rack of this client, to read from a near replica (KIP-392), and to write to near leaders with partitioner.rack.aware (KIP-1123)."),
+    row("client.rack", "CP", Text, "", "The rack of this client, to read from a near replica (KIP-392), and to write to near leaders with partitioner.rack.aware (KIP-1123)."),
     ignored("max.poll.records", "C", "poll hands out whole batches, whose records are read lazily"),
     ignored("allow.auto.create.topics", "C", "asking for metadata never makes a topic here; `milena produce` makes a missing one unless this is false"),
     ignored("exclude.internal.topics", "C", "subscriptions by pattern come with a later release"),

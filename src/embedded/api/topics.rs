@@ -70,6 +70,7 @@ impl Call {
                 .with_node_id(BrokerId(node.id))
                 .with_host(StrBytes::from_string(node.host))
                 .with_port(node.port.into())
+                .with_rack(node.rack.map(StrBytes::from_string))
         });
         let cluster_id = StrBytes::from_string(self.shared.cluster_id.clone());
         MetadataResponse::default()
