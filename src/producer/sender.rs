@@ -92,10 +92,26 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(super) enum Event {
     /// `again` is when the next dial may begin, if this one failed.
-    Connected { broker: BrokerId, outcome: Result<Connection>, again: Option<Instant> },
-    Answered { broker: BrokerId, flight: Vec<(usize, BatchId)>, outcome: Result<Answer, Lost> },
-    Compressed { number: usize, id: BatchId, batch: SealedBatch },
-    Split { number: usize, id: BatchId, parts: Result<[Part; 2]> },
+    Connected {
+        broker: BrokerId,
+        outcome: Result<Connection>,
+        again: Option<Instant>,
+    },
+    Answered {
+        broker: BrokerId,
+        flight: Vec<(usize, BatchId)>,
+        outcome: Result<Answer, Lost>,
+    },
+    Compressed {
+        number: usize,
+        id: BatchId,
+        batch: SealedBatch,
+    },
+    Split {
+        number: usize,
+        id: BatchId,
+        parts: Result<[Part; 2]>,
+    },
     Granted(Result<ProducerId, (Error, Option<ErrorCode>)>),
     Retry(BrokerId),
     Unthrottled,
