@@ -59,6 +59,10 @@ pub enum ErrorKind {
     Closed,
     /// A newer producer with the same id has taken over; this one is dead.
     Fenced,
+    /// The transaction was aborted, or can only be. The producer lives, and the next transaction may do better.
+    Aborted,
+    /// The transaction coordinator did not answer: the transaction may be committed, aborted or still open.
+    OutcomeUnknown,
     /// A record batch is damaged: checksum, lengths or compressed data are wrong.
     CorruptBatch,
     /// A value could not be serialized or deserialized.

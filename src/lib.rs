@@ -68,8 +68,8 @@ pub use client::{Kafka, KafkaBuilder};
 pub use cluster::Call;
 pub use consumer::Consumer;
 pub use error::{Error, ErrorKind, Result};
-pub use producer::{Delivery, Producer, Record};
-pub use types::{BrokerId, Offset, TopicPartition};
+pub use producer::{Delivery, Producer, Record, Transaction, TransactionalProducer};
+pub use types::{BrokerId, ConsumerGroupMetadata, Offset, OffsetAndMetadata, TopicPartition};
 pub use wire::ErrorCode;
 
 /// The README's examples compile.

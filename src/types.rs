@@ -79,6 +79,79 @@ impl fmt::Display for TopicPartition {
     }
 }
 
+/// Where a consumer group is to go on in a partition: the offset of the next record to read, and what goes with it.
+///
+/// An [`Offset`] alone becomes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OffsetAndMetadata {
+    /// The next record to read: one after the last that was processed.
+    pub offset: Offset,
+    /// The leader epoch of the last record that was processed, if it is known: it tells a log that was cut off (KIP-320).
+    pub leader_epoch: Option<i32>,
+    /// Any text for whoever reads the offset; brokers keep up to 4,096 bytes (`offset.metadata.max.bytes` there).
+    pub metadata: String,
+}
+
+impl OffsetAndMetadata {
+    /// This offset, without a leader epoch and without a text.
+    pub fn new(offset: Offset) -> Self {
+        Self { offset, leader_epoch: None, metadata: String::new() }
+    }
+
+    /// With the leader epoch of the last record that was processed.
+    pub fn leader_epoch(mut self, epoch: i32) -> Self {
+        self.leader_epoch = Some(epoch);
+        self
+    }
+
+    /// With a text.
+    pub fn metadata(mut self, text: impl Into<String>) -> Self {
+        self.metadata = text.into();
+        self
+    }
+}
+
+impl From<Offset> for OffsetAndMetadata {
+    fn from(offset: Offset) -> Self {
+        Self::new(offset)
+    }
+}
+
+/// In whose name a transaction commits offsets (KIP-447). A member that names itself is refused once its group has moved
+/// on, so that two members never commit for the same partition; without a member nothing tells a zombie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerGroupMetadata {
+    pub(crate) group_id: Str,
+    pub(crate) generation: i32,
+    pub(crate) member_id: Str,
+    pub(crate) group_instance_id: Option<Str>,
+}
+
+impl ConsumerGroupMetadata {
+    /// A group, and no member of it: for partitions that were assigned by hand.
+    pub fn new(group_id: impl Into<Str>) -> Self {
+        Self { group_id: group_id.into(), generation: -1, member_id: Str::default(), group_instance_id: None }
+    }
+
+    /// This member of it, in this generation or member epoch.
+    pub fn member(mut self, generation: i32, member_id: impl Into<Str>) -> Self {
+        (self.generation, self.member_id) = (generation, member_id.into());
+        self
+    }
+
+    /// Which is a static member of this name (KIP-345). Java: `group.instance.id`.
+    pub fn group_instance_id(mut self, id: impl Into<Str>) -> Self {
+        self.group_instance_id = Some(id.into());
+        self
+    }
+
+    /// The group's id.
+    pub fn group_id(&self) -> &str {
+        &self.group_id
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

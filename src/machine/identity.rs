@@ -67,6 +67,13 @@ impl Identity {
         }
     }
 
+    /// The coordinator of a transactional id decides about the identity; nothing is asked for here, and no epoch begun.
+    pub(crate) fn handle_assigned(&mut self, id: ProducerId) {
+        if self.state != State::Dead {
+            self.state = State::Ready(id);
+        }
+    }
+
     /// The request for an id failed; `dead` when asking again cannot help.
     pub(crate) fn handle_refused(&mut self, dead: bool) {
         if self.state == State::Asking {

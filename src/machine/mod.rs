@@ -12,6 +12,7 @@ pub(crate) mod fetch;
 pub(crate) mod identity;
 pub(crate) mod metadata;
 pub(crate) mod queue;
+pub(crate) mod txn;
 
 /// Where the time of the machines' tests begins. They add to it; nothing waits.
 #[cfg(test)]

@@ -10,9 +10,10 @@
 
 use std::{
     collections::VecDeque,
+    pin::pin,
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -31,6 +32,7 @@ use crate::{
 use super::{
     clock::{BatchClock, Clock},
     delivery::{Cell, Delivery, Settler},
+    partitioner::{Choice, Partitioning},
     topic::Topic,
 };
 
@@ -39,6 +41,7 @@ use super::{
 pub(super) struct Accumulator {
     pub(super) batch_size: usize,
     pub(super) max_request_size: usize,
+    partitioning: Partitioning,
     clock: Clock,
     memory: Semaphore,
     /// With less memory free than this, callers that fill batches are slowed down.
@@ -49,7 +52,10 @@ pub(super) struct Accumulator {
     pub(super) wake: Notify,
     /// Callers that wait for memory: while there are any, no batch waits for its linger (P13).
     blocked: AtomicUsize,
+    /// A caller found no memory and did not wait: until some is given back, it is as if it had.
+    hurried: AtomicBool,
     closed: AtomicBool,
+    closing: Notify,
     /// Why the producer cannot go on, if that is why it is closed.
     fatal: OnceLock<Error>,
 }
@@ -63,6 +69,8 @@ pub(super) struct Partition {
     pub(super) number: usize,
     /// Bytes that a batch may have here, once the broker refused a larger one.
     limit: AtomicUsize,
+    /// Batches that were begun and are not settled (KIP-794).
+    queued: AtomicU32,
     state: Mutex<PartitionState>,
 }
 
@@ -128,6 +136,7 @@ impl Accumulator {
             clock,
             batch_size,
             max_request_size,
+            partitioning: Partitioning::Default,
             memory: Semaphore::new(memory.min(Semaphore::MAX_PERMITS)),
             comfort: memory - (memory / 2).min(COMFORTABLE),
             relief: Notify::new(),
@@ -136,12 +145,18 @@ impl Accumulator {
             ready: Mutex::default(),
             wake: Notify::new(),
             blocked: AtomicUsize::new(0),
+            hurried: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            closing: Notify::new(),
             fatal: OnceLock::new(),
         }
     }
 
-    /// Appends a record to the partition that was asked for, that its key names, or whose turn it is.
+    pub(super) fn with_partitioning(self, partitioning: Partitioning) -> Self {
+        Self { partitioning, ..self }
+    }
+
+    /// Appends a record to the partition that was asked for, that the partitioner names, or whose turn it is.
     /// `permit` is memory that the caller waited for; what is left of it returns when the caller drops it.
     ///
     /// # Errors
@@ -154,16 +169,23 @@ impl Accumulator {
         permit: &mut Option<SemaphorePermit<'_>>,
     ) -> Result<Appended> {
         self.check_size(topic, record)?;
-        if let Some(index) = partition.or_else(|| record.key.map(|key| topic.of_key(key))) {
-            let partition = topic.partition(index)?;
-            return Ok(match self.place(partition, record, permit, true)? {
-                Placed::Done { delivery, begun, sealed } => self.done(partition, delivery, begun, sealed),
-                Placed::NoMemory(bytes) => Appended::NoMemory(bytes),
-                // `place` does not answer so when it was told to stay.
-                Placed::Full => Appended::NoMemory(0),
-            });
-        }
-        self.append_anywhere(topic, record, permit)
+        let choice = match partition {
+            Some(index) => Choice::Partition(index),
+            None => self.partitioning.choose(topic, record.key, record.value)?,
+        };
+        let Choice::Partition(index) = choice else { return self.append_anywhere(topic, record, permit) };
+        let target = topic.partition(index)?;
+        Ok(match self.place(target, record, permit, true)? {
+            Placed::Done { delivery, begun, sealed } => self.done(target, delivery, begun, sealed),
+            Placed::NoMemory(bytes) => {
+                if partition.is_none() {
+                    self.partitioning.take_back(topic);
+                }
+                Appended::NoMemory(bytes)
+            }
+            // `place` does not answer so when it was told to stay.
+            Placed::Full => Appended::NoMemory(0),
+        })
     }
 
     /// Without a key: the partition whose turn it is, the next one when its batch is full (KIP-794).
@@ -253,6 +275,7 @@ impl Accumulator {
         }
         let placed = open.placed(true, sealed);
         state.open = Some(open);
+        partition.count_queued();
         Ok(placed)
     }
 
@@ -286,13 +309,22 @@ impl Accumulator {
         self.memory.acquire_many(count).await.map_err(|_| self.refusal())
     }
 
+    /// Whether somebody has found no memory and wants it still.
     pub(super) fn has_blocked(&self) -> bool {
-        self.blocked.load(Ordering::Acquire) > 0
+        self.blocked.load(Ordering::Acquire) > 0 || self.hurried.load(Ordering::Acquire)
+    }
+
+    /// A caller found no memory and does not wait for it.
+    pub(super) fn hurry(&self) {
+        if !self.hurried.swap(true, Ordering::AcqRel) {
+            self.wake.notify_one();
+        }
     }
 
     /// The memory of a settled batch is free again.
     pub(super) fn release(&self, bytes: usize) {
         self.memory.add_permits(bytes);
+        self.hurried.store(false, Ordering::Release);
         if self.memory.available_permits() >= self.comfort {
             self.relief.notify_waiters();
         }
@@ -339,6 +371,7 @@ impl Accumulator {
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.memory.close();
+        self.closing.notify_waiters();
         self.wake.notify_one();
     }
 
@@ -353,8 +386,18 @@ impl Accumulator {
         self.fatal.get()
     }
 
+    /// Waits until nothing is accepted any more.
+    pub(super) async fn closed(&self) {
+        let mut closing = pin!(self.closing.notified());
+        closing.as_mut().enable();
+        if !self.is_closed() {
+            closing.await;
+        }
+    }
+
+    /// What callers are told from then on.
     #[cold]
-    fn refusal(&self) -> Error {
+    pub(super) fn refusal(&self) -> Error {
         self.fatal().cloned().unwrap_or_else(|| Error::new(ErrorKind::Closed, "the producer is closed"))
     }
 
@@ -398,7 +441,28 @@ impl Drop for Blocked<'_> {
 
 impl Partition {
     pub(super) fn new(topic: Str, index: i32, number: usize) -> Self {
-        Self { topic, index, number, limit: AtomicUsize::new(usize::MAX), state: Mutex::default() }
+        Self {
+            topic,
+            index,
+            number,
+            limit: AtomicUsize::new(usize::MAX),
+            queued: AtomicU32::new(0),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Batches that were begun and are not settled.
+    pub(super) fn queued(&self) -> u32 {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// There is one batch more: it was begun, or another one was split.
+    pub(super) fn count_queued(&self) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_settled(&self) {
+        self.queued.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// From now on batches are begun smaller: the broker has refused one of twice the size. There is no way back up: the
@@ -412,6 +476,14 @@ impl Partition {
         let mut state = self.state();
         state.listed = false;
         (std::mem::take(&mut state.sealed), state.open.as_ref().map(|open| open.created))
+    }
+
+    /// Records that the sender has not fetched.
+    pub(super) fn records(&self) -> usize {
+        let state = self.state();
+        let sealed = state.sealed.iter().map(|sealed| sealed.batch.record_count);
+        let open = state.open.as_ref().map(|open| open.builder.record_count());
+        sealed.chain(open).map(|records| records.unsigned_abs() as usize).sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -469,15 +541,13 @@ const BATCH_OVERHEAD: usize = 61;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     const MEMORY: usize = 8 << 20;
 
     fn setting() -> (Accumulator, Topic) {
-        let partition = Arc::new(Partition::new("t".into(), 0, 0));
-        (Accumulator::new(1 << 20, 1 << 20, MEMORY, Clock::System), Topic::new("t".into(), vec![partition], vec![0]))
+        let topic = Topic::sample(1, &[], crate::producer::partitioner::Spread::default(), None);
+        (Accumulator::new(1 << 20, 1 << 20, MEMORY, Clock::System), topic)
     }
 
     fn record(value: &[u8]) -> Bytes<'_> {

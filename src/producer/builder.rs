@@ -9,9 +9,14 @@ use crate::{
     record::Compression,
     serdes,
     types::FOREVER,
+    wire::Str,
 };
 
-use super::{Core, Producer};
+use super::{
+    Core, Producer, TransactionalProducer,
+    partitioner::{Partitioning, Spread},
+    transaction,
+};
 
 /// Makes a [`Producer`]. Every setter names its Java property, its default, and what gets worse when it is raised. The
 /// defaults named here are replaced by the properties that the client was made with.
@@ -61,6 +66,11 @@ pub(crate) struct Settings {
     pub(super) buffer_memory: usize,
     pub(super) max_block: Duration,
     pub(super) max_request_size: usize,
+    pub(super) transaction_timeout: Duration,
+    pub(super) transactional_id: Option<String>,
+    pub(super) transaction: Option<transaction::Settings>,
+    pub(super) partitioning: Partitioning,
+    pub(super) spread: Arc<Spread>,
 }
 
 impl ProducerBuilder {
@@ -177,6 +187,79 @@ impl<K, V> ProducerBuilder<K, V> {
         self
     }
 
+    /// How long a transaction may be open before the coordinator aborts it, and with it fences its producer. Default:
+    /// 60 s. Java: `transaction.timeout.ms`. Raised: what a dead producer left open holds back consumers of committed
+    /// records for longer; above the broker's `transaction.max.timeout.ms` (15 min) it is refused.
+    pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.transaction_timeout = timeout;
+        self
+    }
+
+    /// The transactional id among the properties that the client was made with. Java: `transactional.id`.
+    pub fn transactional_id(&self) -> Option<&str> {
+        self.settings.transactional_id.as_deref()
+    }
+
+    /// Starts a producer of transactions under this id, which has to be the same one after a restart and no other
+    /// producer's. Asks the id's coordinator for an identity (InitProducerId): older producers of the id are fenced, and
+    /// what they had left open is aborted. Java: `transactional.id`, `initTransactions`.
+    ///
+    /// # Errors
+    /// `Config` when settings contradict each other: transactions need idempotence and with it `Acks::All`. `Broker` where
+    /// the id or its timeout is refused; `Timeout` if no coordinator answers within `max.block.ms`.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, older producers may be fenced all the same.
+    pub async fn transactional(mut self, id: impl Into<Str>) -> Result<TransactionalProducer<K, V>> {
+        let (id, link) = (id.into(), Arc::default());
+        let timeout = self.settings.transaction_timeout;
+        let refuse = |message: &str| Err(Error::new(ErrorKind::Config, message));
+        if id.is_empty() {
+            return refuse("a transactional.id is not empty");
+        }
+        if self.settings.acks != Acks::All || self.idempotence == Some(false) {
+            return refuse("a transactional.id needs enable.idempotence=true and acks=all");
+        }
+        if timeout.as_millis() == 0 || timeout.as_millis() > i32::MAX as u128 {
+            return refuse("transaction.timeout.ms is between 1 and 2147483647");
+        }
+        self.settings.transactional_id = None;
+        self.settings.transaction = Some(transaction::Settings { id, timeout, link: Arc::clone(&link) });
+        TransactionalProducer::start(self.start()?, link).await
+    }
+
+    /// How a record finds its partition that names none: one of [`Partitioning`], or a
+    /// [`Partitioner`](super::Partitioner) of the program's own. Default: murmur2 of the key, and partitions in turns
+    /// without one. Java: `partitioner.class`; librdkafka: `partitioner`. Changed for a topic that holds records: keys
+    /// move, and the order of a key's records is lost.
+    pub fn partitioner(mut self, partitioning: impl Into<Partitioning>) -> Self {
+        self.settings.partitioning = partitioning.into();
+        self
+    }
+
+    /// Whether partitions with fewer batches waiting get more of the records that may go anywhere (KIP-794), so that a
+    /// slow broker gets less. Default: `true`. Java: `partitioner.adaptive.partitioning.enable`.
+    pub fn adaptive_partitioning(mut self, adaptive: bool) -> Self {
+        Arc::make_mut(&mut self.settings.spread).adaptive = adaptive;
+        self
+    }
+
+    /// A broker that has taken nothing for so long gets none of the records that may go anywhere, until it does
+    /// (KIP-794). Without `adaptive_partitioning` it has no effect. Default: zero, which is never. Java:
+    /// `partitioner.availability.timeout.ms`. Raised: more records wait for a broker that hangs.
+    pub fn partitioner_availability_timeout(mut self, timeout: Duration) -> Self {
+        Arc::make_mut(&mut self.settings.spread).availability_timeout = timeout;
+        self
+    }
+
+    /// Sends records that may go anywhere to partitions whose leader is in this rack, while there are any (KIP-1123).
+    /// Default: none, racks do not count. Java: `client.rack`, with `partitioner.rack.aware`. With producers or leaders
+    /// in few racks, partitions fill unevenly.
+    pub fn rack_aware(mut self, rack: impl Into<Str>) -> Self {
+        Arc::make_mut(&mut self.settings.spread).rack = Some(rack.into()).filter(|rack: &Str| !rack.trim().is_empty());
+        self
+    }
+
     /// Starts the producer. The broker is first spoken to when the first record is enqueued.
     ///
     /// # Errors
@@ -185,6 +268,10 @@ impl<K, V> ProducerBuilder<K, V> {
     /// # Cancel safety
     /// Nothing is awaited: the future is ready at its first poll.
     pub async fn build(self) -> Result<Producer<K, V>> {
+        self.start()
+    }
+
+    fn start(self) -> Result<Producer<K, V>> {
         let mut settings = self.settings;
         settings.idempotent = self.idempotence.unwrap_or(settings.acks == Acks::All);
         settings.check()?;
@@ -215,6 +302,15 @@ impl Settings {
             buffer_memory: settings.buffer_memory,
             max_block: settings.max_block,
             max_request_size: settings.max_request_size,
+            transaction_timeout: settings.transaction_timeout,
+            transactional_id: settings.transactional_id.clone(),
+            transaction: None,
+            partitioning: settings.partitioner.parse()?,
+            spread: Arc::new(Spread {
+                adaptive: settings.adaptive_partitioning,
+                availability_timeout: settings.availability_timeout,
+                rack: settings.partitioner_rack.as_deref().map(Str::from),
+            }),
         })
     }
 
@@ -231,6 +327,9 @@ impl Settings {
                 refuse("enable.idempotence=true allows at most 5 for max.in.flight.requests.per.connection")
             }
             Self { idempotent: true, retries: 0, .. } => refuse("enable.idempotence=true needs retries above 0"),
+            Self { transactional_id: Some(_), .. } => {
+                refuse("transactional.id is set: end the builder with `transactional`, not with `build`")
+            }
             Self { max_in_flight: 0, .. } => refuse("max.in.flight.requests.per.connection must be at least 1"),
             _ => Ok(()),
         }

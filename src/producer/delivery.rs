@@ -40,6 +40,33 @@ pub struct Delivery {
 /// No waker stands in the cell yet.
 const NO_WAKER: u32 = u32::MAX;
 
+/// Records that were enqueued together, in their order. Wait for all of them with [`settled`](Self::settled), for each
+/// by itself as an iterator of [`Delivery`]s, or drop it.
+///
+/// It takes a few words per batch, however many records there are.
+#[derive(Debug, Default)]
+#[must_use = "await `settled` to see whether the records arrive, or `detach` it and `flush` at the end"]
+pub struct BatchDelivery {
+    runs: Vec<Run>,
+    records: usize,
+}
+
+/// The deliveries of a [`BatchDelivery`], in the order of the records.
+#[derive(Debug)]
+pub struct Deliveries {
+    runs: std::vec::IntoIter<Run>,
+    run: Option<Run>,
+    left: usize,
+}
+
+/// Records that stand one behind the other in a batch.
+#[derive(Debug)]
+struct Run {
+    cell: Arc<Cell>,
+    first: i32,
+    count: i32,
+}
+
 /// Where a record stands now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -60,7 +87,7 @@ impl Delivery {
         self.cell.partition
     }
 
-    /// Gives up the answer, not the record: it is delivered all the same, and `flush` reports its failure.
+    /// Gives up the answer, not the record: it is delivered all the same, and the next `flush` reports its failure.
     pub fn detach(self) {}
 
     /// Goes on to the part that has the record, as often as batches were split.
@@ -84,7 +111,10 @@ impl Future for Delivery {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            State::Settled(outcome) => Poll::Ready(outcome.clone().map(|ack| this.cell.ack(ack, this.index))),
+            State::Settled { outcome, told } => {
+                *told = true;
+                Poll::Ready(outcome.clone().map(|ack| this.cell.ack(ack, this.index)))
+            }
             State::Open(wakers) => {
                 match wakers.get_mut(this.waker as usize) {
                     Some(waker) => waker.clone_from(cx.waker()),
@@ -99,6 +129,89 @@ impl Future for Delivery {
     }
 }
 
+impl BatchDelivery {
+    /// How many records were enqueued.
+    pub fn len(&self) -> usize {
+        self.records
+    }
+
+    /// Whether nothing was enqueued.
+    pub fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Waits for all of them.
+    ///
+    /// # Errors
+    /// The first failure, as [`Delivery`] says it; the others were waited for all the same.
+    ///
+    /// # Cancel safety
+    /// As [`Delivery`].
+    pub async fn settled(self) -> Result<()> {
+        let mut outcome = Ok(());
+        for run in self.runs {
+            // The records of a batch fare alike, unless it was split.
+            outcome = outcome.and(run.delivery(0).await.map(drop));
+            for index in 1..run.count {
+                if !run.cell.is_split() {
+                    break;
+                }
+                outcome = outcome.and(run.delivery(index).await.map(drop));
+            }
+        }
+        outcome
+    }
+
+    /// Gives up the answers, not the records.
+    pub fn detach(self) {}
+
+    pub(super) fn push(&mut self, delivery: Delivery) {
+        self.records += 1;
+        match self.runs.last_mut() {
+            Some(run) if Arc::ptr_eq(&run.cell, &delivery.cell) && run.first + run.count == delivery.index => {
+                run.count += 1;
+            }
+            _ => self.runs.push(Run { cell: delivery.cell, first: delivery.index, count: 1 }),
+        }
+    }
+}
+
+impl IntoIterator for BatchDelivery {
+    type Item = Delivery;
+    type IntoIter = Deliveries;
+
+    fn into_iter(self) -> Deliveries {
+        Deliveries { runs: self.runs.into_iter(), run: None, left: self.records }
+    }
+}
+
+impl Iterator for Deliveries {
+    type Item = Delivery;
+
+    fn next(&mut self) -> Option<Delivery> {
+        let run = match &mut self.run {
+            Some(run) if run.count > 0 => run,
+            run => run.insert(self.runs.next()?),
+        };
+        let delivery = run.delivery(0);
+        (run.first, run.count) = (run.first + 1, run.count - 1);
+        self.left -= 1;
+        Some(delivery)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Deliveries {}
+
+impl Run {
+    fn delivery(&self, index: i32) -> Delivery {
+        self.cell.delivery(self.first + index)
+    }
+}
+
 /// What the records of one batch have in common.
 #[derive(Debug)]
 pub(super) struct Cell {
@@ -110,7 +223,11 @@ pub(super) struct Cell {
 #[derive(Debug)]
 enum State {
     Open(Vec<Waker>),
-    Settled(Result<BatchAck>),
+    /// `told`: somebody has heard of it, or waited for it.
+    Settled {
+        outcome: Result<BatchAck>,
+        told: bool,
+    },
     /// The batch was too large; its records are in these, which begin at these numbers.
     Split(Vec<(i32, Arc<Cell>)>),
 }
@@ -133,9 +250,28 @@ impl Cell {
 
     /// The batch's fate is known: every waiter wakes.
     pub(super) fn settle(&self, outcome: Result<BatchAck>) {
-        let before = std::mem::replace(&mut *self.state(), State::Settled(outcome));
+        let mut state = self.state();
+        let told = matches!(&*state, State::Open(wakers) if !wakers.is_empty());
+        let before = std::mem::replace(&mut *state, State::Settled { outcome, told });
+        drop(state);
         if let State::Open(wakers) = before {
             wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Whether somebody knows what became of the batch.
+    pub(super) fn is_told(&self) -> bool {
+        matches!(&*self.state(), State::Settled { told: true, .. })
+    }
+
+    /// The failure, if nobody has heard of it yet.
+    pub(super) fn tell(&self) -> Option<Error> {
+        match &mut *self.state() {
+            State::Settled { outcome: Err(error), told: told @ false } => {
+                *told = true;
+                Some(error.clone())
+            }
+            _ => None,
         }
     }
 
@@ -208,7 +344,8 @@ impl Drop for Settler {
         if let State::Open(wakers) = &mut *state {
             let wakers = std::mem::take(wakers);
             let why = "the producer's task ended before the record's fate was known";
-            *state = State::Settled(Err(Error::new(crate::ErrorKind::Closed, why).with_maybe_written(true)));
+            let outcome = Err(Error::new(crate::ErrorKind::Closed, why).with_maybe_written(true));
+            *state = State::Settled { outcome, told: true };
             drop(state);
             wakers.into_iter().for_each(Waker::wake);
         }

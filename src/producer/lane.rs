@@ -10,7 +10,7 @@ use std::{collections::VecDeque, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     machine::{
         conn::{Certainty, MAX_THROTTLE},
         identity::Standing,
@@ -19,6 +19,7 @@ use crate::{
     },
     net::conn::{Connection, Lost, Pending, Told},
     plant::{self, Plant},
+    record::header,
     types::{BrokerId, HashMap},
     wire::{
         Records, Str, Uuid,
@@ -71,8 +72,22 @@ impl Sender {
         let brokers: Vec<BrokerId> =
             self.lanes.iter().filter(|(_, lane)| !lane.ready.is_empty()).map(|(broker, _)| *broker).collect();
         for broker in brokers {
-            while self.send_one(broker) {}
+            let mut took = false;
+            while self.send_one(broker) {
+                took = true;
+            }
+            self.note_progress(broker, took);
         }
+    }
+
+    /// Notes whether a broker takes what is ready for it, for those who choose partitions (KIP-794).
+    fn note_progress(&self, broker: BrokerId, took: bool) {
+        if self.core.settings.spread.availability_timeout.is_zero() {
+            return;
+        }
+        let stall = self.core.stalls.of(broker);
+        let waits = self.lanes.get(&broker).is_some_and(|lane| !lane.ready.is_empty());
+        if waits && !took { stall.begin() } else { stall.end() }
     }
 
     /// Sends one request to a broker. `false` when nothing more can go there now.
@@ -123,11 +138,18 @@ impl Sender {
                 self.list(number);
                 continue;
             }
+            if !self.admits(number) {
+                self.arm_queue(number);
+                continue;
+            }
             self.seal_if_due(number, broker, standing);
             let Some(send) = self.slots[number].queue.poll_send(now, broker, standing) else {
                 self.arm_queue(number);
                 continue;
             };
+            if self.transaction.is_some() {
+                send.batch.sealed.attributes |= header::TRANSACTIONAL;
+            }
             send.batch.stamp(send.stamp);
             bytes += send.batch.sealed.wire_len();
             batches.push((number, send.id));
@@ -176,13 +198,27 @@ impl Sender {
         }
         // Version 13 names topics by id alone, which brokers before 2.8 did not tell.
         let version = if named { newest } else { newest.min(12) };
+        let (transactional_id, version) = self.as_transactional(version)?;
         let request = ProduceRequest {
+            transactional_id,
             acks: self.core.settings.acks.code(),
             timeout_ms: i32::try_from(self.core.cluster.config().request_timeout.as_millis()).unwrap_or(i32::MAX),
             topic_data: topics,
             ..ProduceRequest::default()
         };
         Ok((request, version))
+    }
+
+    /// The transactional id, and the version that its transaction allows (T2).
+    fn as_transactional(&self, version: i16) -> Result<(Option<Str>, i16)> {
+        let Some(driver) = &self.transaction else { return Ok((None, version)) };
+        let (id, least, most) = driver.produce();
+        if version < least {
+            let text =
+                format!("the broker has Produce up to version {version}, the cluster's transactions need {least}");
+            return Err(Error::new(ErrorKind::UnsupportedVersion, text));
+        }
+        Ok((Some(id), version.min(most)))
     }
 
     fn launch(&mut self, broker: BrokerId, flight: Flight) {

@@ -1,6 +1,6 @@
 //! What a producer has done so far, counted per batch.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// A snapshot of a producer's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,9 +31,25 @@ pub(super) struct Counters {
     wire_bytes: AtomicU64,
     requests: AtomicU64,
     batches_sent: AtomicU64,
+    /// Records with the sender.
+    fetched: AtomicUsize,
 }
 
 impl Counters {
+    /// The sender has taken a batch.
+    pub(super) fn count_fetched(&self, records: i32) {
+        self.fetched.fetch_add(records.unsigned_abs() as usize, Relaxed);
+    }
+
+    pub(super) fn fetched(&self) -> usize {
+        self.fetched.load(Relaxed)
+    }
+
+    /// A batch that the sender took is settled.
+    pub(super) fn count_settled(&self, records: i32) {
+        self.fetched.fetch_sub(records.unsigned_abs() as usize, Relaxed);
+    }
+
     pub(super) fn count_acked(&self, records: i32, raw: usize, wire: usize) {
         self.records_acked.fetch_add(u64::from(records.unsigned_abs()), Relaxed);
         self.batches_acked.fetch_add(1, Relaxed);

@@ -5,12 +5,13 @@
 //! settle whole batches at a time (`settle`, `delivery`).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     hash::BuildHasherDefault,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -30,25 +31,38 @@ mod builder;
 mod clock;
 mod compressor;
 mod delivery;
+mod enqueue;
 mod hash;
 mod init;
 mod lane;
 mod metrics;
+mod partitioner;
 mod record;
+mod scratch;
 mod sender;
 mod settle;
 mod topic;
+mod transaction;
 
 pub use builder::{Acks, ProducerBuilder};
-pub use delivery::{Delivery, RecordAck};
+pub use delivery::{BatchDelivery, Deliveries, Delivery, RecordAck};
+pub use enqueue::{EnqueueBatchError, NotEnqueued, TryEnqueueError};
 pub use metrics::ProducerMetrics;
+pub use partitioner::{Choice, Partitioner, Partitioning, Partitions};
 pub use record::{Absent, AsBytes, Field, Given, Record};
+pub use transaction::{
+    Abortable, CommitError, Fatal, FencedBy, Outcome, Transaction, TransactionError, TransactionalProducer,
+    UnknownOutcome,
+};
 
 use accumulator::{Accumulator, Appended, Bytes, Partition};
 pub(crate) use builder::Settings;
 use clock::Clock;
+use delivery::Cell;
 use hash::NameHasher;
 use metrics::Counters;
+use partitioner::Stalls;
+use scratch::Scratch;
 use sender::{Event, Sender};
 use topic::Topic;
 
@@ -120,15 +134,8 @@ impl<K, V> Producer<K, V> {
         if core.owes_turn.load(Ordering::Relaxed) {
             Box::pin(core.take_turn()).await;
         }
-        let mut scratch = Scratch(Vec::new());
-        let key = scratch.field(&record.key, &*self.key, target(Part::Key))?;
-        let value = scratch.field(&record.value, &*self.value, target(Part::Value))?;
-        let bytes = Bytes {
-            timestamp: record.timestamp,
-            key: scratch.bytes(&record.key, &*self.key, &key),
-            value: scratch.bytes(&record.value, &*self.value, &value),
-            headers: &record.headers,
-        };
+        let mut scratch = Scratch::default();
+        let bytes = scratch.write(&record, &*self.key, &*self.value)?;
         match core.append(record.topic, record.partition, bytes, &mut None)? {
             Some(Appended::Done { delivery, .. }) => Ok(delivery),
             // Seldom. The box keeps this future small, which every record pays for.
@@ -136,11 +143,13 @@ impl<K, V> Producer<K, V> {
         }
     }
 
-    /// Sends everything now, whatever its linger, and waits until all that was enqueued before is settled.
+    /// Sends everything now, whatever its linger, and waits until all that was enqueued before is settled. What other
+    /// callers enqueue meanwhile is not waited for.
     ///
     /// # Errors
-    /// The first failure among the batches that were waited for, so that a failure is seen even when the deliveries
-    /// were dropped. It comes after about `delivery.timeout.ms` at the latest.
+    /// The first failure among the batches that were waited for; or else, one among those that failed before and of
+    /// which nobody heard, because the deliveries were dropped. Each is told once. It comes after about
+    /// `delivery.timeout.ms` at the latest.
     ///
     /// # Cancel safety
     /// Dropping the future stops the waiting, not the sending.
@@ -160,6 +169,24 @@ impl<K, V> Producer<K, V> {
         self.handle.core.close().await
     }
 
+    /// As [`close`](Self::close), but what is not settled by then fails: with `Closed`, and
+    /// [`Error::maybe_written`] says whether it may stand in the log all the same. With `Duration::ZERO` that is at once,
+    /// for all that no broker has acknowledged. Java: `close(Duration)`.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    ///
+    /// # Cancel safety
+    /// The producer is closed at the first poll, and the time runs; dropping the future stops the waiting only.
+    pub async fn close_with(self, patience: Duration) -> Result<()> {
+        self.handle.core.close_with(patience).await
+    }
+
+    /// What waits to be acknowledged now.
+    pub fn buffered(&self) -> Buffered {
+        self.handle.core.buffered()
+    }
+
     /// What was done so far, by all clones together.
     pub fn metrics(&self) -> ProducerMetrics {
         self.handle.core.metrics.snapshot()
@@ -177,6 +204,16 @@ impl<K, V> Clone for Producer<K, V> {
     }
 }
 
+/// What was enqueued and is not settled yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Buffered {
+    /// Records, whether in an open batch, waiting to be sent, or on the wire.
+    pub records: usize,
+    /// Bytes of `buffer.memory` that they hold; memory is taken in chunks of 32 KiB, so this is more than their sum.
+    pub bytes: usize,
+}
+
 /// What the handles, the callers and the task share.
 #[derive(Debug)]
 struct Core {
@@ -185,10 +222,16 @@ struct Core {
     accumulator: Accumulator,
     topics: RwLock<HashMap<Box<str>, Arc<Topic>, BuildHasherDefault<NameHasher>>>,
     partitions: RwLock<Vec<Arc<Partition>>>,
+    stalls: Stalls,
     events: mpsc::UnboundedSender<Event>,
     handles: AtomicUsize,
     /// A batch was sealed, and no caller has yielded to the sender since.
     owes_turn: AtomicBool,
+    /// Topics that were asked for by callers who did not wait: with an error once it is clear that they are not to be
+    /// had, and gone once they are.
+    asked: Mutex<BTreeMap<Box<str>, Option<Error>>>,
+    /// A batch that failed, as far as is known without anybody having been told.
+    untold: Mutex<Option<Arc<Cell>>>,
     metrics: Counters,
 }
 
@@ -200,16 +243,20 @@ impl Core {
             settings.max_request_size,
             settings.buffer_memory,
             Clock::of(&cluster),
-        );
+        )
+        .with_partitioning(settings.partitioning.clone());
         let core = Arc::new(Self {
             cluster,
             settings,
             accumulator,
             topics: RwLock::default(),
             partitions: RwLock::default(),
+            stalls: Stalls::default(),
             events: events.clone(),
             handles: AtomicUsize::new(1),
             owes_turn: AtomicBool::new(false),
+            asked: Mutex::default(),
+            untold: Mutex::default(),
             metrics: Counters::default(),
         });
         tokio::spawn(Sender::new(core.clone(), inbox, events).run());
@@ -254,11 +301,21 @@ impl Core {
     ) -> Result<Option<Appended>> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         let Some(topic) = topics.get(topic) else { return Ok(None) };
+        self.append_to(topic, partition, record, permit).map(Some)
+    }
+
+    fn append_to<'c>(
+        &'c self,
+        topic: &Topic,
+        partition: Option<i32>,
+        record: Bytes<'_>,
+        permit: &mut Option<tokio::sync::SemaphorePermit<'c>>,
+    ) -> Result<Appended> {
         let appended = self.accumulator.append(topic, partition, record, permit)?;
         if let Appended::Done { sealed: true, .. } = appended {
             self.owes_turn.store(true, Ordering::Relaxed);
         }
-        Ok(Some(appended))
+        Ok(appended)
     }
 
     async fn wait_for_memory(
@@ -268,12 +325,7 @@ impl Core {
         deadline: Instant,
     ) -> Result<tokio::sync::SemaphorePermit<'_>> {
         let Settings { max_block, buffer_memory, .. } = self.settings;
-        if bytes > buffer_memory {
-            let message = format!(
-                "a record for {topic} takes {bytes} bytes, more than the whole buffer of {buffer_memory} (buffer.memory)"
-            );
-            return Err(Error::new(ErrorKind::RecordTooLarge, message));
-        }
+        self.check_buffer(topic, bytes)?;
         timeout_at(deadline, self.accumulator.memory(bytes)).await.unwrap_or_else(|_| {
             let message = format!(
                 "no memory for a record for {topic} within {max_block:?} (max.block.ms): all {buffer_memory} bytes (buffer.memory) wait for a broker"
@@ -285,7 +337,12 @@ impl Core {
     /// Waits until the topic is known, for as long as a caller may be held up.
     #[cold]
     async fn learn(&self, topic: &str, deadline: Instant) -> Result<()> {
-        let metadata = self.cluster.topic(topic, deadline).await?;
+        let metadata = tokio::select! {
+            // A producer that is closed takes nothing, whatever is found.
+            biased;
+            () = self.accumulator.closed() => return Err(self.accumulator.refusal()),
+            found = self.cluster.topic(topic, deadline) => found?,
+        };
         if let Some(described) = metadata.topic(topic) {
             self.take_in(described);
         }
@@ -297,7 +354,7 @@ impl Core {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         let changed: Vec<_> = topics
             .values()
-            .filter_map(|topic| metadata.topic(&topic.name).filter(|described| !matches(topic, described)).cloned())
+            .filter_map(|topic| metadata.topic(&topic.name).filter(|it| !topic.is_up_to_date(it, metadata)).cloned())
             .collect();
         drop(topics);
         changed.iter().for_each(|described| self.take_in(described));
@@ -320,7 +377,9 @@ impl Core {
             partitions.push(partition);
         }
         partitions.truncate(described.partitions.len());
-        let topic = Topic::new(described.name.clone(), partitions, available(described));
+        let leaders = topic::leaders(described, &self.cluster.metadata(), &self.stalls);
+        let before = topics.get(&*described.name).cloned();
+        let topic = Topic::new(described.name.clone(), partitions, leaders, &self.settings.spread, before.as_deref());
         topics.insert((&*described.name).into(), Arc::new(topic));
     }
 
@@ -331,31 +390,55 @@ impl Core {
     }
 
     async fn flush(&self) -> Result<()> {
-        let (reply, cells) = oneshot::channel();
-        let told = self.events.send(Event::Flush(reply));
-        // A task that has ended has settled everything.
-        let cells = if told.is_ok() { cells.await.unwrap_or_default() } else { Vec::new() };
-        let mut outcome = Ok(());
-        for cell in cells {
-            outcome = outcome.and(cell.settled().await);
-        }
-        // Whoever dropped the deliveries and flushes late is to hear of it, too.
-        outcome.and(self.accumulator.fatal().cloned().map_or(Ok(()), Err))
+        self.settle(None).await
     }
 
     async fn close(&self) -> Result<()> {
         self.accumulator.close();
         self.flush().await
     }
-}
 
-fn available(described: &TopicMetadata) -> Vec<usize> {
-    let with_leader = described.partitions.iter().enumerate().filter(|(_, partition)| partition.leader.is_some());
-    with_leader.map(|(index, _)| index).collect()
-}
+    async fn close_with(&self, patience: Duration) -> Result<()> {
+        self.accumulator.close();
+        self.settle(Some(patience)).await
+    }
 
-fn matches(topic: &Topic, described: &TopicMetadata) -> bool {
-    topic.partitions.len() == described.partitions.len() && topic.available == available(described)
+    /// Waits for all that is enqueued; what is not settled in time fails.
+    async fn settle(&self, patience: Option<Duration>) -> Result<()> {
+        let (reply, cells) = oneshot::channel();
+        let mut outcome = Ok(());
+        // A task that has ended has settled everything.
+        if self.events.send(Event::Flush { reply, patience }).is_ok()
+            && let Ok(cells) = cells.await
+        {
+            for cell in cells {
+                outcome = outcome.and(cell.settled().await);
+            }
+        }
+        // Whoever dropped the deliveries and flushes late is to hear of it, too.
+        outcome.and_then(|()| self.take_untold()).and_then(|()| self.accumulator.fatal().cloned().map_or(Ok(()), Err))
+    }
+
+    /// A batch has failed, which `flush` tells if its deliveries do not.
+    fn note_failure(&self, cell: &Arc<Cell>) {
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        if untold.as_ref().is_none_or(|cell| cell.is_told()) {
+            *untold = Some(cell.clone());
+        }
+    }
+
+    fn take_untold(&self) -> Result<()> {
+        let untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner).take();
+        untold.and_then(|cell| cell.tell()).map_or(Ok(()), Err)
+    }
+
+    fn buffered(&self) -> Buffered {
+        let partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
+        let waiting: usize = partitions.iter().map(|partition| partition.records()).sum();
+        drop(partitions);
+        let bytes = self.settings.buffer_memory.saturating_sub(self.accumulator.available());
+        Buffered { records: waiting + self.metrics.fetched(), bytes }
+    }
 }
 
 /// Counts the producer's handles: the task ends when there are none and nothing is left to do.
@@ -378,61 +461,6 @@ impl Drop for Handle {
         }
     }
 }
-
-/// Where serializers write, reused from record to record by the same thread.
-struct Scratch(Vec<u8>);
-
-/// Where a field's bytes are.
-enum Place {
-    Null,
-    /// With the caller.
-    Plain,
-    /// In the scratch buffer.
-    Written(std::ops::Range<usize>),
-}
-
-thread_local! {
-    static SCRATCH: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) };
-}
-
-impl Scratch {
-    /// Serializes a field unless its bytes are there already.
-    fn field<S, F: Field<S>>(&mut self, field: &F, serializer: &S, target: Target<'_>) -> Result<Place> {
-        Ok(match field.as_bytes(serializer) {
-            AsBytes::Null => Place::Null,
-            AsBytes::Plain(_) => Place::Plain,
-            AsBytes::Written => {
-                if self.0.capacity() == 0 {
-                    self.0 = SCRATCH.take();
-                }
-                let start = self.0.len();
-                field.write(serializer, target, &mut self.0)?;
-                Place::Written(start..self.0.len())
-            }
-        })
-    }
-
-    fn bytes<'b, S, F: Field<S>>(&'b self, field: &'b F, serializer: &'b S, place: &Place) -> Option<&'b [u8]> {
-        match (place, field.as_bytes(serializer)) {
-            (Place::Written(range), _) => self.0.get(range.clone()),
-            (Place::Plain, AsBytes::Plain(bytes)) => Some(bytes),
-            _ => None,
-        }
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let mut buffer = std::mem::take(&mut self.0);
-        buffer.clear();
-        if (1..=MAX_SCRATCH).contains(&buffer.capacity()) {
-            SCRATCH.set(buffer);
-        }
-    }
-}
-
-/// A larger serializing buffer is not kept.
-const MAX_SCRATCH: usize = 1 << 20;
 
 #[cfg(all(test, feature = "embedded"))]
 mod tests;

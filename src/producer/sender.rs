@@ -27,7 +27,7 @@ use crate::{
     },
     net::conn::{Connection, Lost},
     record::SealedBatch,
-    types::{BrokerId, HashMap},
+    types::{BrokerId, FOREVER, HashMap},
     wire::{ErrorCode, Uuid, messages::ProduceResponse},
 };
 
@@ -37,6 +37,7 @@ use super::{
     compressor::{Compressor, Part},
     delivery::{Cell, Settler},
     lane::Lane,
+    transaction,
 };
 
 /// Everything the task owns. `lane.rs` sends with it, `settle.rs` takes answers in.
@@ -57,6 +58,10 @@ pub(super) struct Sender {
     asks_again_at: Instant,
     /// Everything that is open is to go out, whatever its linger.
     flushing: bool,
+    /// When what is left is to fail, because the producer is being closed.
+    abandon_at: Option<Instant>,
+    /// Only with a transactional id.
+    pub(super) transaction: Option<Box<transaction::Driver>>,
 }
 
 /// What the task knows of one partition.
@@ -113,10 +118,17 @@ pub(super) enum Event {
         parts: Result<[Part; 2]>,
     },
     Granted(Result<ProducerId, (Error, Option<ErrorCode>)>),
+    Transaction(transaction::Event),
     Retry(BrokerId),
     Unthrottled,
     AskAgain,
-    Flush(oneshot::Sender<Vec<Arc<Cell>>>),
+    /// A caller who does not wait needs a topic.
+    Learn(Box<str>),
+    /// Everything is to go out, and to fail if it is not settled with so much patience.
+    Flush {
+        reply: oneshot::Sender<Vec<Arc<Cell>>>,
+        patience: Option<Duration>,
+    },
 }
 
 /// The broker's answer, or that there is none because none was asked for (acks=0).
@@ -150,6 +162,10 @@ impl Sender {
         let metadata = core.cluster.metadata();
         let (codec, level) = (core.settings.compression, core.settings.compression_level);
         let is_in_process = core.cluster.is_in_process();
+        let transaction = core.settings.transaction.clone().map(|settings| {
+            let transaction::Settings { id, timeout, link } = settings;
+            Box::new(transaction::Driver::new(id, timeout, core.settings.max_block, link))
+        });
         Self {
             core,
             metadata,
@@ -164,6 +180,8 @@ impl Sender {
             asked: 0,
             asks_again_at: Instant::now(),
             flushing: false,
+            abandon_at: None,
+            transaction,
         }
     }
 
@@ -174,7 +192,9 @@ impl Sender {
             if self.is_finished() {
                 return;
             }
-            let timer = self.timers.first().map(|(at, _)| *at);
+            let due = self.timers.first().map(|(at, _)| *at);
+            let ends = self.transaction.as_ref().and_then(|driver| driver.timeout());
+            let timer = due.into_iter().chain(ends).chain(self.abandon_at).min();
             tokio::select! {
                 // Answers before new records: they free places in flight and memory. Timers last: what they would
                 // fail, an answer may just have settled.
@@ -193,6 +213,9 @@ impl Sender {
             self.handle(event);
         }
         self.handle_timers();
+        if self.abandon_at.is_some_and(|at| at <= Instant::now()) {
+            self.abandon();
+        }
         if self.core.accumulator.is_closed() || self.core.accumulator.has_blocked() {
             self.make_all_due();
         }
@@ -200,7 +223,10 @@ impl Sender {
             self.visit(number);
         }
         self.tend_identity();
+        self.tend_transaction();
         self.send();
+        // What was held back has to be added to the transaction first.
+        self.tend_transaction();
     }
 
     fn handle(&mut self, event: Event) {
@@ -222,9 +248,13 @@ impl Sender {
                 self.handle_split(number, id, parts);
             }
             Event::Granted(outcome) => self.handle_granted(outcome),
+            Event::Transaction(event) => self.handle_transaction(event),
             Event::AskAgain => self.identity.handle_refused(false),
-            Event::Flush(reply) => {
+            Event::Learn(topic) => drop(tokio::spawn(self.core.clone().look_for(topic))),
+            Event::Flush { reply, patience } => {
                 let _ = reply.send(self.flush());
+                let until = patience.map(|patience| Instant::now() + patience.min(FOREVER));
+                self.abandon_at = self.abandon_at.into_iter().chain(until).min();
             }
         }
     }
@@ -255,6 +285,7 @@ impl Sender {
         for Sealed { batch, cell, created, reserved } in sealed {
             let ready = self.compressor.is_none();
             let (records, raw_len) = (batch.record_count, batch.wire_len());
+            self.core.metrics.count_fetched(records);
             let work = (!ready).then(|| batch.clone());
             let batch = Batch { sealed: batch, cell, reserved, raw_len, header: None };
             let slot = &mut self.slots[number];
@@ -354,7 +385,8 @@ impl Sender {
 
     /// Asks for an identity if one is needed.
     fn tend_identity(&mut self) {
-        if !self.core.settings.idempotent {
+        // That of a transactional id is its coordinator's affair.
+        if !self.core.settings.idempotent || self.transaction.is_some() {
             return;
         }
         let wanted = || self.slots.iter().any(|slot| slot.due || !slot.queue.is_empty());
@@ -400,8 +432,20 @@ impl Sender {
         }
     }
 
+    /// Nobody waits for the rest any longer: it fails, and what is on the wire may have been written.
+    fn abandon(&mut self) {
+        self.abandon_at = None;
+        self.learn_slots(usize::MAX);
+        for number in 0..self.slots.len() {
+            let sealed = self.slots[number].partition.seal();
+            self.push(number, sealed);
+            self.slots[number].queue.handle_dead(Failure::Abandoned);
+            self.settle(number);
+        }
+    }
+
     /// Seals everything, and answers with what has to be waited for.
-    fn flush(&mut self) -> Vec<Arc<Cell>> {
+    pub(super) fn flush(&mut self) -> Vec<Arc<Cell>> {
         self.learn_slots(usize::MAX);
         let mut cells = Vec::new();
         for number in 0..self.slots.len() {
@@ -422,7 +466,7 @@ impl Sender {
     }
 
     /// Partitions that callers have met since the last look get their queues.
-    fn learn_slots(&mut self, number: usize) {
+    pub(super) fn learn_slots(&mut self, number: usize) {
         if number < self.slots.len() {
             return;
         }
@@ -452,6 +496,7 @@ impl Sender {
         // A partition may have got its first record since the last look, just before `close`.
         self.learn_slots(usize::MAX);
         self.events.is_empty()
+            && !self.transaction.as_ref().is_some_and(|driver| driver.is_busy())
             && self.slots.iter().all(|slot| slot.queue.is_empty() && !slot.due && slot.partition.is_empty())
     }
 

@@ -6,6 +6,7 @@ use crate::{
         conn::Certainty,
         metadata::LeaderHint,
         queue::{BatchId, Done, Failure, Outcome, Refusal, Verdict},
+        txn,
     },
     net::conn::Lost,
     plant::{self, Plant},
@@ -66,6 +67,9 @@ impl Sender {
 
     fn handle_answer(&mut self, number: usize, id: BatchId, answer: &PartitionProduceResponse) {
         let wait = self.wait_after(self.slots[number].queue.failures());
+        // The markers of the transaction before are being written (T5).
+        let is_soon = answer.error_code == ErrorCode::CONCURRENT_TRANSACTIONS;
+        let wait = if is_soon { wait.min(txn::SOON) } else { wait };
         let slot = &mut self.slots[number];
         if answer.error_code == ErrorCode::NONE {
             slot.queue.handle_acked(id, answer.base_offset, answer.log_append_time_ms);
@@ -79,12 +83,8 @@ impl Sender {
             Verdict::RetryElsewhere => self.core.cluster.request_refresh(),
             Verdict::TooLarge => self.split(number, id),
             Verdict::Dead => {
-                self.identity.handle_fatal();
-                let why = match answer.error_code {
-                    ErrorCode::PRODUCER_FENCED => taken_over(&partition),
-                    code => Error::broker(code, &partition),
-                };
-                return self.die(answer.error_code, why);
+                self.handle_refused_for_good(answer.error_code, &partition);
+                return self.settle(number);
             }
             _ => {}
         }
@@ -103,7 +103,10 @@ impl Sender {
     pub(super) fn handle_split(&mut self, number: usize, id: BatchId, parts: Result<[Part; 2]>) {
         let Some(slot) = self.slots.get_mut(number) else { return };
         match parts {
-            Ok(parts) => slot.queue.handle_split(id, |whole| whole.into_parts(parts)),
+            Ok(parts) => {
+                slot.partition.count_queued();
+                slot.queue.handle_split(id, |whole| whole.into_parts(parts));
+            }
             Err(error) => {
                 slot.last_error = Some(error);
                 slot.queue.handle_unsplit(id, ErrorCode::MESSAGE_TOO_LARGE);
@@ -153,7 +156,10 @@ impl Sender {
         }
         if let Some(broken) = self.slots[number].queue.poll_broken() {
             tracing::debug!(topic = %self.slots[number].partition.topic, ?broken, "the producer's epoch is over here");
-            self.identity.handle_broken(broken);
+            match &mut self.transaction {
+                Some(driver) => driver.handle_broken(self.slots[number].last_error.as_ref()),
+                None => self.identity.handle_broken(broken),
+            }
         }
         if let Some(at) = self.slots[number].queue.poll_timeout() {
             self.arm(number, Instant::from_std(at));
@@ -163,6 +169,7 @@ impl Sender {
 
     fn finish(&mut self, number: usize, batch: Batch, outcome: Outcome) {
         let records = batch.sealed.record_count;
+        self.slots[number].partition.count_settled();
         let settled = match outcome {
             Outcome::Acked { base_offset, log_append_time } => {
                 self.slots[number].last_error = None;
@@ -174,12 +181,20 @@ impl Sender {
                 Err(self.failure(number, &batch, why).with_maybe_written(maybe_written))
             }
         };
+        self.core.metrics.count_settled(records);
+        if let Some(driver) = &mut self.transaction {
+            driver.handle_settled(settled.as_ref().err());
+        }
         let Batch { cell, reserved, .. } = batch;
         // Before anybody wakes: whoever hears of the last batch finds its memory free.
         if settled.is_ok() || !plant::is(Plant::LeakMemory) {
             self.core.accumulator.release(reserved);
         }
+        let has_failed = settled.is_err();
         cell.0.settle(settled);
+        if has_failed {
+            self.core.note_failure(&cell.0);
+        }
     }
 
     fn failure(&self, number: usize, batch: &Batch, why: Failure) -> Error {
@@ -190,12 +205,17 @@ impl Sender {
             None => error,
         };
         match why {
-            Failure::Refused(ErrorCode::PRODUCER_FENCED) => taken_over(&place),
+            Failure::Aborted => self.abort_error(&place),
+            Failure::Refused(code @ ErrorCode::PRODUCER_FENCED) => refused(code, &place),
             Failure::Refused(code @ (ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE)) => {
                 let (wire, raw) = (batch.sealed.wire_len(), batch.raw_len);
                 Error::broker(code, format_args!("{place}: the batch takes {wire} bytes ({raw} before compression)"))
             }
             Failure::Refused(code) => Error::broker(code, place),
+            Failure::Abandoned => {
+                let message = format!("{place}: not acknowledged by the time at which the producer was to be closed");
+                with_last(Error::new(ErrorKind::Closed, message))
+            }
             Failure::TimedOut { .. } => {
                 let limit = self.core.settings.delivery_timeout;
                 let last = slot.last_error.as_ref().map_or_else(|| "no broker answered".to_owned(), Error::to_string);
@@ -253,8 +273,14 @@ impl Answers {
     }
 }
 
-fn taken_over(place: &str) -> Error {
-    Error::new(ErrorKind::Fenced, format!("{place}: a newer producer has taken over"))
+/// Why a producer cannot go on that was refused for good.
+pub(super) fn refused(code: ErrorCode, place: &str) -> Error {
+    match code {
+        ErrorCode::PRODUCER_FENCED => {
+            Error::new(ErrorKind::Fenced, format!("{place}: a newer producer has taken over"))
+        }
+        code => Error::broker(code, place),
+    }
 }
 
 /// The broker's answer leaves a partition out (P14): whether it wrote the batch nobody knows.

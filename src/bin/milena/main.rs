@@ -16,13 +16,14 @@ mod demo;
 mod failure;
 mod lines;
 mod options;
+mod perf;
 mod produce;
 mod signal;
 mod verifiable;
 
 use failure::Failure;
 
-/// A Kafka client in Rust without a line of C: demo, embedded broker, produce, consume, decode.
+/// A Kafka client in Rust without a line of C: demo, embedded broker, produce, consume, measure, decode.
 #[derive(Debug, Parser)]
 #[command(name = "milena", version, after_help = "MILENA_LOG=debug writes what happens inside to stderr.")]
 struct Cli {
@@ -37,6 +38,7 @@ enum Command {
     Produce(produce::Produce),
     Consume(consume::Consume),
     Decode(decode::Decode),
+    Perf(perf::Perf),
     VerifiableProducer(verifiable::VerifiableProducer),
     VerifiableConsumer(verifiable::VerifiableConsumer),
 }
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Produce(command) => block_on(command.run()),
         Command::Consume(command) => block_on(command.run()),
         Command::Decode(command) => command.run(),
+        Command::Perf(command) => command.run(),
         Command::VerifiableProducer(command) => block_on(command.run()),
         Command::VerifiableConsumer(command) => block_on(command.run()),
     };

@@ -65,6 +65,8 @@ pub(crate) struct Queue<B> {
     retry_at: Option<Instant>,
     /// `identity` is over here: nothing new is stamped with it.
     broken: bool,
+    /// The transaction is to be aborted: whatever is not on the wire fails.
+    aborting: bool,
     /// `broken` was told of.
     told: bool,
     /// The last offset that an acknowledgement named.
@@ -139,6 +141,10 @@ pub(crate) enum Failure {
     TimedOut { last: Option<ErrorCode> },
     /// It was tried as often as allowed; with the last error a broker gave, if one did.
     TriedTooOften { last: Option<ErrorCode> },
+    /// Its producer does not wait for it any longer.
+    Abandoned,
+    /// Its transaction is to be aborted.
+    Aborted,
 }
 
 #[derive(Debug)]
@@ -178,6 +184,7 @@ impl<B> Queue<B> {
             failures: 0,
             retry_at: None,
             broken: false,
+            aborting: false,
             told: false,
             last_acked: None,
         }
@@ -518,8 +525,21 @@ impl<B> Queue<B> {
         self.in_flight = 0;
     }
 
+    /// The transaction is to be aborted (KIP-654): what is not on the wire fails now, in its turn, and what is on the
+    /// wire is waited for and not sent again. `false`: the next transaction has begun.
+    pub(crate) fn handle_aborting(&mut self, aborting: bool) {
+        self.aborting = aborting;
+    }
+
+    fn fail_aborted(&mut self) {
+        while self.aborting && self.entries.front().is_some_and(|oldest| oldest.state != State::InFlight) {
+            self.fail_oldest(Failure::Aborted);
+        }
+    }
+
     /// A batch whose fate is known, in append order.
     pub(crate) fn poll_done(&mut self) -> Option<Done<B>> {
+        self.fail_aborted();
         self.done.pop_front()
     }
 

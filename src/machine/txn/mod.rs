@@ -1,0 +1,771 @@
+//! One transactional id: what is asked of its coordinator, in which order, and what the answers mean.
+//!
+//! ```text
+//!                   granted              begin            commit, abort           answered
+//!   Initializing ───────────▶ Ready ──────────▶ Open ──────────────────▶ Ending ─────────────▶ Ready
+//!        ▲                                       │                       ▲    │ ▲              or Initializing,
+//!        │                       something failed▼          abort, commit│    │ │ resolve      if a new epoch is due
+//!        │                                   AbortOnly ──────────────────┘    ▼ │
+//!        └──────────────────────────────────────────────────────────────── Unknown: EndTxn stays unanswered
+//!
+//!   any ──── another producer owns the id ────▶ Fenced (asks by whom) ────▶ Fatal ◀──── refused for good ──── any
+//! ```
+//!
+//! Rules this file keeps (the numbers are those of the must-not-have list):
+//! - T1  the version of transactions is that of the feature `transaction.version`, fixed when a transaction begins;
+//! - T3  a partition counts as added when the coordinator says so, and never less from then on;
+//! - T4  an end that is not answered is neither a commit nor an abort: it is asked for again in the same words, and when
+//!   no answer comes it is `Unknown`;
+//! - T5  a coordinator that is busy with the transaction before is asked again soon;
+//! - T8  whatever fails leads to an abort, and an abort never waits for what has failed;
+//! - one request at a time is on its way to the coordinators;
+//! - nothing but EndTxn ends what the coordinator may have heard of; what it cannot have heard of needs no end;
+//! - in the first version all transactions of an id have one epoch, so a request that was lost could come late and meet
+//!   the next transaction: that one then gets a new epoch (KIP-360), as every one does in the second (KIP-890);
+//! - fenced is terminal.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use crate::wire::{ErrorCode, Str};
+
+use super::identity::ProducerId;
+
+mod class;
+mod judge;
+
+use class::Class;
+pub(crate) use judge::{Fencer, Phase};
+
+/// One transactional id. Partitions are the sender's numbers.
+#[derive(Debug)]
+pub(crate) struct Txn {
+    state: State,
+    producer: ProducerId,
+    asked: Option<Ask>,
+    /// When the step that is under way was asked for first.
+    since: Option<(Step, Instant)>,
+    retry_at: Option<Instant>,
+    failures: u32,
+    /// Whether the coordinator may be another one.
+    fresh: bool,
+    /// How long one thing is asked for.
+    limit: Duration,
+    told: VecDeque<Told>,
+}
+
+/// How transactions work in the cluster (KIP-890).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// The producer adds partitions and groups to the transaction.
+    First,
+    /// The brokers add them, and every transaction has an epoch of its own.
+    Second,
+}
+
+/// A request for a coordinator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) ask: Ask,
+    pub(crate) producer: ProducerId,
+    pub(crate) version: Version,
+    /// Who coordinates has to be looked up anew.
+    pub(crate) fresh: bool,
+}
+
+/// What a coordinator is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// InitProducerId; with the identity that is to be raised, unless this producer is new (KIP-360).
+    Init { expected: Option<ProducerId> },
+    /// AddPartitionsToTxn.
+    AddPartitions(Vec<usize>),
+    /// AddOffsetsToTxn, for this group.
+    AddOffsets(Str),
+    /// TxnOffsetCommit, of the offsets under this number.
+    CommitOffsets(u64),
+    /// EndTxn.
+    End { commit: bool },
+    /// DescribeTransactions: who owns the id now.
+    Describe,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// It was done; with the producer's new identity, where the answer tells one.
+    Done(Option<ProducerId>),
+    /// It was refused as a whole.
+    Refused(ErrorCode),
+    /// It was answered part by part: a partition's number, or anything for offsets.
+    Parts(Vec<(usize, ErrorCode)>),
+    /// Who owns the transactional id, and in which phase its transaction is.
+    Described(ProducerId, Phase),
+    /// There is no answer.
+    Lost { maybe_sent: bool },
+    /// The broker has no version of the request that can say this.
+    Unsupported,
+}
+
+/// What happened, in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// The producer's identity from now on.
+    Identity(ProducerId),
+    /// Batches for these partitions may go.
+    Added(Vec<usize>),
+    /// The offsets under this number are in the transaction, or never will be.
+    Offsets(u64, Result<(), Why>),
+    /// Nothing but an abort is possible: batches that are not on the wire fail now (KIP-654).
+    Aborting(Why),
+    /// The transaction is over, or given up on.
+    Ended(End),
+    /// Nothing works any more. `committed` is what became of the transaction, if one was open and it is known.
+    Dead { why: Death, committed: Option<bool> },
+}
+
+/// How a transaction ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    Committed,
+    Aborted(Why),
+    /// The coordinator did not answer: it may be either, or still open.
+    Unknown,
+}
+
+/// Why a transaction is aborted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The caller wants it so.
+    Wish,
+    /// A batch failed.
+    Batch,
+    /// A step was refused.
+    Refused(Step, ErrorCode),
+    /// A step was not answered in time.
+    TimedOut(Step),
+}
+
+/// Why a producer is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Death {
+    Fenced(Fencer),
+    Refused(Step, ErrorCode),
+}
+
+/// A step of a transaction, by the request that makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Init,
+    Produce,
+    AddPartitions,
+    AddOffsets,
+    CommitOffsets,
+    End,
+    Describe,
+}
+
+#[derive(Debug)]
+enum State {
+    /// InitProducerId is asked for.
+    Initializing {
+        expected: Option<ProducerId>,
+        /// The old identity is as good, if the broker cannot raise it.
+        optional: bool,
+    },
+    Ready,
+    Open(Work),
+    AbortOnly(Work, Why),
+    Ending(Ending),
+    Unknown(Ending),
+    /// Another producer, or the coordinator itself, has ended what was ours.
+    Fenced {
+        version: Version,
+        /// An end was asked for, and may have happened.
+        unsure: Option<bool>,
+        committed: Option<bool>,
+    },
+    Fatal,
+}
+
+/// What has gone into the open transaction.
+#[derive(Debug)]
+struct Work {
+    version: Version,
+    added: BTreeSet<usize>,
+    wanted: BTreeSet<usize>,
+    groups: BTreeSet<Str>,
+    offsets: VecDeque<(u64, Str)>,
+    /// The coordinator may have heard of it.
+    touched: bool,
+    /// The coordinator is known to have it.
+    confirmed: bool,
+    bump: Bump,
+}
+
+#[derive(Debug)]
+struct Ending {
+    work: Work,
+    commit: bool,
+    why: Why,
+    /// An EndTxn may have been done that nobody answered.
+    unsure: bool,
+}
+
+/// Whether the next transaction needs a new epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Bump {
+    No,
+    /// Something was lost on its way and may come late.
+    Better,
+    /// A partition's chain of sequence numbers is broken.
+    Must,
+}
+
+impl Txn {
+    /// `limit` is how long a coordinator is asked for one thing before it counts as silent.
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self {
+            state: State::Initializing { expected: None, optional: false },
+            producer: ProducerId { id: -1, epoch: -1 },
+            asked: None,
+            since: None,
+            retry_at: None,
+            failures: 0,
+            fresh: false,
+            limit,
+            told: VecDeque::new(),
+        }
+    }
+
+    /// A transaction begins. `false` if none can begin now.
+    pub(crate) fn handle_begin(&mut self, version: Version) -> bool {
+        let ready = matches!(self.state, State::Ready);
+        if ready {
+            self.state = State::Open(Work::new(version));
+        }
+        ready
+    }
+
+    /// Whether a batch for this partition may go. If it only waits to be added, it is asked for, and told of by `Added`.
+    pub(crate) fn admit(&mut self, partition: usize) -> bool {
+        let work = match &mut self.state {
+            State::Open(work) | State::Ending(Ending { work, commit: true, .. }) => work,
+            _ => return false,
+        };
+        if work.version == Version::Second {
+            work.touched = true;
+            return true;
+        }
+        let added = work.added.contains(&partition);
+        if !added {
+            work.wanted.insert(partition);
+        }
+        added
+    }
+
+    /// Offsets of this group are to go with the transaction. `Err` if it can only be aborted.
+    pub(crate) fn handle_offsets(&mut self, number: u64, group: Str) {
+        match &mut self.state {
+            State::Open(work) => work.offsets.push_back((number, group)),
+            State::AbortOnly(_, why) => {
+                let why = *why;
+                self.told.push_back(Told::Offsets(number, Err(why)));
+            }
+            _ => self.told.push_back(Told::Offsets(number, Err(Why::Wish))),
+        }
+    }
+
+    /// A batch stands in its log: in the second version its partition is in the transaction by that.
+    pub(crate) fn handle_written(&mut self) {
+        if let State::Open(work) | State::AbortOnly(work, _) | State::Ending(Ending { work, .. }) = &mut self.state {
+            work.confirmed |= work.version == Version::Second;
+        }
+    }
+
+    /// A batch failed for good (T8). `broken`: its partition's chain of sequence numbers is, too.
+    pub(crate) fn handle_failed(&mut self, broken: bool, why: Why) {
+        if let State::Open(work) | State::AbortOnly(work, _) | State::Ending(Ending { work, .. }) = &mut self.state
+            && broken
+        {
+            work.bump = Bump::Must;
+        }
+        self.fail(why);
+    }
+
+    /// The caller ends the transaction. Batches that wait are to go now, or to fail.
+    pub(crate) fn handle_end(&mut self, commit: bool) {
+        self.state = match std::mem::replace(&mut self.state, State::Fatal) {
+            State::Open(work) if commit => State::Ending(Ending { work, commit, why: Why::Wish, unsure: false }),
+            State::Open(work) => {
+                self.told.push_back(Told::Aborting(Why::Wish));
+                State::Ending(Ending::abort(work, Why::Wish))
+            }
+            State::AbortOnly(work, why) => State::Ending(Ending::abort(work, why)),
+            state => state,
+        };
+        self.drop_offsets();
+    }
+
+    /// What became of the last transaction has to be found out: the coordinator is asked once more for its end.
+    pub(crate) fn handle_resolve(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Fatal) {
+            State::Unknown(ending) => State::Ending(ending),
+            state => state,
+        };
+    }
+
+    /// A broker says that this producer is not the one any more.
+    pub(crate) fn handle_dead(&mut self, step: Step, code: ErrorCode) {
+        match Class::of(step, code) {
+            Class::Fenced => self.fenced(),
+            _ => self.die(Death::Refused(step, code), None),
+        }
+    }
+
+    /// The next request for a coordinator, once. `drained`: no batch waits, and none is on the wire.
+    pub(crate) fn poll_request(&mut self, now: Instant, drained: bool) -> Option<Request> {
+        if self.asked.is_some() || self.retry_at.is_some_and(|at| at > now) {
+            return None;
+        }
+        self.retry_at = None;
+        let ask = self.next(drained)?;
+        if let State::Open(work) | State::Ending(Ending { work, .. }) = &mut self.state {
+            work.touched |= !matches!(ask, Ask::End { .. });
+        }
+        self.since = self.since.filter(|(step, _)| *step == ask.step()).or(Some((ask.step(), now)));
+        self.asked = Some(ask.clone());
+        let fresh = std::mem::take(&mut self.fresh);
+        Some(Request { ask, producer: self.producer, version: self.version(), fresh })
+    }
+
+    fn next(&mut self, drained: bool) -> Option<Ask> {
+        match &mut self.state {
+            State::Initializing { expected, .. } => return Some(Ask::Init { expected: *expected }),
+            State::Fenced { .. } => return Some(Ask::Describe),
+            State::Open(work) | State::Ending(Ending { work, commit: true, .. }) => {
+                if let Some(ask) = work.next() {
+                    return Some(ask);
+                }
+            }
+            _ => {}
+        }
+        let State::Ending(ending) = &self.state else { return None };
+        if !drained {
+            return None;
+        }
+        if ending.work.touched {
+            return Some(Ask::End { commit: ending.commit });
+        }
+        // The coordinator has not heard of it.
+        let end = if ending.commit { End::Committed } else { End::Aborted(ending.why) };
+        self.finish(end);
+        None
+    }
+
+    /// What became of the request that was polled last. `wait` is the backoff, should it have to be asked again.
+    pub(crate) fn handle_reply(&mut self, now: Instant, reply: Reply, wait: Duration) {
+        let Some(ask) = self.asked.take() else { return };
+        let step = ask.step();
+        match (ask, reply) {
+            (_, Reply::Lost { maybe_sent }) => {
+                if maybe_sent {
+                    self.note_lost(step);
+                }
+                self.again(now, step, wait);
+            }
+            (Ask::Init { .. }, Reply::Done(Some(producer))) => self.granted(producer),
+            (Ask::Init { .. }, Reply::Unsupported) if self.may_stay() => self.granted(self.producer),
+            (Ask::Describe, Reply::Described(owner, phase)) => self.described(owner, phase),
+            (Ask::Describe, Reply::Refused(code)) if code.is_retriable() => self.again(now, step, wait),
+            (Ask::Describe, _) => self.undescribed(),
+            (ask, Reply::Parts(parts)) => self.handle_parts(now, ask, &parts, wait),
+            (ask, Reply::Done(producer)) => self.done(ask, producer),
+            (ask, Reply::Refused(code)) => self.refused(now, &ask, code, wait),
+            (_, Reply::Unsupported | Reply::Described(..)) => {
+                self.die(Death::Refused(step, ErrorCode::UNSUPPORTED_VERSION), None);
+            }
+        }
+    }
+
+    fn done(&mut self, ask: Ask, producer: Option<ProducerId>) {
+        self.settled();
+        let work = match &mut self.state {
+            State::Open(work) | State::AbortOnly(work, _) | State::Ending(Ending { work, .. }) => work,
+            _ => return,
+        };
+        work.confirmed |= !matches!(ask, Ask::End { .. });
+        match ask {
+            Ask::AddOffsets(group) => drop(work.groups.insert(group)),
+            Ask::CommitOffsets(number) => {
+                work.offsets.retain(|(waiting, _)| *waiting != number);
+                self.told.push_back(Told::Offsets(number, Ok(())));
+            }
+            Ask::End { commit } => self.ended(commit, producer),
+            _ => {}
+        }
+    }
+
+    /// The worst part decides; partitions that were added stay so (T3).
+    fn handle_parts(&mut self, now: Instant, ask: Ask, parts: &[(usize, ErrorCode)], wait: Duration) {
+        if let Ask::AddPartitions(_) = ask
+            && let State::Open(work) | State::AbortOnly(work, _) | State::Ending(Ending { work, .. }) = &mut self.state
+        {
+            let fine = parts.iter().filter(|(_, code)| *code == ErrorCode::NONE).map(|(partition, _)| *partition);
+            let fine: Vec<usize> = fine.filter(|partition| work.wanted.remove(partition)).collect();
+            work.confirmed |= !fine.is_empty();
+            work.added.extend(fine.iter().copied());
+            if !fine.is_empty() {
+                self.told.push_back(Told::Added(fine));
+            }
+        }
+        let step = ask.step();
+        // What was only not tried is not to blame.
+        let blame = |code: ErrorCode| (Class::of(step, code), code != ErrorCode::OPERATION_NOT_ATTEMPTED);
+        match parts.iter().map(|(_, code)| *code).max_by_key(|code| blame(*code)) {
+            Some(ErrorCode::NONE) if matches!(ask, Ask::AddPartitions(_)) => self.settled(),
+            Some(ErrorCode::NONE) => self.done(ask, None),
+            Some(code) => self.refused(now, &ask, code, wait),
+            // An answer that leaves out what was asked says nothing.
+            None => self.again(now, step, wait),
+        }
+    }
+
+    fn refused(&mut self, now: Instant, ask: &Ask, code: ErrorCode, wait: Duration) {
+        let step = ask.step();
+        let class = Class::of(step, code);
+        if let State::Ending(ending) = &mut self.state
+            && step == Step::End
+        {
+            // NOT_COORDINATOR and its like also come from one that has decided and then lost its place.
+            ending.unsure |= matches!(class, Class::Again | Class::Elsewhere);
+            if code == ErrorCode::INVALID_TXN_STATE && !ending.commit && !ending.work.confirmed {
+                // There was nothing to abort.
+                ending.work.bump = Bump::Must;
+                return self.ended(false, None);
+            }
+        }
+        match class {
+            Class::Done => {}
+            Class::Soon => self.again(now, step, wait.min(SOON)),
+            Class::Again => self.again(now, step, wait),
+            Class::Elsewhere => {
+                self.fresh = true;
+                self.again(now, step, wait);
+            }
+            Class::Abort { bump } => self.refused_for_now(step, code, bump),
+            Class::Fenced => self.fenced(),
+            Class::Fatal => {
+                let committed = self.certainly_not();
+                self.die(Death::Refused(step, code), committed);
+            }
+        }
+    }
+
+    /// The transaction cannot go on, the producer can.
+    fn refused_for_now(&mut self, step: Step, code: ErrorCode, bump: bool) {
+        let why = Why::Refused(step, code);
+        let work = match &mut self.state {
+            State::Open(work) | State::AbortOnly(work, _) | State::Ending(Ending { work, .. }) => work,
+            _ => return self.die(Death::Refused(step, code), None),
+        };
+        if bump {
+            work.bump = Bump::Must;
+        }
+        let State::Ending(ending) = &mut self.state else { return self.fail(why) };
+        match step {
+            // The coordinator knows neither the producer nor its transaction: there is nothing to ask it to end.
+            Step::End if bump => {
+                let end = if ending.unsure && ending.commit { End::Unknown } else { End::Aborted(why) };
+                self.finish(end);
+            }
+            // TRANSACTION_ABORTABLE: it is still open.
+            Step::End if ending.commit => {
+                (ending.commit, ending.why, ending.unsure) = (false, why, false);
+                self.settled();
+            }
+            Step::End => self.die(Death::Refused(step, code), Some(false)),
+            _ => self.fail(why),
+        }
+    }
+
+    /// Something failed: from here on there is only an abort.
+    fn fail(&mut self, why: Why) {
+        self.state = match std::mem::replace(&mut self.state, State::Fatal) {
+            State::Open(work) => {
+                self.told.push_back(Told::Aborting(why));
+                State::AbortOnly(work, why)
+            }
+            State::Ending(ending) if ending.commit => {
+                self.told.push_back(Told::Aborting(why));
+                State::Ending(Ending::abort(ending.work, why))
+            }
+            state => state,
+        };
+        self.settled();
+        self.drop_offsets();
+    }
+
+    /// In an abort nothing more is added, and whoever waits for that hears of it.
+    fn drop_offsets(&mut self) {
+        let (work, why) = match &mut self.state {
+            State::AbortOnly(work, why) | State::Ending(Ending { work, commit: false, why, .. }) => (work, *why),
+            _ => return,
+        };
+        work.wanted.clear();
+        let dropped = work.offsets.drain(..).map(|(number, _)| Told::Offsets(number, Err(why)));
+        self.told.extend(dropped);
+    }
+
+    fn ended(&mut self, commit: bool, producer: Option<ProducerId>) {
+        if let Some(producer) = producer {
+            self.identify(producer);
+        } else if let State::Ending(ending) = &mut self.state
+            && ending.work.version == Version::Second
+        {
+            // Every end raises the epoch (KIP-890); this answer does not say to which.
+            ending.work.bump = Bump::Must;
+        }
+        let State::Ending(ending) = &self.state else { return };
+        self.finish(if commit { End::Committed } else { End::Aborted(ending.why) });
+    }
+
+    /// The transaction is over. If something of it may come late, the next one gets a new epoch.
+    fn finish(&mut self, end: End) {
+        let bump = match &self.state {
+            State::Ending(Ending { work, .. }) => work.bump,
+            _ => return,
+        };
+        self.settled();
+        let fresh_epoch = State::Initializing { expected: Some(self.producer), optional: bump < Bump::Must };
+        self.state = if bump == Bump::No { State::Ready } else { fresh_epoch };
+        self.told.push_back(Told::Ended(end));
+    }
+
+    fn granted(&mut self, producer: ProducerId) {
+        self.settled();
+        self.identify(producer);
+        self.state = State::Ready;
+    }
+
+    fn identify(&mut self, producer: ProducerId) {
+        if let State::Ending(ending) = &mut self.state
+            && producer != self.producer
+        {
+            // A new epoch is what was wanted.
+            ending.work.bump = Bump::No;
+        }
+        if producer != self.producer {
+            self.producer = producer;
+            self.told.push_back(Told::Identity(producer));
+        }
+    }
+
+    fn may_stay(&self) -> bool {
+        matches!(self.state, State::Initializing { optional: true, .. })
+    }
+
+    /// Something on its way to a coordinator was lost and may come late.
+    fn note_lost(&mut self, step: Step) {
+        let (State::Open(work) | State::AbortOnly(work, _) | State::Ending(Ending { work, .. })) = &mut self.state
+        else {
+            return;
+        };
+        if work.version == Version::First {
+            work.bump = work.bump.max(Bump::Better);
+        }
+        if let State::Ending(ending) = &mut self.state
+            && step == Step::End
+        {
+            ending.unsure = true;
+        }
+    }
+
+    /// The same once more, unless it has taken too long.
+    fn again(&mut self, now: Instant, step: Step, wait: Duration) {
+        let limit = if step == Step::Describe { self.limit.min(DESCRIBING) } else { self.limit };
+        let late = self.since.is_some_and(|(_, since)| now + wait >= since + limit);
+        match step {
+            _ if !late => {}
+            Step::End => return self.give_up(),
+            Step::Describe => return self.undescribed(),
+            Step::AddOffsets | Step::CommitOffsets => return self.fail(Why::TimedOut(step)),
+            // The batches that wait for it have a time of their own; and without an identity there is nothing else to do.
+            Step::AddPartitions | Step::Init | Step::Produce => {}
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = Some(now + wait);
+    }
+
+    fn give_up(&mut self) {
+        self.settled();
+        self.state = match std::mem::replace(&mut self.state, State::Fatal) {
+            State::Ending(mut ending) => {
+                // An abort that nobody answered is still the only way on.
+                ending.unsure = true;
+                self.told.push_back(Told::Ended(End::Unknown));
+                State::Unknown(ending)
+            }
+            state => state,
+        };
+    }
+
+    /// What the caller may be told for certain: a refusal of the first attempt means that nothing was committed.
+    fn certainly_not(&self) -> Option<bool> {
+        match &self.state {
+            State::Ending(Ending { commit: true, unsure: true, .. }) => None,
+            State::Open(_) | State::AbortOnly(..) | State::Ending(_) => Some(false),
+            _ => None,
+        }
+    }
+
+    fn fenced(&mut self) {
+        if matches!(self.state, State::Fenced { .. } | State::Fatal) {
+            return;
+        }
+        let (version, committed) = (self.version(), self.certainly_not());
+        let unsure = match &self.state {
+            State::Ending(Ending { commit, unsure: true, .. }) => Some(*commit),
+            _ => None,
+        };
+        self.fail(Why::Refused(Step::End, ErrorCode::PRODUCER_FENCED));
+        self.settled();
+        self.state = State::Fenced { version, unsure, committed };
+    }
+
+    fn described(&mut self, owner: ProducerId, phase: Phase) {
+        let State::Fenced { version, unsure, committed } = self.state else { return };
+        let judged = judge::judge(version, self.producer, owner, phase);
+        // What was asked for is what was done, if anything was done.
+        let found = unsure.and_then(|commit| judged.was_ended.map(|ended| ended && commit));
+        self.die(Death::Fenced(judged.by), committed.or(found));
+    }
+
+    fn undescribed(&mut self) {
+        let State::Fenced { committed, .. } = self.state else { return };
+        self.die(Death::Fenced(Fencer::Unknown), committed);
+    }
+
+    fn die(&mut self, why: Death, committed: Option<bool>) {
+        if matches!(self.state, State::Fatal) {
+            return;
+        }
+        self.fail(match why {
+            Death::Fenced(_) => Why::Refused(Step::End, ErrorCode::PRODUCER_FENCED),
+            Death::Refused(step, code) => Why::Refused(step, code),
+        });
+        self.settled();
+        self.state = State::Fatal;
+        self.told.push_back(Told::Dead { why, committed });
+    }
+
+    /// What was asked is answered: the next thing has its own time.
+    fn settled(&mut self) {
+        if self.asked.is_none() {
+            (self.since, self.retry_at, self.failures) = (None, None, 0);
+        }
+    }
+
+    /// What has happened since the last call.
+    pub(crate) fn poll_told(&mut self) -> Option<Told> {
+        self.told.pop_front()
+    }
+
+    /// When `poll_request` has something to do because of the time alone.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.retry_at.filter(|_| self.asked.is_none())
+    }
+
+    /// How often the request under way was asked in vain, for the backoff.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Whether a transaction can begin.
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+
+    /// Whether a transaction is open, sound or not.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_) | State::AbortOnly(..))
+    }
+
+    /// Whether an end is under way.
+    pub(crate) fn is_ending(&self) -> bool {
+        matches!(self.state, State::Ending(_) | State::Fenced { .. })
+    }
+
+    /// Whether the last transaction's outcome is not known, and nobody asks for it.
+    pub(crate) fn is_unknown(&self) -> bool {
+        matches!(self.state, State::Unknown(_))
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(self.state, State::Fatal)
+    }
+
+    /// That of the open transaction.
+    pub(crate) fn version(&self) -> Version {
+        match &self.state {
+            State::Open(work) | State::AbortOnly(work, _) => work.version,
+            State::Ending(ending) | State::Unknown(ending) => ending.work.version,
+            State::Fenced { version, .. } => *version,
+            _ => Version::First,
+        }
+    }
+}
+
+impl Work {
+    fn new(version: Version) -> Self {
+        Self {
+            version,
+            added: BTreeSet::new(),
+            wanted: BTreeSet::new(),
+            groups: BTreeSet::new(),
+            offsets: VecDeque::new(),
+            touched: false,
+            confirmed: false,
+            bump: Bump::No,
+        }
+    }
+
+    /// What has to be told before the transaction can end.
+    fn next(&self) -> Option<Ask> {
+        if !self.wanted.is_empty() {
+            return Some(Ask::AddPartitions(self.wanted.iter().copied().collect()));
+        }
+        let (number, group) = self.offsets.front()?;
+        let known = self.version == Version::Second || self.groups.contains(group);
+        Some(if known { Ask::CommitOffsets(*number) } else { Ask::AddOffsets(group.clone()) })
+    }
+}
+
+impl Ending {
+    fn abort(work: Work, why: Why) -> Self {
+        Self { work, commit: false, why, unsure: false }
+    }
+}
+
+impl Ask {
+    pub(crate) fn step(&self) -> Step {
+        match self {
+            Self::Init { .. } => Step::Init,
+            Self::AddPartitions(_) => Step::AddPartitions,
+            Self::AddOffsets(_) => Step::AddOffsets,
+            Self::CommitOffsets(_) => Step::CommitOffsets,
+            Self::End { .. } => Step::End,
+            Self::Describe => Step::Describe,
+        }
+    }
+}
+
+/// The wait for a coordinator, or a partition, that is still busy with the transaction before (T5).
+pub(crate) const SOON: Duration = Duration::from_millis(20);
+/// How long a dead producer asks who killed it.
+const DESCRIBING: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;
