@@ -233,7 +233,7 @@ impl Core {
     #[cold]
     fn ask_for(&self, topic: &str) -> NotEnqueued {
         if self.accumulator.is_closed() {
-            return NotEnqueued::Refused(self.accumulator.closed_error());
+            return NotEnqueued::Refused(self.accumulator.refusal());
         }
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         match asked.get_mut(topic) {

@@ -36,6 +36,7 @@ mod hash;
 mod init;
 mod lane;
 mod metrics;
+mod partitioner;
 mod record;
 mod scratch;
 mod sender;
@@ -47,6 +48,7 @@ pub use builder::{Acks, ProducerBuilder};
 pub use delivery::{BatchDelivery, Deliveries, Delivery, RecordAck};
 pub use enqueue::{EnqueueBatchError, NotEnqueued, TryEnqueueError};
 pub use metrics::ProducerMetrics;
+pub use partitioner::{Choice, Partitioner, Partitioning, Partitions};
 pub use record::{Absent, AsBytes, Field, Given, Record};
 pub use transaction::{
     Abortable, CommitError, Fatal, FencedBy, Outcome, Transaction, TransactionError, TransactionalProducer,
@@ -59,6 +61,7 @@ use clock::Clock;
 use delivery::Cell;
 use hash::NameHasher;
 use metrics::Counters;
+use partitioner::Stalls;
 use scratch::Scratch;
 use sender::{Event, Sender};
 use topic::Topic;
@@ -219,6 +222,7 @@ struct Core {
     accumulator: Accumulator,
     topics: RwLock<HashMap<Box<str>, Arc<Topic>, BuildHasherDefault<NameHasher>>>,
     partitions: RwLock<Vec<Arc<Partition>>>,
+    stalls: Stalls,
     events: mpsc::UnboundedSender<Event>,
     handles: AtomicUsize,
     /// A batch was sealed, and no caller has yielded to the sender since.
@@ -239,13 +243,15 @@ impl Core {
             settings.max_request_size,
             settings.buffer_memory,
             Clock::of(&cluster),
-        );
+        )
+        .with_partitioning(settings.partitioning.clone());
         let core = Arc::new(Self {
             cluster,
             settings,
             accumulator,
             topics: RwLock::default(),
             partitions: RwLock::default(),
+            stalls: Stalls::default(),
             events: events.clone(),
             handles: AtomicUsize::new(1),
             owes_turn: AtomicBool::new(false),
@@ -334,7 +340,7 @@ impl Core {
         let metadata = tokio::select! {
             // A producer that is closed takes nothing, whatever is found.
             biased;
-            () = self.accumulator.closed() => return Err(self.accumulator.closed_error()),
+            () = self.accumulator.closed() => return Err(self.accumulator.refusal()),
             found = self.cluster.topic(topic, deadline) => found?,
         };
         if let Some(described) = metadata.topic(topic) {
@@ -348,7 +354,7 @@ impl Core {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         let changed: Vec<_> = topics
             .values()
-            .filter_map(|topic| metadata.topic(&topic.name).filter(|described| !matches(topic, described)).cloned())
+            .filter_map(|topic| metadata.topic(&topic.name).filter(|it| !topic.is_up_to_date(it, metadata)).cloned())
             .collect();
         drop(topics);
         changed.iter().for_each(|described| self.take_in(described));
@@ -371,7 +377,9 @@ impl Core {
             partitions.push(partition);
         }
         partitions.truncate(described.partitions.len());
-        let topic = Topic::new(described.name.clone(), partitions, available(described));
+        let leaders = topic::leaders(described, &self.cluster.metadata(), &self.stalls);
+        let before = topics.get(&*described.name).cloned();
+        let topic = Topic::new(described.name.clone(), partitions, leaders, &self.settings.spread, before.as_deref());
         topics.insert((&*described.name).into(), Arc::new(topic));
     }
 
@@ -407,7 +415,8 @@ impl Core {
                 outcome = outcome.and(cell.settled().await);
             }
         }
-        outcome.and_then(|()| self.take_untold())
+        // Whoever dropped the deliveries and flushes late is to hear of it, too.
+        outcome.and_then(|()| self.take_untold()).and_then(|()| self.accumulator.fatal().cloned().map_or(Ok(()), Err))
     }
 
     /// A batch has failed, which `flush` tells if its deliveries do not.
@@ -430,15 +439,6 @@ impl Core {
         let bytes = self.settings.buffer_memory.saturating_sub(self.accumulator.available());
         Buffered { records: waiting + self.metrics.fetched(), bytes }
     }
-}
-
-fn available(described: &TopicMetadata) -> Vec<usize> {
-    let with_leader = described.partitions.iter().enumerate().filter(|(_, partition)| partition.leader.is_some());
-    with_leader.map(|(index, _)| index).collect()
-}
-
-fn matches(topic: &Topic, described: &TopicMetadata) -> bool {
-    topic.partitions.len() == described.partitions.len() && topic.available == available(described)
 }
 
 /// Counts the producer's handles: the task ends when there are none and nothing is left to do.

@@ -452,10 +452,11 @@ impl Sender {
                     let fatal = driver.fatal(why, committed);
                     driver.handle_dead(&fatal);
                     self.identity.handle_fatal();
-                    self.die(match why {
+                    let code = match why {
                         Death::Fenced(_) => ErrorCode::PRODUCER_FENCED,
                         Death::Refused(_, code) => code,
-                    });
+                    };
+                    self.die(code, fatal.as_error().clone());
                 }
             }
         }
@@ -482,7 +483,7 @@ impl Sender {
     }
 
     /// A broker refused this producer for good.
-    pub(in crate::producer) fn handle_refused_for_good(&mut self, code: ErrorCode) {
+    pub(in crate::producer) fn handle_refused_for_good(&mut self, code: ErrorCode, place: &str) {
         match &mut self.transaction {
             Some(driver) => {
                 driver.machine.handle_dead(Step::Produce, code);
@@ -490,7 +491,7 @@ impl Sender {
             }
             None => {
                 self.identity.handle_fatal();
-                self.die(code);
+                self.die(code, super::super::settle::refused(code, place));
             }
         }
     }
