@@ -16,6 +16,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
 };
+use tracing::{Span, field::Empty};
 
 use crate::{
     cluster::Watch,
@@ -29,15 +30,16 @@ use crate::{
     plant::{self, Plant},
     record::SealedBatch,
     types::{BrokerId, FOREVER, HashMap},
-    wire::{ErrorCode, Uuid, messages::ProduceResponse},
+    wire::{ErrorCode, Str, Uuid, messages::ProduceResponse},
 };
 
 use super::{
     Core,
     accumulator::{Partition, Sealed},
-    compressor::{Compressor, Part},
+    compressor::{Codec, Compressor, Part},
     delivery::{Cell, Settler},
     lane::Lane,
+    metrics::Tally,
     transaction,
 };
 
@@ -74,6 +76,9 @@ pub(super) struct Slot {
     pub(super) topic_id: Uuid,
     /// The last error that one of its batches met since one was written.
     pub(super) last_error: Option<Error>,
+    pub(super) codec: Codec,
+    /// Where its topic is counted by itself, if that is asked for.
+    pub(super) tally: Option<Arc<Tally>>,
     armed: Option<Instant>,
 }
 
@@ -85,6 +90,11 @@ pub(super) struct Batch {
     pub(super) reserved: usize,
     /// Before compression.
     pub(super) raw_len: usize,
+    /// When its first record came.
+    pub(super) created: Instant,
+    /// When it was first sent.
+    pub(super) sent: Option<Instant>,
+    pub(super) span: Span,
     /// The header of its last attempt; the checksum is not summed again for the same stamp.
     pub(super) header: Option<(Option<crate::machine::queue::Stamp>, bytes::Bytes)>,
 }
@@ -141,7 +151,6 @@ impl Sender {
         // Watched first: what changes between the two is seen twice, not never.
         let watch = core.cluster.watch();
         let metadata = core.cluster.metadata();
-        let (codec, level) = (core.settings.compression, core.settings.compression_level);
         let is_in_process = core.cluster.is_in_process();
         let transaction = core.settings.transaction.clone().map(|settings| {
             let transaction::Settings { id, timeout, link } = settings;
@@ -153,7 +162,7 @@ impl Sender {
             identity: Identity::new(),
             slots: Vec::new(),
             lanes: HashMap::default(),
-            compressor: Compressor::new(codec, level, is_in_process, outbox.clone()),
+            compressor: Compressor::new(is_in_process, outbox.clone()),
             outbox,
             events,
             timers: BTreeSet::new(),
@@ -262,15 +271,28 @@ impl Sender {
     /// Sealed batches join the queue; those to be compressed go to a worker first.
     pub(super) fn push(&mut self, number: usize, sealed: VecDeque<Sealed>) {
         for Sealed { batch, cell, created, reserved } in sealed {
-            let ready = self.compressor.is_none();
+            let slot = &mut self.slots[number];
+            let codec = slot.codec;
+            let ready = codec.is_none();
             let (records, raw_len) = (batch.record_count, batch.wire_len());
             self.core.metrics.count_fetched(records);
             let work = (!ready).then(|| batch.clone());
-            let batch = Batch { sealed: batch, cell, reserved, raw_len, header: None };
-            let slot = &mut self.slots[number];
+            let partition = &slot.partition;
+            let span = tracing::debug_span!(
+                target: TARGET,
+                "batch",
+                topic = %partition.topic,
+                partition = partition.index,
+                records,
+                raw_bytes = raw_len,
+                wire_bytes = Empty,
+                offset = Empty,
+                error = Empty,
+            );
+            let batch = Batch { sealed: batch, cell, reserved, raw_len, created, sent: None, span, header: None };
             let id = slot.queue.push(created.into_std(), records, batch, ready);
             if let Some(batch) = work {
-                self.compressor.push(number, id, batch);
+                self.compressor.push(number, id, codec, batch);
             }
         }
         if let Some(at) = self.slots[number].queue.poll_timeout() {
@@ -448,7 +470,11 @@ impl Sender {
             delivery_timeout: self.core.settings.delivery_timeout,
             retries: self.core.settings.retries,
         };
-        self.slots.extend(self.core.partitions_from(self.slots.len()).into_iter().map(|partition| Slot {
+        let core = &self.core;
+        let tally = |topic: &Str| core.settings.topic_metrics.then(|| core.metrics.topic(topic));
+        self.slots.extend(core.partitions_from(self.slots.len()).into_iter().map(|partition| Slot {
+            codec: core.settings.codec(&partition.topic),
+            tally: tally(&partition.topic),
             partition,
             queue: Queue::new(rules),
             due: false,
@@ -474,6 +500,9 @@ impl Sender {
         self.core.cluster.config().retry_backoff.delay(failures + 1, fastrand::f64())
     }
 }
+
+/// Under which spans and events of what is sent are found.
+pub(super) const TARGET: &str = "milena::producer";
 
 /// Whether a leader's number now means another machine (N11), or the topic's name another topic.
 fn is_elsewhere(before: &Metadata, now: &Metadata, topic: &str, leader: Option<BrokerId>) -> bool {
