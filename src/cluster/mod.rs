@@ -165,12 +165,14 @@ impl Cluster {
 
     /// Asks for fresh metadata, soon, in which `topic` is described: it is in use, whoever gave it up meanwhile.
     pub(crate) fn request_topic(&self, topic: &str) {
-        let mut topics = self.topics();
-        if !topics.contains(topic) {
-            topics.insert(topic.into());
-        }
-        drop(topics);
+        self.name_topic(topic);
         self.request_refresh();
+    }
+
+    /// Has `topic` described in metadata from now on. Answers whether it was not so far.
+    pub(crate) fn name_topic(&self, topic: &str) -> bool {
+        let mut topics = self.topics();
+        !topics.contains(topic) && topics.insert(topic.into())
     }
 
     /// Asks for fresh metadata, soon.
@@ -375,6 +377,11 @@ impl Cluster {
         };
         let address = join_address(&node.host, node.port);
         self.0.pool.connect(&Destination::Broker(broker), &address, traffic).await
+    }
+
+    /// When `connection` will dial again, if it fails without trying now.
+    pub(crate) fn dials_again_at(&self, broker: BrokerId, traffic: Traffic) -> Option<Instant> {
+        self.0.pool.dials_again_at(&Destination::Broker(broker), traffic)
     }
 
     /// Lets go of the connections of a class of traffic that will not come again.

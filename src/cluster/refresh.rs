@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     error::{Error, ErrorKind, Result},
     machine::metadata::Metadata,
-    net::conn::Connection,
+    net::{conn::Connection, pool::Destination},
     wire::{
         Str,
         messages::{MetadataRequest, MetadataRequestTopic, MetadataResponse},
@@ -56,7 +56,10 @@ impl Cluster {
             view.rounds += 1;
             view.error = outcome.as_ref().err().cloned();
             if let Ok(response) = &outcome {
+                let before = view.metadata.clone();
                 apply(view, response, &asked);
+                // Before anybody hears of it: who dials because of the news is not to meet the old backoff.
+                self.forgive_newcomers(&before, &view.metadata);
             }
         });
         outcome.map(drop)
@@ -83,6 +86,13 @@ impl Cluster {
                 return Err(error);
             }
             sleep_until(again).await;
+        }
+    }
+
+    /// A broker that has joined again is dialled at once, whatever came of the dials to it before.
+    fn forgive_newcomers(&self, before: &Metadata, now: &Metadata) {
+        for broker in now.brokers().filter(|broker| before.node(*broker) != now.node(*broker)) {
+            self.0.pool.forgive(&Destination::Broker(broker));
         }
     }
 

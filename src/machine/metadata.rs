@@ -24,6 +24,8 @@ pub(crate) struct Metadata {
     pub(crate) cluster_id: Option<Str>,
     pub(crate) controller: Option<BrokerId>,
     brokers: BTreeMap<BrokerId, Node>,
+    /// Apart from the places: a place that is named in passing (KIP-951) must not look new because it names no rack.
+    racks: BTreeMap<BrokerId, Str>,
     topics: HashMap<Str, TopicView>,
 }
 
@@ -88,6 +90,11 @@ impl Metadata {
         self.brokers.get(&broker)
     }
 
+    /// The rack that a broker is in, where it says so.
+    pub(crate) fn rack(&self, broker: BrokerId) -> Option<&Str> {
+        self.racks.get(&broker)
+    }
+
     pub(crate) fn brokers(&self) -> impl ExactSizeIterator<Item = BrokerId> + '_ {
         self.brokers.keys().copied()
     }
@@ -102,6 +109,10 @@ impl Metadata {
                 Some((BrokerId(broker.node_id), Node { host: broker.host.detached(), port }))
             });
             self.brokers = nodes.collect();
+            let rack = |rack: &Str| Some(rack.detached()).filter(|rack| !rack.is_empty());
+            let racks = response.brokers.iter();
+            self.racks =
+                racks.filter_map(|broker| Some((BrokerId(broker.node_id), rack(broker.rack.as_ref()?)?))).collect();
         }
         for described in &response.topics {
             let Some(name) = &described.name else { continue };

@@ -12,8 +12,8 @@ use std::{
     collections::VecDeque,
     pin::pin,
     sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -32,6 +32,7 @@ use crate::{
 use super::{
     clock::{BatchClock, Clock},
     delivery::{Cell, Delivery, Settler},
+    partitioner::{Choice, Partitioning},
     topic::Topic,
 };
 
@@ -40,6 +41,7 @@ use super::{
 pub(super) struct Accumulator {
     pub(super) batch_size: usize,
     pub(super) max_request_size: usize,
+    partitioning: Partitioning,
     clock: Clock,
     memory: Semaphore,
     /// With less memory free than this, callers that fill batches are slowed down.
@@ -54,6 +56,8 @@ pub(super) struct Accumulator {
     hurried: AtomicBool,
     closed: AtomicBool,
     closing: Notify,
+    /// Why the producer cannot go on, if that is why it is closed.
+    fatal: OnceLock<Error>,
 }
 
 /// One partition's open batch and the sealed ones that the sender has not yet fetched.
@@ -65,6 +69,8 @@ pub(super) struct Partition {
     pub(super) number: usize,
     /// Bytes that a batch may have here, once the broker refused a larger one.
     limit: AtomicUsize,
+    /// Batches that were begun and are not settled (KIP-794).
+    queued: AtomicU32,
     state: Mutex<PartitionState>,
 }
 
@@ -130,6 +136,7 @@ impl Accumulator {
             clock,
             batch_size,
             max_request_size,
+            partitioning: Partitioning::Default,
             memory: Semaphore::new(memory.min(Semaphore::MAX_PERMITS)),
             comfort: memory - (memory / 2).min(COMFORTABLE),
             relief: Notify::new(),
@@ -141,10 +148,15 @@ impl Accumulator {
             hurried: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
+            fatal: OnceLock::new(),
         }
     }
 
-    /// Appends a record to the partition that was asked for, that its key names, or whose turn it is.
+    pub(super) fn with_partitioning(self, partitioning: Partitioning) -> Self {
+        Self { partitioning, ..self }
+    }
+
+    /// Appends a record to the partition that was asked for, that the partitioner names, or whose turn it is.
     /// `permit` is memory that the caller waited for; what is left of it returns when the caller drops it.
     ///
     /// # Errors
@@ -157,16 +169,23 @@ impl Accumulator {
         permit: &mut Option<SemaphorePermit<'_>>,
     ) -> Result<Appended> {
         self.check_size(topic, record)?;
-        if let Some(index) = partition.or_else(|| record.key.map(|key| topic.of_key(key))) {
-            let partition = topic.partition(index)?;
-            return Ok(match self.place(partition, record, permit, true)? {
-                Placed::Done { delivery, begun, sealed } => self.done(partition, delivery, begun, sealed),
-                Placed::NoMemory(bytes) => Appended::NoMemory(bytes),
-                // `place` does not answer so when it was told to stay.
-                Placed::Full => Appended::NoMemory(0),
-            });
-        }
-        self.append_anywhere(topic, record, permit)
+        let choice = match partition {
+            Some(index) => Choice::Partition(index),
+            None => self.partitioning.choose(topic, record.key, record.value)?,
+        };
+        let Choice::Partition(index) = choice else { return self.append_anywhere(topic, record, permit) };
+        let target = topic.partition(index)?;
+        Ok(match self.place(target, record, permit, true)? {
+            Placed::Done { delivery, begun, sealed } => self.done(target, delivery, begun, sealed),
+            Placed::NoMemory(bytes) => {
+                if partition.is_none() {
+                    self.partitioning.take_back(topic);
+                }
+                Appended::NoMemory(bytes)
+            }
+            // `place` does not answer so when it was told to stay.
+            Placed::Full => Appended::NoMemory(0),
+        })
     }
 
     /// Without a key: the partition whose turn it is, the next one when its batch is full (KIP-794).
@@ -204,7 +223,7 @@ impl Accumulator {
     ) -> Result<Placed> {
         let mut state = partition.state();
         if self.closed.load(Ordering::Acquire) {
-            return Err(closed());
+            return Err(self.refusal());
         }
         let mut sealed = false;
         if let Some(open) = &mut state.open {
@@ -256,6 +275,7 @@ impl Accumulator {
         }
         let placed = open.placed(true, sealed);
         state.open = Some(open);
+        partition.count_queued();
         Ok(placed)
     }
 
@@ -286,7 +306,7 @@ impl Accumulator {
     pub(super) async fn memory(&self, bytes: usize) -> Result<SemaphorePermit<'_>> {
         let _blocked = Blocked::new(self);
         let count = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.memory.acquire_many(count).await.map_err(|_| closed())
+        self.memory.acquire_many(count).await.map_err(|_| self.refusal())
     }
 
     /// Whether somebody has found no memory and wants it still.
@@ -360,6 +380,17 @@ impl Accumulator {
         self.wake.notify_one();
     }
 
+    /// The producer cannot go on: from now on everything is refused for this reason, and not because it was closed.
+    pub(super) fn fail(&self, why: Error) {
+        let _ = self.fatal.set(why);
+        self.close();
+    }
+
+    /// Why the producer cannot go on.
+    pub(super) fn fatal(&self) -> Option<&Error> {
+        self.fatal.get()
+    }
+
     /// Waits until nothing is accepted any more.
     pub(super) async fn closed(&self) {
         let mut closing = pin!(self.closing.notified());
@@ -370,8 +401,9 @@ impl Accumulator {
     }
 
     /// What callers are told from then on.
-    pub(super) fn closed_error(&self) -> Error {
-        closed()
+    #[cold]
+    pub(super) fn refusal(&self) -> Error {
+        self.fatal().cloned().unwrap_or_else(|| Error::new(ErrorKind::Closed, "the producer is closed"))
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -414,7 +446,28 @@ impl Drop for Blocked<'_> {
 
 impl Partition {
     pub(super) fn new(topic: Str, index: i32, number: usize) -> Self {
-        Self { topic, index, number, limit: AtomicUsize::new(usize::MAX), state: Mutex::default() }
+        Self {
+            topic,
+            index,
+            number,
+            limit: AtomicUsize::new(usize::MAX),
+            queued: AtomicU32::new(0),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Batches that were begun and are not settled.
+    pub(super) fn queued(&self) -> u32 {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// There is one batch more: it was begun, or another one was split.
+    pub(super) fn count_queued(&self) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_settled(&self) {
+        self.queued.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// From now on batches are begun smaller: the broker has refused one of twice the size. There is no way back up: the
@@ -480,10 +533,6 @@ impl Bytes<'_> {
     }
 }
 
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the producer is closed")
-}
-
 /// So much may wait before callers are slowed down: five requests of a full batch each are under way, three wait.
 const COMFORTABLE: usize = 8 << 20;
 /// And for so long at most per batch, so that a stalled broker's buffer still fills.
@@ -497,15 +546,13 @@ const BATCH_OVERHEAD: usize = 61;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     const MEMORY: usize = 8 << 20;
 
     fn setting() -> (Accumulator, Topic) {
-        let partition = Arc::new(Partition::new("t".into(), 0, 0));
-        (Accumulator::new(1 << 20, 1 << 20, MEMORY, Clock::System), Topic::new("t".into(), vec![partition], vec![0]))
+        let topic = Topic::sample(1, &[], crate::producer::partitioner::Spread::default(), None);
+        (Accumulator::new(1 << 20, 1 << 20, MEMORY, Clock::System), topic)
     }
 
     fn record(value: &[u8]) -> Bytes<'_> {

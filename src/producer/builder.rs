@@ -16,6 +16,7 @@ use super::{
     Core, Producer, TransactionalProducer,
     compressor::Codec,
     interceptor::{Interceptors, ProducerInterceptor},
+    partitioner::{Partitioning, Spread},
     transaction,
 };
 
@@ -73,6 +74,8 @@ pub(crate) struct Settings {
     pub(super) transaction_timeout: Duration,
     pub(super) transactional_id: Option<String>,
     pub(super) transaction: Option<transaction::Settings>,
+    pub(super) partitioning: Partitioning,
+    pub(super) spread: Arc<Spread>,
 }
 
 impl ProducerBuilder {
@@ -252,6 +255,38 @@ impl<K, V> ProducerBuilder<K, V> {
         TransactionalProducer::start(self.start()?, link).await
     }
 
+    /// How a record finds its partition that names none: one of [`Partitioning`], or a
+    /// [`Partitioner`](super::Partitioner) of the program's own. Default: murmur2 of the key, and partitions in turns
+    /// without one. Java: `partitioner.class`; librdkafka: `partitioner`. Changed for a topic that holds records: keys
+    /// move, and the order of a key's records is lost.
+    pub fn partitioner(mut self, partitioning: impl Into<Partitioning>) -> Self {
+        self.settings.partitioning = partitioning.into();
+        self
+    }
+
+    /// Whether partitions with fewer batches waiting get more of the records that may go anywhere (KIP-794), so that a
+    /// slow broker gets less. Default: `true`. Java: `partitioner.adaptive.partitioning.enable`.
+    pub fn adaptive_partitioning(mut self, adaptive: bool) -> Self {
+        Arc::make_mut(&mut self.settings.spread).adaptive = adaptive;
+        self
+    }
+
+    /// A broker that has taken nothing for so long gets none of the records that may go anywhere, until it does
+    /// (KIP-794). Without `adaptive_partitioning` it has no effect. Default: zero, which is never. Java:
+    /// `partitioner.availability.timeout.ms`. Raised: more records wait for a broker that hangs.
+    pub fn partitioner_availability_timeout(mut self, timeout: Duration) -> Self {
+        Arc::make_mut(&mut self.settings.spread).availability_timeout = timeout;
+        self
+    }
+
+    /// Sends records that may go anywhere to partitions whose leader is in this rack, while there are any (KIP-1123).
+    /// Default: none, racks do not count. Java: `client.rack`, with `partitioner.rack.aware`. With producers or leaders
+    /// in few racks, partitions fill unevenly.
+    pub fn rack_aware(mut self, rack: impl Into<Str>) -> Self {
+        Arc::make_mut(&mut self.settings.spread).rack = Some(rack.into()).filter(|rack: &Str| !rack.trim().is_empty());
+        self
+    }
+
     /// Starts the producer. The broker is first spoken to when the first record is enqueued.
     ///
     /// # Errors
@@ -300,6 +335,12 @@ impl Settings {
             transaction_timeout: settings.transaction_timeout,
             transactional_id: settings.transactional_id.clone(),
             transaction: None,
+            partitioning: settings.partitioner.parse()?,
+            spread: Arc::new(Spread {
+                adaptive: settings.adaptive_partitioning,
+                availability_timeout: settings.availability_timeout,
+                rack: settings.partitioner_rack.as_deref().map(Str::from),
+            }),
         })
     }
 

@@ -20,8 +20,8 @@ use crate::{
 };
 
 use super::{
-    BatchDelivery, Core, Delivery, Field, First, Offered, Producer, Record, accumulator::Appended, scratch::Scratch, sender::Event,
-    topic::Topic,
+    BatchDelivery, Core, Delivery, Field, First, Offered, Producer, Record, accumulator::Appended, scratch::Scratch,
+    sender::Event, topic::Topic,
 };
 
 /// A record that [`try_enqueue`](Producer::try_enqueue) did not take, and why.
@@ -232,7 +232,7 @@ impl Core {
     #[cold]
     fn ask_for(&self, topic: &str) -> NotEnqueued {
         if self.accumulator.is_closed() {
-            return NotEnqueued::Refused(self.accumulator.closed_error());
+            return NotEnqueued::Refused(self.accumulator.refusal());
         }
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         match asked.get_mut(topic) {

@@ -15,6 +15,7 @@ use crate::{
     machine::{
         conn::{Certainty, MAX_THROTTLE},
         identity::Standing,
+        metadata::Metadata,
         queue::{BatchId, Stamp},
     },
     net::conn::{Connection, Lost, Pending, Told},
@@ -51,7 +52,7 @@ enum Link {
     #[default]
     Down,
     Connecting,
-    /// The last dial failed; the next one has its time.
+    /// The last dial failed; the next one has its time, which is the pool's to say.
     Waiting,
     Up(Connection, mpsc::UnboundedSender<Flight>),
 }
@@ -75,8 +76,22 @@ impl Sender {
         let brokers: Vec<BrokerId> =
             self.lanes.iter().filter(|(_, lane)| !lane.ready.is_empty()).map(|(broker, _)| *broker).collect();
         for broker in brokers {
-            while self.send_one(broker) {}
+            let mut took = false;
+            while self.send_one(broker) {
+                took = true;
+            }
+            self.note_progress(broker, took);
         }
+    }
+
+    /// Notes whether a broker takes what is ready for it, for those who choose partitions (KIP-794).
+    fn note_progress(&self, broker: BrokerId, took: bool) {
+        if self.core.settings.spread.availability_timeout.is_zero() {
+            return;
+        }
+        let stall = self.core.stalls.of(broker);
+        let waits = self.lanes.get(&broker).is_some_and(|lane| !lane.ready.is_empty());
+        if waits && !took { stall.begin() } else { stall.end() }
     }
 
     /// Sends one request to a broker. `false` when nothing more can go there now.
@@ -230,7 +245,8 @@ impl Sender {
         let Some(driver) = &self.transaction else { return Ok((None, version)) };
         let (id, least, most) = driver.produce();
         if version < least {
-            let text = format!("the broker has Produce up to version {version}, the cluster's transactions need {least}");
+            let text =
+                format!("the broker has Produce up to version {version}, the cluster's transactions need {least}");
             return Err(Error::new(ErrorKind::UnsupportedVersion, text));
         }
         Ok((Some(id), version.min(most)))
@@ -260,13 +276,14 @@ impl Sender {
             let (cluster, outbox) = (self.core.cluster.clone(), self.outbox.clone());
             tokio::spawn(async move {
                 let outcome = cluster.connection(broker, Traffic::Produce).await;
-                let _ = outbox.send(Event::Connected { broker, outcome });
+                let again = cluster.dials_again_at(broker, Traffic::Produce);
+                let _ = outbox.send(Event::Connected { broker, outcome, again });
             });
         }
         None
     }
 
-    pub(super) fn handle_connected(&mut self, broker: BrokerId, outcome: Result<Connection>) {
+    pub(super) fn handle_connected(&mut self, broker: BrokerId, outcome: Result<Connection>, again: Option<Instant>) {
         let Some(lane) = self.lanes.get_mut(&broker) else { return };
         match outcome {
             Ok(connection) => {
@@ -274,12 +291,12 @@ impl Sender {
                 tokio::spawn(await_answers(broker, inbox, self.outbox.clone(), self.core.metrics.clone()));
                 lane.link = Link::Up(connection, flights);
             }
-            Err(error) => self.handle_unreachable(broker, error),
+            Err(error) => self.handle_unreachable(broker, error, again),
         }
     }
 
-    /// A broker cannot be reached: its partitions may have moved, and the next dial has to wait.
-    fn handle_unreachable(&mut self, broker: BrokerId, error: Error) {
+    /// A broker cannot be reached: its partitions may have moved, and the next dial has to wait until `again`.
+    fn handle_unreachable(&mut self, broker: BrokerId, error: Error, again: Option<Instant>) {
         tracing::debug!(%broker, %error, "cannot connect to produce");
         let Some(lane) = self.lanes.get_mut(&broker) else { return };
         lane.link = Link::Waiting;
@@ -287,9 +304,9 @@ impl Sender {
             self.slots[*number].last_error = Some(error.clone());
         }
         self.core.cluster.request_refresh();
-        let (outbox, wait) = (self.outbox.clone(), self.wait_after(1));
+        let (outbox, again) = (self.outbox.clone(), again.unwrap_or_else(|| Instant::now() + self.wait_after(1)));
         tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep_until(again).await;
             let _ = outbox.send(Event::Retry(broker));
         });
     }
@@ -308,9 +325,19 @@ impl Sender {
         });
     }
 
+    /// Brokers that have joined, or moved, are dialled at once.
+    pub(super) fn handle_newcomers(&mut self, before: &Metadata) {
+        let is_new = |broker: &&BrokerId| {
+            let node = self.metadata.node(**broker);
+            node.is_some() && node != before.node(**broker)
+        };
+        let newcomers: Vec<BrokerId> = self.lanes.keys().filter(is_new).copied().collect();
+        newcomers.into_iter().for_each(|broker| self.handle_retry(broker));
+    }
+
     /// The wait after a failed dial is over. Partitions that moved meanwhile go where they belong.
     pub(super) fn handle_retry(&mut self, broker: BrokerId) {
-        let Some(lane) = self.lanes.get_mut(&broker) else { return };
+        let Some(lane) = self.lanes.get_mut(&broker).filter(|lane| matches!(lane.link, Link::Waiting)) else { return };
         lane.link = Link::Down;
         for number in std::mem::take(&mut lane.ready) {
             self.slots[number].listed = false;

@@ -37,6 +37,7 @@ mod init;
 mod interceptor;
 mod lane;
 mod metrics;
+mod partitioner;
 mod record;
 mod scratch;
 mod sender;
@@ -49,6 +50,7 @@ pub use delivery::{BatchDelivery, Deliveries, Delivery, RecordAck};
 pub use enqueue::{EnqueueBatchError, NotEnqueued, TryEnqueueError};
 pub use interceptor::{OutgoingRecord, ProducerInterceptor, SettledBatch};
 pub use metrics::{Histogram, ProducerMetrics, TopicMetrics, Unit};
+pub use partitioner::{Choice, Partitioner, Partitioning, Partitions};
 pub use record::{Absent, AsBytes, Field, Given, Record};
 pub use transaction::{
     Abortable, CommitError, Fatal, FencedBy, Outcome, Transaction, TransactionError, TransactionalProducer,
@@ -62,6 +64,7 @@ use delivery::Cell;
 use hash::NameHasher;
 use interceptor::Added;
 use metrics::Counters;
+use partitioner::Stalls;
 use scratch::Scratch;
 use sender::{Event, Sender};
 use topic::Topic;
@@ -222,6 +225,7 @@ struct Core {
     accumulator: Accumulator,
     topics: RwLock<HashMap<Box<str>, Arc<Topic>, BuildHasherDefault<NameHasher>>>,
     partitions: RwLock<Vec<Arc<Partition>>>,
+    stalls: Stalls,
     events: mpsc::UnboundedSender<Event>,
     handles: AtomicUsize,
     /// A batch was sealed, and no caller has yielded to the sender since.
@@ -242,13 +246,15 @@ impl Core {
             settings.max_request_size,
             settings.buffer_memory,
             Clock::of(&cluster),
-        );
+        )
+        .with_partitioning(settings.partitioning.clone());
         let core = Arc::new(Self {
             cluster,
             settings,
             accumulator,
             topics: RwLock::default(),
             partitions: RwLock::default(),
+            stalls: Stalls::default(),
             events: events.clone(),
             handles: AtomicUsize::new(1),
             owes_turn: AtomicBool::new(false),
@@ -268,13 +274,7 @@ impl Core {
     }
 
     /// The first attempt to append a record, which interceptors see before. `known` is its topic, if the caller has it.
-    fn offer(
-        &self,
-        known: Option<&Topic>,
-        topic: &str,
-        partition: Option<i32>,
-        record: Bytes<'_>,
-    ) -> Result<Offered> {
+    fn offer(&self, known: Option<&Topic>, topic: &str, partition: Option<i32>, record: Bytes<'_>) -> Result<Offered> {
         let append = |record: Bytes<'_>| match known {
             Some(topic) => self.append_to(topic, partition, record, &mut None).map(Some),
             None => self.append(topic, partition, record, &mut None),
@@ -292,13 +292,7 @@ impl Core {
     }
 
     /// Carries on where the first attempt to append ended.
-    async fn enqueue(
-        &self,
-        first: First,
-        topic: &str,
-        partition: Option<i32>,
-        record: Bytes<'_>,
-    ) -> Result<Delivery> {
+    async fn enqueue(&self, first: First, topic: &str, partition: Option<i32>, record: Bytes<'_>) -> Result<Delivery> {
         let First { appended: first, added } = first;
         let headers = added.as_ref().map(|added| added.behind(record.headers));
         let record = Bytes { headers: headers.as_deref().unwrap_or(record.headers), ..record };
@@ -368,7 +362,7 @@ impl Core {
         let metadata = tokio::select! {
             // A producer that is closed takes nothing, whatever is found.
             biased;
-            () = self.accumulator.closed() => return Err(self.accumulator.closed_error()),
+            () = self.accumulator.closed() => return Err(self.accumulator.refusal()),
             found = self.cluster.topic(topic, deadline) => found?,
         };
         if let Some(described) = metadata.topic(topic) {
@@ -382,7 +376,7 @@ impl Core {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         let changed: Vec<_> = topics
             .values()
-            .filter_map(|topic| metadata.topic(&topic.name).filter(|described| !matches(topic, described)).cloned())
+            .filter_map(|topic| metadata.topic(&topic.name).filter(|it| !topic.is_up_to_date(it, metadata)).cloned())
             .collect();
         drop(topics);
         changed.iter().for_each(|described| self.take_in(described));
@@ -405,7 +399,9 @@ impl Core {
             partitions.push(partition);
         }
         partitions.truncate(described.partitions.len());
-        let topic = Topic::new(described.name.clone(), partitions, available(described));
+        let leaders = topic::leaders(described, &self.cluster.metadata(), &self.stalls);
+        let before = topics.get(&*described.name).cloned();
+        let topic = Topic::new(described.name.clone(), partitions, leaders, &self.settings.spread, before.as_deref());
         topics.insert((&*described.name).into(), Arc::new(topic));
     }
 
@@ -441,7 +437,8 @@ impl Core {
                 outcome = outcome.and(cell.settled().await);
             }
         }
-        outcome.and_then(|()| self.take_untold())
+        // Whoever dropped the deliveries and flushes late is to hear of it, too.
+        outcome.and_then(|()| self.take_untold()).and_then(|()| self.accumulator.fatal().cloned().map_or(Ok(()), Err))
     }
 
     /// A batch has failed, which `flush` tells if its deliveries do not.
@@ -485,15 +482,6 @@ struct First {
     appended: Option<Appended>,
     /// What interceptors added to it.
     added: Option<Added>,
-}
-
-fn available(described: &TopicMetadata) -> Vec<usize> {
-    let with_leader = described.partitions.iter().enumerate().filter(|(_, partition)| partition.leader.is_some());
-    with_leader.map(|(index, _)| index).collect()
-}
-
-fn matches(topic: &Topic, described: &TopicMetadata) -> bool {
-    topic.partitions.len() == described.partitions.len() && topic.available == available(described)
 }
 
 /// Counts the producer's handles: the task ends when there are none and nothing is left to do.

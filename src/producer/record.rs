@@ -1,6 +1,6 @@
 //! What is sent: a record that borrows from its caller.
 
-use std::{future::Future, time::SystemTime};
+use std::{borrow::Cow, future::Future, time::SystemTime};
 
 use crate::{
     error::Result,
@@ -20,7 +20,7 @@ pub struct Record<'a, K = Absent, V = Absent> {
     pub(super) topic: &'a str,
     pub(super) partition: Option<i32>,
     pub(super) timestamp: Option<i64>,
-    pub(super) headers: Vec<Header<'a>>,
+    pub(super) headers: Cow<'a, [Header<'a>]>,
     pub(super) key: K,
     pub(super) value: V,
 }
@@ -28,7 +28,7 @@ pub struct Record<'a, K = Absent, V = Absent> {
 impl<'a> Record<'a> {
     /// A record for `topic`, with neither key nor value.
     pub fn to(topic: &'a str) -> Self {
-        Self { topic, partition: None, timestamp: None, headers: Vec::new(), key: Absent, value: Absent }
+        Self { topic, partition: None, timestamp: None, headers: Cow::Borrowed(&[]), key: Absent, value: Absent }
     }
 }
 
@@ -77,17 +77,24 @@ impl<'a, K, V> Record<'a, K, V> {
         self
     }
 
+    /// These headers instead of those there already, borrowed: unlike [`header`](Self::header) it allocates nothing.
+    #[must_use]
+    pub fn headers(mut self, headers: &'a [Header<'a>]) -> Self {
+        self.headers = Cow::Borrowed(headers);
+        self
+    }
+
     /// A header behind those there already; names may repeat.
     #[must_use]
     pub fn header<T: AsRef<[u8]> + ?Sized>(mut self, key: &'a str, value: &'a T) -> Self {
-        self.headers.push(Header { key, value: Some(value.as_ref()) });
+        self.headers.to_mut().push(Header { key, value: Some(value.as_ref()) });
         self
     }
 
     /// A header whose value is null.
     #[must_use]
     pub fn null_header(mut self, key: &'a str) -> Self {
-        self.headers.push(Header { key, value: None });
+        self.headers.to_mut().push(Header { key, value: None });
         self
     }
 }

@@ -27,7 +27,6 @@ use crate::{
         queue::{BatchId, Failure, Queue, Rules},
     },
     net::conn::{Connection, Lost},
-    plant::{self, Plant},
     record::SealedBatch,
     types::{BrokerId, FOREVER, HashMap},
     wire::{ErrorCode, Str, Uuid, messages::ProduceResponse},
@@ -56,6 +55,9 @@ pub(super) struct Sender {
     /// When to look at which partition: one entry for each at most.
     timers: BTreeSet<(Instant, usize)>,
     watch: Watch,
+    /// How often a leader was asked for in a row, and when it may be again.
+    asked: u32,
+    asks_again_at: Instant,
     /// Everything that is open is to go out, whatever its linger.
     flushing: bool,
     /// When what is left is to fail, because the producer is being closed.
@@ -74,6 +76,8 @@ pub(super) struct Slot {
     pub(super) listed: bool,
     /// The id under which its topic was asked for last: answers name it by that one, whatever was learnt since.
     pub(super) topic_id: Uuid,
+    /// The id of the topic whose log its sequence numbers count in; zero before Kafka 2.8.
+    log_id: Uuid,
     /// The last error that one of its batches met since one was written.
     pub(super) last_error: Option<Error>,
     pub(super) codec: Codec,
@@ -102,9 +106,11 @@ pub(super) struct Batch {
 /// What happens to the task from outside.
 #[derive(Debug)]
 pub(super) enum Event {
+    /// `again` is when the next dial may begin, if this one failed.
     Connected {
         broker: BrokerId,
         outcome: Result<Connection>,
+        again: Option<Instant>,
     },
     Answered {
         broker: BrokerId,
@@ -142,6 +148,19 @@ pub(super) enum Answer {
     Written,
 }
 
+impl Slot {
+    /// Notices when the topic was made again: a name with another id is another topic (KIP-516).
+    fn learn_id(&mut self, metadata: &Metadata) {
+        let id = metadata.topic(&self.partition.topic).map(|topic| topic.id);
+        let Some(id) = id.filter(|id| *id != Uuid::default()) else { return };
+        let before = std::mem::replace(&mut self.log_id, id);
+        if before != id && before != Uuid::default() {
+            tracing::debug!(topic = %self.partition.topic, %before, now = %id, "the topic was made again");
+            self.queue.handle_recreated();
+        }
+    }
+}
+
 impl Sender {
     pub(super) fn new(
         core: Arc<Core>,
@@ -167,6 +186,8 @@ impl Sender {
             events,
             timers: BTreeSet::new(),
             watch,
+            asked: 0,
+            asks_again_at: Instant::now(),
             flushing: false,
             abandon_at: None,
             transaction,
@@ -219,7 +240,7 @@ impl Sender {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Connected { broker, outcome } => self.handle_connected(broker, outcome),
+            Event::Connected { broker, outcome, again } => self.handle_connected(broker, outcome, again),
             Event::Unthrottled => {}
             Event::Retry(broker) => self.handle_retry(broker),
             Event::Answered { broker, flight, outcome } => self.handle_answered(broker, flight, outcome),
@@ -306,13 +327,25 @@ impl Sender {
         if slot.listed || !(slot.due || slot.queue.has_waiting()) {
             return;
         }
-        let Some(leader) = leader(&self.metadata, &slot.partition) else {
-            self.core.cluster.request_topic(&slot.partition.topic);
-            let again = Instant::now() + self.core.cluster.config().retry_backoff.delay(4, fastrand::f64());
-            return self.arm(number, again);
-        };
+        let Some(leader) = leader(&self.metadata, &slot.partition) else { return self.ask_for_leader(number) };
+        let slot = &mut self.slots[number];
         slot.listed = true;
         self.lanes.entry(leader).or_default().ready.push_back(number);
+    }
+
+    /// Nobody leads the partition, as far as is known. All partitions ask together: soon at first, for an election takes
+    /// some tenths of a second, then less often.
+    fn ask_for_leader(&mut self, number: usize) {
+        let now = Instant::now();
+        let is_new = self.core.cluster.name_topic(&self.slots[number].partition.topic);
+        if is_new || self.asks_again_at <= now {
+            let is_first = self.asks_again_at + LEADERLESS <= now;
+            self.asked = if is_first { 1 } else { self.asked.saturating_add(1) };
+            let wait = self.core.cluster.config().retry_backoff.delay(self.asked.min(MOST_ASKED), fastrand::f64());
+            self.asks_again_at = now + wait;
+            self.core.cluster.request_refresh();
+        }
+        self.arm(number, self.asks_again_at);
     }
 
     /// Takes a partition out of the list of a broker that leads it no more. That broker may be dead or silent, and its
@@ -354,6 +387,7 @@ impl Sender {
     fn handle_metadata(&mut self, metadata: Arc<Metadata>) {
         let before = std::mem::replace(&mut self.metadata, metadata);
         self.core.update_topics(&self.metadata);
+        self.handle_newcomers(&before);
         for number in 0..self.slots.len() {
             let slot = &mut self.slots[number];
             let old = leader(&before, &slot.partition);
@@ -361,32 +395,26 @@ impl Sender {
             if is_elsewhere(&before, &self.metadata, &slot.partition.topic, new) {
                 slot.queue.handle_moved();
             }
+            slot.learn_id(&self.metadata);
             if old != new {
                 slot.queue.handle_leader_known();
                 self.unlist(number, old);
             }
-            self.list(number);
+            // A topic that was made again ends the epoch here.
+            self.settle(number);
         }
     }
 
-    /// Asks for an identity if one is needed, and begins a new epoch when the old one is drained.
+    /// Asks for an identity if one is needed.
     fn tend_identity(&mut self) {
         // That of a transactional id is its coordinator's affair.
         if !self.core.settings.idempotent || self.transaction.is_some() {
             return;
         }
-        if self.identity.standing() == Standing::Draining && self.is_drained() {
-            self.identity.handle_drained();
-            (0..self.slots.len()).for_each(|number| self.list(number));
-        }
         let wanted = || self.slots.iter().any(|slot| slot.due || !slot.queue.is_empty());
         if self.identity.standing() == Standing::Wait && wanted() && self.identity.poll_ask() {
             tokio::spawn(super::init::ask(self.core.clone(), self.outbox.clone()));
         }
-    }
-
-    fn is_drained(&self) -> bool {
-        self.slots.iter().all(|slot| slot.queue.is_drained()) || plant::is(Plant::BumpWhileInFlight)
     }
 
     fn handle_granted(&mut self, outcome: Result<ProducerId, (Error, Option<ErrorCode>)>) {
@@ -401,7 +429,7 @@ impl Sender {
                 self.slots.iter_mut().for_each(|slot| slot.last_error = Some(error.clone()));
                 if let Some(code) = dead {
                     self.identity.handle_refused(true);
-                    return self.die(code);
+                    return self.die(code, error);
                 }
                 // The state stays "asking" until it is time to ask again.
                 let (outbox, wait) =
@@ -414,9 +442,9 @@ impl Sender {
         }
     }
 
-    /// The producer may not write any more: everything fails.
-    pub(super) fn die(&mut self, code: ErrorCode) {
-        self.core.accumulator.close();
+    /// The producer may not write any more: everything fails, and so does whatever is asked of it from now on.
+    pub(super) fn die(&mut self, code: ErrorCode, why: Error) {
+        self.core.accumulator.fail(why);
         self.learn_slots(usize::MAX);
         for number in 0..self.slots.len() {
             let sealed = self.slots[number].partition.seal();
@@ -472,7 +500,9 @@ impl Sender {
         };
         let core = &self.core;
         let tally = |topic: &Str| core.settings.topic_metrics.then(|| core.metrics.topic(topic));
+        let metadata = &self.metadata;
         self.slots.extend(core.partitions_from(self.slots.len()).into_iter().map(|partition| Slot {
+            log_id: metadata.topic(&partition.topic).map_or(Uuid::default(), |topic| topic.id),
             codec: core.settings.codec(&partition.topic),
             tally: tally(&partition.topic),
             partition,
@@ -503,6 +533,10 @@ impl Sender {
 
 /// Under which spans and events of what is sent are found.
 pub(super) const TARGET: &str = "milena::producer";
+/// After so long without asking, the next one is the first again.
+const LEADERLESS: Duration = Duration::from_secs(2);
+/// From then on the time between two questions for a leader does not grow.
+const MOST_ASKED: u32 = 2;
 
 /// Whether a leader's number now means another machine (N11), or the topic's name another topic.
 fn is_elsewhere(before: &Metadata, now: &Metadata, topic: &str, leader: Option<BrokerId>) -> bool {

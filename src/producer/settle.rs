@@ -5,7 +5,7 @@ use crate::{
     machine::{
         conn::Certainty,
         metadata::LeaderHint,
-        queue::{BatchId, Done, Failure, Outcome, Verdict},
+        queue::{BatchId, Done, Failure, Outcome, Refusal, Verdict},
         txn,
     },
     net::conn::Lost,
@@ -79,12 +79,13 @@ impl Sender {
         self.core.metrics.count_refused(answer.error_code);
         let partition = format!("{}-{}", slot.partition.topic, slot.partition.index);
         tracing::debug!(%partition, code = %answer.error_code, message = ?answer.error_message, "batch refused");
-        slot.last_error = Some(Error::broker(answer.error_code, partition));
-        match slot.queue.handle_refused(Instant::now().into_std(), id, answer.error_code, wait) {
+        slot.last_error = Some(Error::broker(answer.error_code, &partition));
+        let refusal = Refusal { code: answer.error_code, log_start_offset: answer.log_start_offset };
+        match slot.queue.handle_refused(Instant::now().into_std(), id, refusal, wait) {
             Verdict::RetryElsewhere => self.core.cluster.request_refresh(),
             Verdict::TooLarge => self.split(number, id),
             Verdict::Dead => {
-                self.handle_refused_for_good(answer.error_code);
+                self.handle_refused_for_good(answer.error_code, &partition);
                 return self.settle(number);
             }
             _ => {}
@@ -105,7 +106,10 @@ impl Sender {
     pub(super) fn handle_split(&mut self, number: usize, id: BatchId, parts: Result<[Part; 2]>) {
         let Some(slot) = self.slots.get_mut(number) else { return };
         match parts {
-            Ok(parts) => slot.queue.handle_split(id, |whole| whole.into_parts(parts)),
+            Ok(parts) => {
+                slot.partition.count_queued();
+                slot.queue.handle_split(id, |whole| whole.into_parts(parts));
+            }
             Err(error) => {
                 slot.last_error = Some(error);
                 slot.queue.handle_unsplit(id, ErrorCode::MESSAGE_TOO_LARGE);
@@ -154,10 +158,11 @@ impl Sender {
         while let Some(Done { batch, outcome }) = self.slots[number].queue.poll_done() {
             self.finish(number, batch, outcome);
         }
-        if self.slots[number].queue.poll_broken() {
+        if let Some(broken) = self.slots[number].queue.poll_broken() {
+            tracing::debug!(topic = %self.slots[number].partition.topic, ?broken, "the producer's epoch is over here");
             match &mut self.transaction {
                 Some(driver) => driver.handle_broken(self.slots[number].last_error.as_ref()),
-                None => self.identity.handle_broken(),
+                None => self.identity.handle_broken(broken),
             }
         }
         if let Some(at) = self.slots[number].queue.poll_timeout() {
@@ -168,6 +173,7 @@ impl Sender {
 
     fn finish(&mut self, number: usize, batch: Batch, outcome: Outcome) {
         let records = batch.sealed.record_count;
+        self.slots[number].partition.count_settled();
         let settled = match outcome {
             Outcome::Acked { base_offset, log_append_time } => {
                 self.slots[number].last_error = None;
@@ -212,9 +218,7 @@ impl Sender {
         };
         match why {
             Failure::Aborted => self.abort_error(&place),
-            Failure::Refused(ErrorCode::PRODUCER_FENCED) => {
-                Error::new(ErrorKind::Fenced, format!("{place}: a newer producer has taken over"))
-            }
+            Failure::Refused(code @ ErrorCode::PRODUCER_FENCED) => refused(code, &place),
             Failure::Refused(code @ (ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE)) => {
                 let (wire, raw) = (batch.sealed.wire_len(), batch.raw_len);
                 Error::broker(code, format_args!("{place}: the batch takes {wire} bytes ({raw} before compression)"))
@@ -292,6 +296,16 @@ impl Answers {
 
     fn take(&mut self, id: Uuid, name: &Str, partition: i32) -> Option<PartitionProduceResponse> {
         self.0.remove(&(Key::Id(id), partition)).or_else(|| self.0.remove(&(Key::Name(name.clone()), partition)))
+    }
+}
+
+/// Why a producer cannot go on that was refused for good.
+pub(super) fn refused(code: ErrorCode, place: &str) -> Error {
+    match code {
+        ErrorCode::PRODUCER_FENCED => {
+            Error::new(ErrorKind::Fenced, format!("{place}: a newer producer has taken over"))
+        }
+        code => Error::broker(code, place),
     }
 }
 

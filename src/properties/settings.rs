@@ -72,6 +72,14 @@ pub struct ProducerSettings {
     pub transactional_id: Option<String>,
     /// `transaction.timeout.ms`
     pub transaction_timeout: Duration,
+    /// `partitioner`, or the name that it has for `partitioner.class` and `partitioner.ignore.keys`
+    pub partitioner: &'static str,
+    /// `partitioner.adaptive.partitioning.enable`
+    pub adaptive_partitioning: bool,
+    /// `partitioner.availability.timeout.ms`; zero is never
+    pub availability_timeout: Duration,
+    /// `client.rack`, if `partitioner.rack.aware` is true
+    pub partitioner_rack: Option<String>,
 }
 
 /// What the consumer needs.
@@ -174,6 +182,10 @@ impl ProducerSettings {
             max_request_size: size(values, "max.request.size"),
             transactional_id: Some(values.text("transactional.id").to_owned()).filter(|id| !id.is_empty()),
             transaction_timeout: duration(values, "transaction.timeout.ms"),
+            partitioner: partitioner(values)?,
+            adaptive_partitioning: values.flag("partitioner.adaptive.partitioning.enable"),
+            availability_timeout: duration(values, "partitioner.availability.timeout.ms"),
+            partitioner_rack: rack(values)?,
         })
     }
 }
@@ -282,6 +294,32 @@ fn delivery_timeout(values: &Checked<'_>) -> Result<Duration> {
         )));
     }
     Ok(least)
+}
+
+/// Java's classes by the names of `partitioner`. `partitioner.ignore.keys` is about the default alone.
+fn partitioner(values: &Checked<'_>) -> Result<&'static str> {
+    let class = values.one_of("partitioner.class");
+    let of_class = match class.rsplit('.').next().unwrap_or_default() {
+        "RoundRobinPartitioner" => "round_robin",
+        "UniformStickyPartitioner" => "sticky",
+        _ => "default",
+    };
+    let named = values.one_of("partitioner");
+    let chosen = if values.is_set("partitioner") { named } else { of_class };
+    if !class.is_empty() && chosen != of_class {
+        return Err(config(format!("partitioner is {named}, but partitioner.class is {class}")));
+    }
+    Ok(if chosen == "default" && values.flag("partitioner.ignore.keys") { "sticky" } else { chosen })
+}
+
+/// The rack whose leaders are preferred (KIP-1123).
+fn rack(values: &Checked<'_>) -> Result<Option<String>> {
+    let rack = values.text("client.rack").trim();
+    match (values.flag("partitioner.rack.aware"), rack) {
+        (false, _) => Ok(None),
+        (true, "") => Err(config("partitioner.rack.aware=true needs client.rack".to_owned())),
+        (true, rack) => Ok(Some(rack.to_owned())),
+    }
 }
 
 fn level(values: &Checked<'_>, compression_type: &str) -> Result<Option<i32>> {

@@ -138,6 +138,27 @@ const fn refused(name: &'static str, clients: &'static str, why: &'static str) -
     Entry { name, clients, kind: Text, default: "", java: None, status: Refused(why), note: "" }
 }
 
+const PARTITIONERS: &[&str] = &[
+    "default",
+    "sticky",
+    "round_robin",
+    "random",
+    "consistent",
+    "consistent_random",
+    "murmur2",
+    "murmur2_random",
+    "fnv1a",
+    "fnv1a_random",
+    "sarama_hash",
+    "sarama_reference_hash",
+    "manual",
+];
+const PARTITIONER_CLASSES: &[&str] = &[
+    "",
+    "org.apache.kafka.clients.producer.internals.DefaultPartitioner",
+    "org.apache.kafka.clients.producer.RoundRobinPartitioner",
+    "org.apache.kafka.clients.producer.UniformStickyPartitioner",
+];
 const CODE: &str = "serializers and deserializers are given in code";
 const JVM: &str = "is about the Java virtual machine";
 const PLUGIN: &str = "names a Java class, which milena cannot load";
@@ -197,10 +218,12 @@ pub(super) const TABLE: &[Entry] = &[
     row("transaction.timeout.ms", "P", Millis { min: 1, max: INT }, "60000", "How long a transaction may be open before its coordinator aborts it and fences its producer."),
     row("transactional.id", "P", Text, "", "Whose transactions these are; the builder then ends with `transactional`."),
     refused("transaction.two.phase.commit.enable", "P", TXN),
-    refused("partitioner.class", "P", PLUGIN),
-    refused("partitioner.ignore.keys", "P", "records with a key go where Java's default sends them"),
-    ignored("partitioner.adaptive.partitioning.enable", "P", "records without a key spread uniformly (KIP-794 without its adaptive part)"),
-    ignored("partitioner.availability.timeout.ms", "P", "records without a key spread uniformly (KIP-794 without its adaptive part)"),
+    row("partitioner", "P", OneOf(PARTITIONERS), "default", "How a record finds its partition that names none, by librdkafka's names and milena's; see `producer::Partitioning`. `default` is Java's, which librdkafka calls murmur2_random (its own default is consistent_random)."),
+    row("partitioner.class", "P", OneOf(PARTITIONER_CLASSES), "", "The same by Java's names, with those that Java 4.0 removed. Other classes cannot be loaded; a Partitioner can be given in code."),
+    row("partitioner.ignore.keys", "P", Bool, "false", "Whether keys are left out of account; for the default partitioner alone."),
+    row("partitioner.adaptive.partitioning.enable", "P", Bool, "true", "Whether partitions with fewer batches waiting get more of the records that may go anywhere (KIP-794)."),
+    row("partitioner.availability.timeout.ms", "P", Millis { min: 0, max: LONG }, "0", "A broker that has taken nothing for so long gets none of those records until it does; 0 is never (KIP-794)."),
+    row("partitioner.rack.aware", "P", Bool, "false", "Whether those records go to partitions led from client.rack, while there are any (KIP-1123, Kafka 4.4). Needs client.rack."),
     ignored("metadata.max.idle.ms", "P", "the picture holds the topics that are in use"),
     ignored("key.serializer", "P", CODE),
     ignored("value.serializer", "P", CODE),
@@ -212,7 +235,7 @@ pub(super) const TABLE: &[Entry] = &[
     row("check.crcs", "C", Bool, "true", "Whether the checksum of every batch is checked."),
     row("isolation.level", "C", OneOf(&["read_uncommitted", "read_committed"]), "read_uncommitted", "read_committed hides what transactions aborted."),
     row("auto.offset.reset", "C", OneOf(&["latest", "earliest", "none"]), "latest", "Where to go when a position is not there any more; none is an error."),
-    row("client.rack", "C", Text, "", "The rack of this client, to read from a near replica (KIP-392)."),
+    row("client.rack", "PC", Text, "", "The rack of this client, to read from a near replica (KIP-392), and to write to near leaders with partitioner.rack.aware (KIP-1123)."),
     ignored("max.poll.records", "C", "poll hands out whole batches, whose records are read lazily"),
     ignored("allow.auto.create.topics", "C", "asking for metadata never makes a topic here; `milena produce` makes a missing one unless this is false"),
     ignored("exclude.internal.topics", "C", "subscriptions by pattern come with a later release"),

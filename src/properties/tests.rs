@@ -91,6 +91,44 @@ fn defaults_are_those_of_the_design() {
 }
 
 #[test]
+fn partitioners_have_librdkafkas_names_and_javas() {
+    let class = |name: &str| format!("org.apache.kafka.clients.producer.{name}");
+    let (robin, sticky) = (class("RoundRobinPartitioner"), class("UniformStickyPartitioner"));
+    let old_default = class("internals.DefaultPartitioner");
+    let ignore = ("partitioner.ignore.keys", "true");
+    type Row<'a> = (Vec<(&'a str, &'a str)>, Result<&'a str, &'a str>);
+    let table: Vec<Row<'_>> = vec![
+        (vec![], Ok("default")),
+        (vec![("partitioner", "consistent_random")], Ok("consistent_random")),
+        (vec![("partitioner.class", &robin)], Ok("round_robin")),
+        (vec![("partitioner.class", &sticky)], Ok("sticky")),
+        (vec![("partitioner.class", &old_default)], Ok("default")),
+        (vec![ignore], Ok("sticky")),
+        (vec![ignore, ("partitioner", "fnv1a")], Ok("fnv1a")),
+        (vec![("partitioner", "round_robin"), ("partitioner.class", &robin)], Ok("round_robin")),
+        (vec![("partitioner", "random"), ("partitioner.class", &robin)], Err("partitioner is random, but")),
+        (vec![("partitioner", "murmur3")], Err("partitioner is \"murmur3\", but has to be one of default, sticky")),
+        (vec![("partitioner.class", "org.example.Own")], Err("partitioner.class is \"org.example.Own\"")),
+    ];
+    for (entries, expected) in table {
+        match (of(&entries).producer(), expected) {
+            (Ok(producer), Ok(name)) => assert_eq!(producer.partitioner, name, "{entries:?}"),
+            (Err(error), Err(start)) => assert!(error.to_string().starts_with(start), "{error}"),
+            (found, _) => panic!("{entries:?}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_rack_counts_for_partitions_only_where_that_is_asked_for() {
+    let aware = ("partitioner.rack.aware", "true");
+    let rack = |entries: &[(&str, &str)]| of(entries).producer().map(|producer| producer.partitioner_rack);
+    assert_eq!(rack(&[("client.rack", "a")]).unwrap(), None);
+    assert_eq!(rack(&[("client.rack", "a"), aware]).unwrap().as_deref(), Some("a"));
+    assert_eq!(rack(&[aware]).unwrap_err().to_string(), "partitioner.rack.aware=true needs client.rack");
+}
+
+#[test]
 fn idempotence_follows_javas_rules() {
     let on = ("enable.idempotence", "true");
     type Row<'a> = (&'a [(&'a str, &'a str)], Result<bool, &'a str>);

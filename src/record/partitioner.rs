@@ -1,8 +1,8 @@
-//! Which partition a key belongs to: the same one as with Java's default partitioner.
+//! Which partition a key belongs to: the same one as with other clients, hash by hash.
 //!
 //! Rules this file keeps:
-//! - the hash is Java's murmur2 over the serialized key, bit for bit, or records of one key end up in two partitions;
-//! - the sign bit is masked away, never negated.
+//! - a hash is the other client's, bit for bit, or records of one key end up in two partitions;
+//! - Java masks the sign bit of its hash away; librdkafka and Sarama take FNV-1a's absolute value; CRC-32 has no sign.
 
 /// Java's murmur2 of `key` (`org.apache.kafka.common.utils.Utils.murmur2`), as its bit pattern.
 pub fn murmur2(key: &[u8]) -> u32 {
@@ -25,7 +25,23 @@ pub fn murmur2(key: &[u8]) -> u32 {
     hash ^ hash >> 15
 }
 
-/// The partition of `key` among `partitions` of them; 0 if there are none.
+/// FNV-1a of `key`, 32 bits: Sarama's hash, and with [`fnv1a_magnitude`] librdkafka's `fnv1a`.
+pub fn fnv1a(key: &[u8]) -> u32 {
+    key.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// The absolute value of [`fnv1a`] read as a signed number, as librdkafka and Sarama's hash partitioner take it. Sarama's
+/// reference partitioner masks the sign bit instead, and spreads the same keys differently.
+pub fn fnv1a_magnitude(key: &[u8]) -> u32 {
+    fnv1a(key).cast_signed().unsigned_abs()
+}
+
+/// CRC-32 (IEEE) of `key`: librdkafka's `consistent`.
+pub fn crc32(key: &[u8]) -> u32 {
+    super::crc::ieee(key)
+}
+
+/// The partition of `key` among `partitions` of them, as Java's default chooses it; 0 if there are none.
 pub fn partition_for_key(key: &[u8], partitions: i32) -> i32 {
     ((murmur2(key) & 0x7fff_ffff) as i32).checked_rem(partitions).unwrap_or(0)
 }
@@ -72,6 +88,25 @@ mod tests {
             assert_eq!(murmur2(key.as_bytes()), hash, "{key}");
         }
         assert_eq!(murmur2(b"hejsan") & 0x7fff_ffff, 0x5ec1_9395);
+    }
+
+    #[test]
+    fn golden_values_of_the_other_hashes() {
+        let long = "this is another string with more length to it perhaps";
+        let cases = [
+            ("kafka", 0x0d33_c4e1, None),
+            ("giberish123456789", 0x77a5_8295, None),
+            ("1234", 0x023b_dd03, None),
+            ("4", 0x310c_a263, None),
+            ("", 0x7ee3_623b, Some(0)),
+            ("23456", 0x27e6_f469, Some(0xb1b4_51d7)),
+            (long, 0x155e_3e5f, Some(0xb015_0df7)),
+            ("hejsan", 0x17b1_e27a, Some(0xd077_037e)),
+        ];
+        for (key, magnitude, crc) in cases {
+            assert_eq!(fnv1a_magnitude(key.as_bytes()), magnitude, "{key}");
+            assert!(crc.is_none_or(|crc| crc32(key.as_bytes()) == crc), "{key}");
+        }
     }
 
     #[test]

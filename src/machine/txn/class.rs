@@ -15,7 +15,9 @@ pub(super) enum Class {
     /// The same again, at whoever coordinates now.
     Elsewhere,
     /// The transaction has to be aborted. `bump`: the coordinator does not know this producer any more.
-    Abort { bump: bool },
+    Abort {
+        bump: bool,
+    },
     /// Somebody else has ended what was this producer's.
     Fenced,
     /// The producer cannot go on.

@@ -19,9 +19,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     error::{Error, ErrorKind},
-    machine::{
-        txn::{Ask, Death, End, Fencer, Reply, Request, Step, Told, Txn, Version, Why},
-    },
+    machine::txn::{Ask, Death, End, Fencer, Reply, Request, Step, Told, Txn, Version, Why},
     producer::sender::{self, Sender},
     types::{ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition},
     wire::{ErrorCode, Str},
@@ -45,14 +43,27 @@ pub(in crate::producer) struct Link {
 #[derive(Debug)]
 pub(in crate::producer) enum Event {
     /// The next transaction is to begin; without `open`, it is only to be possible.
-    Begin { open: bool, answer: Answer<()> },
+    Begin {
+        open: bool,
+        answer: Answer<()>,
+    },
     /// Without an answer if nobody waits: the transaction was dropped.
-    End { commit: bool, answer: Option<Answer<(), CommitError>> },
-    Offsets { group: ConsumerGroupMetadata, offsets: Vec<(TopicPartition, OffsetAndMetadata)>, answer: Answer<()> },
+    End {
+        commit: bool,
+        answer: Option<Answer<(), CommitError>>,
+    },
+    Offsets {
+        group: ConsumerGroupMetadata,
+        offsets: Vec<(TopicPartition, OffsetAndMetadata)>,
+        answer: Answer<()>,
+    },
     Outcome(Answer<Option<Outcome>>),
     /// Nothing is under way any more.
     Idle(oneshot::Sender<()>),
-    Replied { reply: Reply, error: Option<Error> },
+    Replied {
+        reply: Reply,
+        error: Option<Error>,
+    },
 }
 
 /// One transactional id, in its sender's task.
@@ -180,8 +191,12 @@ impl Driver {
         let (text, cause) = match why {
             Why::Wish => (format!("transaction {id}: it was aborted"), None),
             Why::Batch => (format!("transaction {id}: a record was not written"), self.batch.clone()),
-            Why::Refused(step, code) => (format!("transaction {id}: {step:?} was refused: {code}"), self.trouble.clone()),
-            Why::TimedOut(step) => (format!("transaction {id}: {step:?} was not answered in time"), self.trouble.clone()),
+            Why::Refused(step, code) => {
+                (format!("transaction {id}: {step:?} was refused: {code}"), self.trouble.clone())
+            }
+            Why::TimedOut(step) => {
+                (format!("transaction {id}: {step:?} was not answered in time"), self.trouble.clone())
+            }
         };
         let text = cause.as_ref().map_or_else(|| text.clone(), |cause| format!("{text} ({cause})"));
         Abortable(cause.into_iter().fold(Error::new(ErrorKind::Aborted, text), Error::with_source))
@@ -190,8 +205,11 @@ impl Driver {
     fn unknown(&self) -> UnknownOutcome {
         let id = &self.id;
         let last = self.trouble.as_ref().map_or_else(|| "no answer".to_owned(), Error::to_string);
-        let text = format!("transaction {id}: EndTxn was not answered, it may be committed, aborted or open (last: {last})");
-        UnknownOutcome(self.trouble.clone().into_iter().fold(Error::new(ErrorKind::OutcomeUnknown, text), Error::with_source))
+        let text =
+            format!("transaction {id}: EndTxn was not answered, it may be committed, aborted or open (last: {last})");
+        UnknownOutcome(
+            self.trouble.clone().into_iter().fold(Error::new(ErrorKind::OutcomeUnknown, text), Error::with_source),
+        )
     }
 
     fn fatal(&self, why: Death, committed: Option<bool>) -> Fatal {
@@ -239,7 +257,9 @@ impl Driver {
         for waiting in self.outcome.drain(..) {
             let _ = waiting.send(match known {
                 Some(outcome) => Ok(Some(outcome)),
-                None => Err(TransactionError::Refused(Error::new(ErrorKind::OutcomeUnknown, "still no answer to EndTxn"))),
+                None => {
+                    Err(TransactionError::Refused(Error::new(ErrorKind::OutcomeUnknown, "still no answer to EndTxn")))
+                }
             });
         }
         // Whoever wants to begin waits on while the end is not known, and is told by its own time.
@@ -432,10 +452,11 @@ impl Sender {
                     let fatal = driver.fatal(why, committed);
                     driver.handle_dead(&fatal);
                     self.identity.handle_fatal();
-                    self.die(match why {
+                    let code = match why {
                         Death::Fenced(_) => ErrorCode::PRODUCER_FENCED,
                         Death::Refused(_, code) => code,
-                    });
+                    };
+                    self.die(code, fatal.as_error().clone());
                 }
             }
         }
@@ -462,7 +483,7 @@ impl Sender {
     }
 
     /// A broker refused this producer for good.
-    pub(in crate::producer) fn handle_refused_for_good(&mut self, code: ErrorCode) {
+    pub(in crate::producer) fn handle_refused_for_good(&mut self, code: ErrorCode, place: &str) {
         match &mut self.transaction {
             Some(driver) => {
                 driver.machine.handle_dead(Step::Produce, code);
@@ -470,7 +491,7 @@ impl Sender {
             }
             None => {
                 self.identity.handle_fatal();
-                self.die(code);
+                self.die(code, super::super::settle::refused(code, place));
             }
         }
     }

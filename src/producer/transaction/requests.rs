@@ -52,7 +52,8 @@ impl Call {
         match outcome {
             Ok(reply) => {
                 let code = worst(&reply);
-                let error = code.map(|code| Error::broker(code, format_args!("{:?} of {}", self.request.ask.step(), self.id)));
+                let error =
+                    code.map(|code| Error::broker(code, format_args!("{:?} of {}", self.request.ask.step(), self.id)));
                 (reply, error)
             }
             Err(error) => (lost(&error), Some(error)),
@@ -137,8 +138,7 @@ impl Call {
 
     async fn end(&self, committed: bool) -> Result<Reply> {
         let ProducerId { id: producer_id, epoch: producer_epoch } = self.request.producer;
-        let request =
-            EndTxnRequest { transactional_id: self.id.clone(), producer_id, producer_epoch, committed };
+        let request = EndTxnRequest { transactional_id: self.id.clone(), producer_id, producer_epoch, committed };
         let choice = match self.request.version {
             Version::First => Choice::AtMost(4),
             Version::Second => Choice::Stable,
