@@ -91,7 +91,7 @@ async fn metrics_tell_what_was_done() {
     assert_eq!(by_topic.collect::<Vec<_>>(), [(TOPIC, 301, 0), ("u", 50, 50)]);
     assert_eq!(now.topics.values().map(|topic| topic.wire_bytes).sum::<u64>(), now.wire_bytes);
     let records = now.batch_records.since(&before.batch_records);
-    assert_eq!((records.count(), records.sum(), records.max()), (2, 350, Some(303)), "an upper bound within 1/16");
+    assert_eq!((records.count(), records.sum(), records.max()), (2, 350, Some(300)));
     assert_eq!((now.batch_bytes.sum(), now.compression_ratio.max()), (now.wire_bytes, Some(1.0)));
 }
 
@@ -140,7 +140,7 @@ async fn metrics_tell_who_waits_and_what_failed() {
     assert_eq!((now.waiting_callers, now.buffer_full, now.memory_wait), (0, 2, Duration::from_secs(5)));
     producer.clone().close_with(Duration::ZERO).await.expect_err("nothing was acknowledged");
     let now = producer.metrics();
-    assert_eq!((now.records_failed, now.batches_failed, now.buffered.bytes), (3, 3, 0));
+    assert_eq!((now.records_failed, now.batches_failed, now.buffered.bytes), (3, 1, 0));
     assert_eq!(now.failures, [(ErrorKind::Closed, 3)]);
 }
 
