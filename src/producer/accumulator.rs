@@ -32,6 +32,7 @@ use crate::{
 use super::{
     clock::{BatchClock, Clock},
     delivery::{Cell, Delivery, Settler},
+    interceptor::Added,
     partitioner::{Choice, Partitioning},
     topic::Topic,
 };
@@ -120,6 +121,8 @@ pub(super) struct Attempt<'a> {
     pub(super) permit: Option<SemaphorePermit<'a>>,
     /// What was in the way of the last one without a delivery.
     pub(super) obstacle: Obstacle,
+    /// What interceptors added to the record, once they have seen it.
+    pub(super) added: Option<Added>,
 }
 
 /// Why a record does not stand in a batch.
@@ -353,6 +356,11 @@ impl Accumulator {
     /// Whether somebody has found no memory and wants it still.
     pub(super) fn has_blocked(&self) -> bool {
         self.blocked.load(Ordering::Acquire) > 0 || self.hurried.load(Ordering::Acquire)
+    }
+
+    /// Callers that wait for memory.
+    pub(super) fn waiting(&self) -> usize {
+        self.blocked.load(Ordering::Relaxed)
     }
 
     /// A caller found no memory and does not wait for it.

@@ -8,7 +8,7 @@
 use std::{
     error, fmt, iter,
     pin::pin,
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError},
     task::{Context, Poll, Waker},
 };
 
@@ -20,8 +20,10 @@ use crate::{
 };
 
 use super::{
-    BatchDelivery, Core, Delivery, Field, Producer, Record, accumulator::{Attempt, Obstacle}, scratch::Scratch, sender::Event,
-    topic::Topic,
+    BatchDelivery, Core, Delivery, Field, Producer, Record,
+    accumulator::{Attempt, Obstacle},
+    scratch::Scratch,
+    sender::Event,
 };
 
 /// A record that [`try_enqueue`](Producer::try_enqueue) did not take, and why.
@@ -116,7 +118,11 @@ impl<K, V> Producer<K, V> {
 
     /// What `enqueue` does for most records: nothing has to be waited for. `None` if something has to, or is wrong.
     #[inline]
-    pub(super) fn enqueue_at_once<RK, RV>(&self, record: &Record<'_, RK, RV>) -> Option<Delivery>
+    pub(super) fn enqueue_at_once<RK, RV>(
+        &self,
+        record: &Record<'_, RK, RV>,
+        attempt: &mut Attempt<'_>,
+    ) -> Option<Delivery>
     where
         RK: Field<K>,
         RV: Field<V>,
@@ -129,7 +135,7 @@ impl<K, V> Producer<K, V> {
         at_once(record.value.prepare(&self.value, Target { topic: record.topic, part: Part::Value })).ok()?;
         let mut scratch = Scratch::default();
         let bytes = scratch.write(record, &*self.key, &*self.value).ok()?;
-        core.append(record.topic, record.partition, &bytes, &mut Attempt::default())
+        core.append(record.topic, record.partition, &bytes, attempt)
     }
 
     /// Fetches what records like this one need: the topic's partitions, and the schemas of their serializers. Nothing
@@ -190,7 +196,7 @@ impl<K, V> Producer<K, V> {
         let mut records = records.into_iter();
         let mut enqueued = BatchDelivery::default();
         while let Some(record) = records.next() {
-            match self.enqueue_one(&record).await {
+            match self.enqueue_one(&record, Attempt::default()).await {
                 Ok(delivery) => enqueued.push(delivery),
                 Err(error) => return Err(EnqueueBatchError { enqueued, record, rest: records, error }),
             }
@@ -199,7 +205,11 @@ impl<K, V> Producer<K, V> {
     }
 
     /// `enqueue`, waiting for whatever has to be waited for.
-    pub(super) async fn enqueue_one<RK: Field<K>, RV: Field<V>>(&self, record: &Record<'_, RK, RV>) -> Result<Delivery> {
+    pub(super) async fn enqueue_one<RK: Field<K>, RV: Field<V>>(
+        &self,
+        record: &Record<'_, RK, RV>,
+        mut attempt: Attempt<'_>,
+    ) -> Result<Delivery> {
         record.key.prepare(&self.key, Target { topic: record.topic, part: Part::Key }).await?;
         record.value.prepare(&self.value, Target { topic: record.topic, part: Part::Value }).await?;
         let core = &*self.handle.core;
@@ -210,9 +220,9 @@ impl<K, V> Producer<K, V> {
         }
         let mut scratch = Scratch::default();
         let bytes = scratch.write(record, &*self.key, &*self.value)?;
-        match core.append(record.topic, record.partition, &bytes, &mut Attempt::default()) {
+        match core.append(record.topic, record.partition, &bytes, &mut attempt) {
             Some(delivery) => Ok(delivery),
-            None => Box::pin(core.enqueue(record.topic, record.partition, &bytes)).await,
+            None => Box::pin(core.enqueue(record.topic, record.partition, &bytes, attempt)).await,
         }
     }
 }
@@ -224,6 +234,7 @@ impl Core {
         match self.check_buffer(topic, bytes) {
             Err(error) => NotEnqueued::Refused(error),
             Ok(()) => {
+                self.metrics.count_full();
                 self.accumulator.hurry();
                 NotEnqueued::Full
             }

@@ -5,12 +5,13 @@
 //! settle whole batches at a time (`settle`, `delivery`).
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    hash::BuildHasherDefault,
+    collections::BTreeMap,
+    future::poll_fn,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -23,7 +24,7 @@ use crate::{
     cluster::Cluster,
     error::{Error, ErrorKind, Result},
     machine::metadata::{Metadata, Topic as TopicMetadata},
-    serdes::{self, Part, Target},
+    serdes,
 };
 
 mod accumulator;
@@ -33,6 +34,7 @@ mod compressor;
 mod delivery;
 mod enqueue;
 mod init;
+mod interceptor;
 mod lane;
 mod metrics;
 mod partitioner;
@@ -47,7 +49,8 @@ mod transaction;
 pub use builder::{Acks, ProducerBuilder};
 pub use delivery::{BatchDelivery, Deliveries, Delivery, RecordAck};
 pub use enqueue::{EnqueueBatchError, NotEnqueued, TryEnqueueError};
-pub use metrics::ProducerMetrics;
+pub use interceptor::{OutgoingRecord, ProducerInterceptor, SettledBatch};
+pub use metrics::{Histogram, ProducerMetrics, TopicMetrics, Unit};
 pub use partitioner::{Choice, Partitioner, Partitioning, Partitions};
 pub use record::{Absent, AsBytes, Field, Given, Record};
 pub use transaction::{
@@ -61,7 +64,6 @@ use clock::Clock;
 use delivery::Cell;
 use metrics::Counters;
 use partitioner::Stalls;
-use scratch::Scratch;
 use sender::{Event, Sender};
 use topic::Topic;
 use topics::Topics;
@@ -131,13 +133,13 @@ impl<K, V> Producer<K, V> {
         // is begun anew in a future of its own.
         let (mut record, mut waiting) = (Some(record), None);
         poll_fn(move |cx| {
-            if waiting.is_none() {
-                let Some(given) = &record else { return Poll::Pending };
-                if let Some(delivery) = self.enqueue_at_once(given) {
+            if let Some(given) = &record {
+                let mut attempt = Attempt::default();
+                if let Some(delivery) = self.enqueue_at_once(given, &mut attempt) {
                     return Poll::Ready(Ok(delivery));
                 }
-                let record = record.take();
-                waiting = record.map(|record| Box::pin(async move { self.enqueue_one(&record).await }));
+                let wait = |record| Box::pin(async move { self.enqueue_one(&record, attempt).await });
+                waiting = record.take().map(wait);
             }
             waiting.as_mut().map_or(Poll::Pending, |waiting| waiting.as_mut().poll(cx))
         })
@@ -189,7 +191,7 @@ impl<K, V> Producer<K, V> {
 
     /// What was done so far, by all clones together.
     pub fn metrics(&self) -> ProducerMetrics {
-        self.handle.core.metrics.snapshot()
+        self.handle.core.metrics()
     }
 
     /// Bytes of `buffer.memory` that are free now.
@@ -230,7 +232,7 @@ struct Core {
     asked: Mutex<BTreeMap<Box<str>, Option<Error>>>,
     /// A batch that failed, as far as is known without anybody having been told.
     untold: Mutex<Option<Arc<Cell>>>,
-    metrics: Counters,
+    metrics: Arc<Counters>,
 }
 
 impl Core {
@@ -254,7 +256,7 @@ impl Core {
             handles: AtomicUsize::new(1),
             asked: Mutex::default(),
             untold: Mutex::default(),
-            metrics: Counters::default(),
+            metrics: Arc::default(),
         });
         tokio::spawn(Sender::new(core.clone(), inbox, events).run());
         Handle { core }
@@ -264,10 +266,15 @@ impl Core {
     ///
     /// # Cancel safety
     /// If the future is dropped, the record is not enqueued.
-    async fn enqueue(&self, topic: &str, partition: Option<i32>, record: &Bytes<'_>) -> Result<Delivery> {
+    async fn enqueue<'c>(
+        &'c self,
+        topic: &str,
+        partition: Option<i32>,
+        record: &Bytes<'_>,
+        mut attempt: Attempt<'c>,
+    ) -> Result<Delivery> {
         // One bound for all that a record waits for (max.block.ms); no clock is read for those that do not wait.
         let until = Instant::now() + self.settings.max_block;
-        let mut attempt = Attempt::default();
         loop {
             if let Some(delivery) = self.append(topic, partition, record, &mut attempt) {
                 return Ok(delivery);
@@ -290,7 +297,28 @@ impl Core {
         record: &Bytes<'_>,
         attempt: &mut Attempt<'_>,
     ) -> Option<Delivery> {
+        if !self.settings.interceptors.is_empty() {
+            return self.append_intercepted(topic, partition, record, attempt);
+        }
         self.topics.with(topic, |topic| self.accumulator.append(topic, partition, record, attempt)).flatten()
+    }
+
+    /// Interceptors see a record once, however many attempts it takes.
+    #[cold]
+    fn append_intercepted(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        record: &Bytes<'_>,
+        attempt: &mut Attempt<'_>,
+    ) -> Option<Delivery> {
+        let added = attempt.added.take();
+        let added = added.unwrap_or_else(|| self.settings.interceptors.show(topic, partition, *record));
+        let delivery = added.with(*record, |record| {
+            self.topics.with(topic, |topic| self.accumulator.append(topic, partition, &record, attempt)).flatten()
+        });
+        attempt.added = Some(added);
+        delivery
     }
 
     async fn wait_for_memory(
@@ -301,7 +329,11 @@ impl Core {
     ) -> Result<tokio::sync::SemaphorePermit<'_>> {
         let Settings { max_block, buffer_memory, .. } = self.settings;
         self.check_buffer(topic, bytes)?;
-        timeout_at(deadline, self.accumulator.memory(bytes)).await.unwrap_or_else(|_| {
+        let begun = Instant::now();
+        let waited = timeout_at(deadline, self.accumulator.memory(bytes)).await;
+        self.metrics.count_memory_wait(begun.elapsed());
+        waited.unwrap_or_else(|_| {
+            self.metrics.count_full();
             let message = format!(
                 "no memory for a record for {topic} within {max_block:?} (max.block.ms): all {buffer_memory} bytes (buffer.memory) wait for a broker"
             );
@@ -403,6 +435,13 @@ impl Core {
     fn take_untold(&self) -> Result<()> {
         let untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner).take();
         untold.and_then(|cell| cell.tell()).map_or(Ok(()), Err)
+    }
+
+    fn metrics(&self) -> ProducerMetrics {
+        let mut metrics = self.metrics.snapshot();
+        metrics.buffered = self.buffered();
+        metrics.waiting_callers = self.accumulator.waiting();
+        metrics
     }
 
     fn buffered(&self) -> Buffered {
