@@ -160,7 +160,7 @@ impl Driver {
                 if !matches!(error.kind(), ErrorKind::Aborted | ErrorKind::Fenced) {
                     self.batch.get_or_insert_with(|| error.clone());
                 }
-                self.machine.handle_failed(false, Why::Batch);
+                self.machine.handle_failed(Why::Batch);
             }
         }
     }
@@ -170,7 +170,7 @@ impl Driver {
         if let Some(error) = last {
             self.batch.get_or_insert_with(|| error.clone());
         }
-        self.machine.handle_failed(true, Why::Batch);
+        self.machine.handle_broken(Why::Batch);
     }
 
     /// What a batch is told that fails because of the transaction.
