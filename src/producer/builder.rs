@@ -6,7 +6,7 @@ use crate::{
     cluster::Cluster,
     error::{Error, ErrorKind, Result},
     properties::ProducerSettings,
-    record::Compression,
+    record::{CHUNK, Compression},
     serdes,
     types::FOREVER,
     wire::Str,
@@ -368,6 +368,9 @@ impl Settings {
             Self { idempotent: true, retries: 0, .. } => refuse("enable.idempotence=true needs retries above 0"),
             Self { transactional_id: Some(_), .. } => {
                 refuse("transactional.id is set: end the builder with `transactional`, not with `build`")
+            }
+            Self { buffer_memory: 0..CHUNK, .. } => {
+                refuse("buffer.memory is at least 32768: memory is taken in chunks of that size")
             }
             Self { max_in_flight: 0, .. } => refuse("max.in.flight.requests.per.connection must be at least 1"),
             _ => Ok(()),
