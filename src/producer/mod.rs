@@ -155,7 +155,7 @@ impl<K, V> Producer<K, V> {
     /// # Errors
     /// The first failure among the batches that were waited for; or else, one among those that failed before and of
     /// which nobody heard, because the deliveries were dropped. Each is told once. It comes after about
-    /// `delivery.timeout.ms` at the latest.
+    /// `delivery.timeout.ms` and, for what is on the wire then, `request.timeout.ms`.
     ///
     /// # Cancel safety
     /// Dropping the future stops the waiting, not the sending.
