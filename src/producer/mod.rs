@@ -279,16 +279,11 @@ impl Core {
             Some(topic) => self.append_to(topic, partition, record, &mut None).map(Some),
             None => self.append(topic, partition, record, &mut None),
         };
-        let (appended, added) = if self.settings.interceptors.is_empty() {
-            (append(record)?, None)
-        } else {
+        if !self.settings.interceptors.is_empty() {
             let added = self.settings.interceptors.show(topic, partition, record);
-            (added.with(record, append)?, Some(added))
-        };
-        Ok(match appended {
-            Some(Appended::Done { delivery, .. }) => Offered::Done(delivery),
-            first => Offered::Waits(First { appended: first, added }),
-        })
+            return added.with(record, append).map(|appended| Offered::new(appended, Some(added)));
+        }
+        append(record).map(|appended| Offered::new(appended, None))
     }
 
     /// Carries on where the first attempt to append ended.
@@ -474,6 +469,15 @@ impl Core {
 enum Offered {
     Done(Delivery),
     Waits(First),
+}
+
+impl Offered {
+    fn new(appended: Option<Appended>, added: Option<Added>) -> Self {
+        match appended {
+            Some(Appended::Done { delivery, .. }) => Self::Done(delivery),
+            appended => Self::Waits(First { appended, added }),
+        }
+    }
 }
 
 /// Where the first attempt to append a record ended.
