@@ -48,9 +48,9 @@ impl Topics {
     #[inline]
     pub(super) fn with<R>(&self, name: &str, act: impl FnOnce(&Topic) -> R) -> Option<R> {
         let edition = self.edition.load(Ordering::Acquire);
-        // Which place a name has is all that its last byte decides. What is there is taken out for the time being:
-        // partitioners are the user's code, and may use a producer themselves.
-        let place = usize::from(name.as_bytes().last().copied().unwrap_or_default()) % 4;
+        // What is in the place is taken out for the time being: partitioners are the user's code, and may use a producer
+        // themselves.
+        let place = place_of(name);
         let recent = RECENT.try_with(|recent| recent[place].take()).ok().flatten();
         let recent = match recent {
             Some(recent) if recent.edition == edition && *recent.topic.name == *name => recent,
@@ -85,6 +85,13 @@ impl Topics {
     fn read(&self) -> RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Which of a thread's places a name has.
+#[inline]
+fn place_of(name: &str) -> usize {
+    let byte = |index: usize| usize::from(name.as_bytes().get(index).copied().unwrap_or_default());
+    (name.len() + byte(0) + byte(name.len() / 2) + byte(name.len().saturating_sub(1))) % 4
 }
 
 fn next_edition() -> u64 {
