@@ -153,6 +153,11 @@ impl Pool {
         }
     }
 
+    /// Lets go of all connections; each closes with its last reply. What comes next is dialled anew.
+    pub(crate) fn forget_all(&self) {
+        self.slots().clear();
+    }
+
     /// Lets go of a class of traffic that will not come again; its connections close with their last reply.
     pub(crate) fn forget(&self, traffic: Traffic) {
         self.slots().retain(|(_, of), _| *of != traffic);

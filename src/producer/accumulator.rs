@@ -314,6 +314,11 @@ impl Accumulator {
         self.blocked.load(Ordering::Acquire) > 0 || self.hurried.load(Ordering::Acquire)
     }
 
+    /// Callers that wait for memory.
+    pub(super) fn waiting(&self) -> usize {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
     /// A caller found no memory and does not wait for it.
     pub(super) fn hurry(&self) {
         if !self.hurried.swap(true, Ordering::AcqRel) {

@@ -20,8 +20,8 @@ use crate::{
 };
 
 use super::{
-    BatchDelivery, Core, Delivery, Field, Producer, Record, accumulator::Appended, scratch::Scratch, sender::Event,
-    topic::Topic,
+    BatchDelivery, Core, Delivery, Field, First, Offered, Producer, Record, accumulator::Appended, scratch::Scratch,
+    sender::Event, topic::Topic,
 };
 
 /// A record that [`try_enqueue`](Producer::try_enqueue) did not take, and why.
@@ -105,10 +105,12 @@ impl<K, V> Producer<K, V> {
         let mut scratch = Scratch::default();
         let bytes = scratch.write(record, &*self.key, &*self.value)?;
         let core = &*self.handle.core;
-        match core.append(record.topic, record.partition, bytes, &mut None)? {
-            Some(Appended::Done { delivery, .. }) => Ok(delivery),
-            Some(Appended::NoMemory(bytes)) => Err(core.full(record.topic, bytes)),
-            None => Err(core.ask_for(record.topic)),
+        match core.offer(None, record.topic, record.partition, bytes)? {
+            Offered::Done(delivery) => Ok(delivery),
+            Offered::Waits(First { appended: Some(Appended::NoMemory(bytes)), .. }) => {
+                Err(core.full(record.topic, bytes))
+            }
+            Offered::Waits(_) => Err(core.ask_for(record.topic)),
         }
     }
 
@@ -197,13 +199,9 @@ impl<K, V> Producer<K, V> {
         }
         let mut scratch = Scratch::default();
         let bytes = scratch.write(record, &*self.key, &*self.value)?;
-        let appended = match topic {
-            Some(topic) => Some(core.append_to(topic, record.partition, bytes, &mut None)?),
-            None => None,
-        };
-        match appended {
-            Some(Appended::Done { delivery, .. }) => Ok(delivery),
-            first => {
+        match core.offer(topic.as_deref(), record.topic, record.partition, bytes)? {
+            Offered::Done(delivery) => Ok(delivery),
+            Offered::Waits(first) => {
                 *topic = None;
                 Box::pin(core.enqueue(first, record.topic, record.partition, bytes)).await
             }
@@ -223,6 +221,7 @@ impl Core {
         match self.check_buffer(topic, bytes) {
             Err(error) => NotEnqueued::Refused(error),
             Ok(()) => {
+                self.metrics.count_full();
                 self.accumulator.hurry();
                 NotEnqueued::Full
             }

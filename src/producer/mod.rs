@@ -34,6 +34,7 @@ mod delivery;
 mod enqueue;
 mod hash;
 mod init;
+mod interceptor;
 mod lane;
 mod metrics;
 mod partitioner;
@@ -47,7 +48,8 @@ mod transaction;
 pub use builder::{Acks, ProducerBuilder};
 pub use delivery::{BatchDelivery, Deliveries, Delivery, RecordAck};
 pub use enqueue::{EnqueueBatchError, NotEnqueued, TryEnqueueError};
-pub use metrics::ProducerMetrics;
+pub use interceptor::{OutgoingRecord, ProducerInterceptor, SettledBatch};
+pub use metrics::{Histogram, ProducerMetrics, TopicMetrics, Unit};
 pub use partitioner::{Choice, Partitioner, Partitioning, Partitions};
 pub use record::{Absent, AsBytes, Field, Given, Record};
 pub use transaction::{
@@ -60,6 +62,7 @@ pub(crate) use builder::Settings;
 use clock::Clock;
 use delivery::Cell;
 use hash::NameHasher;
+use interceptor::Added;
 use metrics::Counters;
 use partitioner::Stalls;
 use scratch::Scratch;
@@ -136,10 +139,10 @@ impl<K, V> Producer<K, V> {
         }
         let mut scratch = Scratch::default();
         let bytes = scratch.write(&record, &*self.key, &*self.value)?;
-        match core.append(record.topic, record.partition, bytes, &mut None)? {
-            Some(Appended::Done { delivery, .. }) => Ok(delivery),
+        match core.offer(None, record.topic, record.partition, bytes)? {
+            Offered::Done(delivery) => Ok(delivery),
             // Seldom. The box keeps this future small, which every record pays for.
-            first => Box::pin(core.enqueue(first, record.topic, record.partition, bytes)).await,
+            Offered::Waits(first) => Box::pin(core.enqueue(first, record.topic, record.partition, bytes)).await,
         }
     }
 
@@ -189,7 +192,7 @@ impl<K, V> Producer<K, V> {
 
     /// What was done so far, by all clones together.
     pub fn metrics(&self) -> ProducerMetrics {
-        self.handle.core.metrics.snapshot()
+        self.handle.core.metrics()
     }
 
     /// Bytes of `buffer.memory` that are free now.
@@ -232,7 +235,7 @@ struct Core {
     asked: Mutex<BTreeMap<Box<str>, Option<Error>>>,
     /// A batch that failed, as far as is known without anybody having been told.
     untold: Mutex<Option<Arc<Cell>>>,
-    metrics: Counters,
+    metrics: Arc<Counters>,
 }
 
 impl Core {
@@ -257,7 +260,7 @@ impl Core {
             owes_turn: AtomicBool::new(false),
             asked: Mutex::default(),
             untold: Mutex::default(),
-            metrics: Counters::default(),
+            metrics: Arc::default(),
         });
         tokio::spawn(Sender::new(core.clone(), inbox, events).run());
         Handle { core }
@@ -270,14 +273,29 @@ impl Core {
         self.accumulator.pace().await;
     }
 
+    /// The first attempt to append a record, which interceptors see before. `known` is its topic, if the caller has it.
+    fn offer(&self, known: Option<&Topic>, topic: &str, partition: Option<i32>, record: Bytes<'_>) -> Result<Offered> {
+        let append = |record: Bytes<'_>| match known {
+            Some(topic) => self.append_to(topic, partition, record, &mut None).map(Some),
+            None => self.append(topic, partition, record, &mut None),
+        };
+        let (appended, added) = if self.settings.interceptors.is_empty() {
+            (append(record)?, None)
+        } else {
+            let added = self.settings.interceptors.show(topic, partition, record);
+            (added.with(record, append)?, Some(added))
+        };
+        Ok(match appended {
+            Some(Appended::Done { delivery, .. }) => Offered::Done(delivery),
+            first => Offered::Waits(First { appended: first, added }),
+        })
+    }
+
     /// Carries on where the first attempt to append ended.
-    async fn enqueue(
-        &self,
-        first: Option<Appended>,
-        topic: &str,
-        partition: Option<i32>,
-        record: Bytes<'_>,
-    ) -> Result<Delivery> {
+    async fn enqueue(&self, first: First, topic: &str, partition: Option<i32>, record: Bytes<'_>) -> Result<Delivery> {
+        let First { appended: first, added } = first;
+        let headers = added.as_ref().map(|added| added.behind(record.headers));
+        let record = Bytes { headers: headers.as_deref().unwrap_or(record.headers), ..record };
         // One bound for all that a record waits for (max.block.ms); no clock is read for those that do not wait.
         let until = Instant::now() + self.settings.max_block;
         let (mut permit, mut appended) = (None, first);
@@ -326,7 +344,11 @@ impl Core {
     ) -> Result<tokio::sync::SemaphorePermit<'_>> {
         let Settings { max_block, buffer_memory, .. } = self.settings;
         self.check_buffer(topic, bytes)?;
-        timeout_at(deadline, self.accumulator.memory(bytes)).await.unwrap_or_else(|_| {
+        let begun = Instant::now();
+        let waited = timeout_at(deadline, self.accumulator.memory(bytes)).await;
+        self.metrics.count_memory_wait(begun.elapsed());
+        waited.unwrap_or_else(|_| {
+            self.metrics.count_full();
             let message = format!(
                 "no memory for a record for {topic} within {max_block:?} (max.block.ms): all {buffer_memory} bytes (buffer.memory) wait for a broker"
             );
@@ -432,6 +454,13 @@ impl Core {
         untold.and_then(|cell| cell.tell()).map_or(Ok(()), Err)
     }
 
+    fn metrics(&self) -> ProducerMetrics {
+        let mut metrics = self.metrics.snapshot();
+        metrics.buffered = self.buffered();
+        metrics.waiting_callers = self.accumulator.waiting();
+        metrics
+    }
+
     fn buffered(&self) -> Buffered {
         let partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
         let waiting: usize = partitions.iter().map(|partition| partition.records()).sum();
@@ -439,6 +468,20 @@ impl Core {
         let bytes = self.settings.buffer_memory.saturating_sub(self.accumulator.available());
         Buffered { records: waiting + self.metrics.fetched(), bytes }
     }
+}
+
+/// What became of a record at the first attempt.
+enum Offered {
+    Done(Delivery),
+    Waits(First),
+}
+
+/// Where the first attempt to append a record ended.
+struct First {
+    /// `None` when the topic is not known yet.
+    appended: Option<Appended>,
+    /// What interceptors added to it.
+    added: Option<Added>,
 }
 
 /// Counts the producer's handles: the task ends when there are none and nothing is left to do.

@@ -16,6 +16,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
 };
+use tracing::{Span, field::Empty};
 
 use crate::{
     cluster::Watch,
@@ -28,15 +29,16 @@ use crate::{
     net::conn::{Connection, Lost},
     record::SealedBatch,
     types::{BrokerId, FOREVER, HashMap},
-    wire::{ErrorCode, Uuid, messages::ProduceResponse},
+    wire::{ErrorCode, Str, Uuid, messages::ProduceResponse},
 };
 
 use super::{
     Core,
     accumulator::{Partition, Sealed},
-    compressor::{Compressor, Part},
+    compressor::{Codec, Compressor, Part},
     delivery::{Cell, Settler},
     lane::Lane,
+    metrics::Tally,
     transaction,
 };
 
@@ -78,6 +80,9 @@ pub(super) struct Slot {
     log_id: Uuid,
     /// The last error that one of its batches met since one was written.
     pub(super) last_error: Option<Error>,
+    pub(super) codec: Codec,
+    /// Where its topic is counted by itself, if that is asked for.
+    pub(super) tally: Option<Arc<Tally>>,
     armed: Option<Instant>,
 }
 
@@ -89,6 +94,11 @@ pub(super) struct Batch {
     pub(super) reserved: usize,
     /// Before compression.
     pub(super) raw_len: usize,
+    /// When its first record came.
+    pub(super) created: Instant,
+    /// When it was first sent.
+    pub(super) sent: Option<Instant>,
+    pub(super) span: Span,
     /// The header of its last attempt; the checksum is not summed again for the same stamp.
     pub(super) header: Option<(Option<crate::machine::queue::Stamp>, bytes::Bytes)>,
 }
@@ -160,7 +170,6 @@ impl Sender {
         // Watched first: what changes between the two is seen twice, not never.
         let watch = core.cluster.watch();
         let metadata = core.cluster.metadata();
-        let (codec, level) = (core.settings.compression, core.settings.compression_level);
         let is_in_process = core.cluster.is_in_process();
         let transaction = core.settings.transaction.clone().map(|settings| {
             let transaction::Settings { id, timeout, link } = settings;
@@ -172,7 +181,7 @@ impl Sender {
             identity: Identity::new(),
             slots: Vec::new(),
             lanes: HashMap::default(),
-            compressor: Compressor::new(codec, level, is_in_process, outbox.clone()),
+            compressor: Compressor::new(is_in_process, outbox.clone()),
             outbox,
             events,
             timers: BTreeSet::new(),
@@ -283,15 +292,28 @@ impl Sender {
     /// Sealed batches join the queue; those to be compressed go to a worker first.
     pub(super) fn push(&mut self, number: usize, sealed: VecDeque<Sealed>) {
         for Sealed { batch, cell, created, reserved } in sealed {
-            let ready = self.compressor.is_none();
+            let slot = &mut self.slots[number];
+            let codec = slot.codec;
+            let ready = codec.is_none();
             let (records, raw_len) = (batch.record_count, batch.wire_len());
             self.core.metrics.count_fetched(records);
             let work = (!ready).then(|| batch.clone());
-            let batch = Batch { sealed: batch, cell, reserved, raw_len, header: None };
-            let slot = &mut self.slots[number];
+            let partition = &slot.partition;
+            let span = tracing::debug_span!(
+                target: TARGET,
+                "batch",
+                topic = %partition.topic,
+                partition = partition.index,
+                records,
+                raw_bytes = raw_len,
+                wire_bytes = Empty,
+                offset = Empty,
+                error = Empty,
+            );
+            let batch = Batch { sealed: batch, cell, reserved, raw_len, created, sent: None, span, header: None };
             let id = slot.queue.push(created.into_std(), records, batch, ready);
             if let Some(batch) = work {
-                self.compressor.push(number, id, batch);
+                self.compressor.push(number, id, codec, batch);
             }
         }
         if let Some(at) = self.slots[number].queue.poll_timeout() {
@@ -476,9 +498,13 @@ impl Sender {
             delivery_timeout: self.core.settings.delivery_timeout,
             retries: self.core.settings.retries,
         };
+        let core = &self.core;
+        let tally = |topic: &Str| core.settings.topic_metrics.then(|| core.metrics.topic(topic));
         let metadata = &self.metadata;
-        self.slots.extend(self.core.partitions_from(self.slots.len()).into_iter().map(|partition| Slot {
+        self.slots.extend(core.partitions_from(self.slots.len()).into_iter().map(|partition| Slot {
             log_id: metadata.topic(&partition.topic).map_or(Uuid::default(), |topic| topic.id),
+            codec: core.settings.codec(&partition.topic),
+            tally: tally(&partition.topic),
             partition,
             queue: Queue::new(rules),
             due: false,
@@ -505,6 +531,8 @@ impl Sender {
     }
 }
 
+/// Under which spans and events of what is sent are found.
+pub(super) const TARGET: &str = "milena::producer";
 /// After so long without asking, the next one is the first again.
 const LEADERLESS: Duration = Duration::from_secs(2);
 /// From then on the time between two questions for a leader does not grow.

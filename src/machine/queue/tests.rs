@@ -432,6 +432,22 @@ fn kip_126_time_runs_out_while_a_batch_is_split() {
 }
 
 #[test]
+fn p8_a_batch_across_the_end_of_the_numbers_is_followed_by_its_rest() {
+    let mut story = Story::new(&["a", "b", "c", "d"]);
+    story.prove();
+    story.queue.next_sequence = i32::MAX - 3;
+    let sent: Vec<_> = std::iter::from_fn(|| story.send()).collect();
+    assert_eq!(sent.iter().map(|sent| sent.2).collect::<Vec<_>>(), [i32::MAX - 3, 6, 16]);
+    // A refusal for good takes the numbers back, across the end too.
+    let ids: Vec<_> = sent.iter().map(|sent| sent.3).collect();
+    story.queue.handle_acked(ids[0], 10, -1);
+    story.queue.handle_acked(ids[1], 20, -1);
+    assert_eq!(story.refuse(ids[2], ErrorCode::INVALID_RECORD), Verdict::Fail);
+    story.push("e");
+    assert_eq!(story.send().map(|sent| sent.2), Some(16));
+}
+
+#[test]
 fn p8_sequence_numbers_wrap_to_zero() {
     for (sequence, records, next) in [
         (0, 10, 10),
