@@ -137,6 +137,16 @@ async fn what_no_attempt_can_mend_is_refused_by_name() {
     }
 }
 
+/// On real time: a thread outside the runtime knows no other.
+#[tokio::test]
+async fn an_attempt_needs_no_runtime() {
+    let world = World::new().await;
+    let producer = world.producer(|builder| builder).await;
+    let attempt = std::thread::spawn(move || producer.try_enqueue(numbered(0)).expect("there is room"));
+    let ack = attempt.join().expect("no panic").await.expect("written");
+    assert_eq!(ack.offset, Some(0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_records_go_to_many_topics_with_one_call() {
     let world = World::new().await;

@@ -243,7 +243,6 @@ impl Sender {
             acks: self.core.settings.acks.code(),
             timeout_ms: i32::try_from(self.core.cluster.config().request_timeout.as_millis()).unwrap_or(i32::MAX),
             topic_data: topics,
-            ..ProduceRequest::default()
         };
         Ok((request, version))
     }

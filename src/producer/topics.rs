@@ -154,12 +154,15 @@ mod tests {
     #[test]
     fn topics_whose_names_share_a_place_do_not_mix_and_use_may_nest() {
         let topics = Topics::default();
-        topics.change("at", |_| topic(3));
-        topics.change("t", |_| topic(5));
+        assert_eq!(place_of("abc"), place_of("cba"));
+        for (name, partitions) in [("abc", 3), ("cba", 5)] {
+            let mut named = topic(partitions);
+            named.name = name.into();
+            topics.change(name, |_| named);
+        }
         let count = |name| topics.with(name, |topic| topic.partitions.len());
-        // The sample's own name is `t`: a name is found by what the topic says of itself, or in the map.
-        assert_eq!((count("at"), count("t"), count("at")), (Some(3), Some(5), Some(3)));
-        assert_eq!(topics.with("t", |_| count("t")), Some(Some(5)));
+        assert_eq!((count("abc"), count("cba"), count("abc")), (Some(3), Some(5), Some(3)));
+        assert_eq!(topics.with("cba", |_| (count("cba"), count("abc"))), Some((Some(5), Some(3))));
         assert_eq!(topics.all().len(), 2);
     }
 }
