@@ -61,8 +61,8 @@ use clock::Clock;
 use delivery::Cell;
 use hash::NameHasher;
 use metrics::Counters;
-use scratch::Scratch;
 use partitioner::Stalls;
+use scratch::Scratch;
 use sender::{Event, Sender};
 use topic::Topic;
 
