@@ -244,6 +244,7 @@ fn wrong_usage_is_exit_code_2() {
         &["demo", "--records", "0"],
         &["demo", "--registry", "http://127.0.0.1:1"],
         &["demo", "--bootstrap", "127.0.0.1:1"],
+        &["verifiable-producer", "--bootstrap-server", "127.0.0.1:1", "--topic", "x", "--abort-every", "2"],
         &["perf"],
         &["perf", "produce", "-t", "x"],
         &["perf", "produce", "-b", "127.0.0.1:1", "-t", "x", "--payload", "zeros"],
@@ -514,6 +515,75 @@ fn a_signal_ends_the_verifiable_producer_with_every_record_accounted_for() {
     let told = all.iter().filter(|line| line["name"] == "producer_send_success").count();
     let totals = all.last().expect("totals");
     assert_eq!((totals["sent"].as_u64(), totals["acked"].as_u64()), (Some(told as u64), Some(told as u64)));
+}
+
+#[test]
+fn transactions_acknowledge_what_is_committed_and_nothing_else() {
+    let broker = Broker::start(&[]);
+    let flags = ["verifiable-producer", "--bootstrap-server", &broker.bootstrap, "--topic", "ledger"];
+    let transactions = ["--transactional-id", "clerk", "--transaction-size", "5", "--abort-every", "3"];
+    let output = run(&[&flags[..], &transactions, &["--max-messages", "23", "--value-prefix", "1"]].concat(), b"");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines = json_lines(&output.stdout);
+    let told = |name: &str| -> Vec<String> {
+        let lines = lines.iter().filter(|line| line["name"] == name);
+        lines.map(|line| line["value"].as_str().unwrap().to_owned()).collect()
+    };
+    // The third transaction has the numbers 10 to 14, and the fifth is cut short.
+    let expected = |numbers: &mut dyn Iterator<Item = u32>| numbers.map(|n| format!("1.{n}")).collect::<Vec<_>>();
+    assert_eq!(told("producer_send_error"), expected(&mut (10..15)));
+    let committed = expected(&mut (0..10).chain(15..23));
+    assert_eq!(told("producer_send_success"), committed);
+    assert_eq!(lines.last().unwrap()["acked"], 18);
+    let names = ["sent", "transactions_committed", "transactions_aborted"];
+    assert_eq!(names.map(|name| lines.last().unwrap()[name].as_u64()), [Some(23), Some(4), Some(1)]);
+    let read = |level: &str| broker.consume_text("ledger", &["-e", "-X", &format!("isolation.level={level}")]);
+    assert_eq!(read("read_committed").lines().collect::<Vec<_>>(), committed);
+    // What was not on the wire yet when the transaction was aborted never goes there.
+    assert!((18..=23).contains(&read("read_uncommitted").lines().count()));
+}
+
+/// A producer whose only transaction is open, with records in it.
+fn in_the_middle(broker: &Broker, topic: &str, id: &str) -> Child {
+    let flags =
+        ["verifiable-producer", "--bootstrap-server", &broker.bootstrap, "--topic", topic, "--throughput", "200"];
+    let running =
+        spawn(&[&flags[..], &["--transactional-id", id, "--transaction-size", "1000000"]].concat(), Stdio::null());
+    assert_eq!(broker.consume_text(topic, &["-c", "5", "-X", "isolation.level=read_uncommitted"]).lines().count(), 5);
+    running
+}
+
+#[test]
+fn a_signal_commits_the_open_transaction() {
+    let broker = Broker::start(&[]);
+    broker.produce("open", &[], b"");
+    let running = in_the_middle(&broker, "open", "clerk");
+    terminate(&running);
+    let output = finish(running);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines = json_lines(&output.stdout);
+    let told = lines.iter().filter(|line| line["name"] == "producer_send_success").count();
+    let totals = lines.last().unwrap();
+    assert!(told >= 5 && totals["sent"] == told && totals["acked"] == told && totals["transactions_committed"] == 1);
+    let read = broker.consume_text("open", &["-e", "-X", "isolation.level=read_committed"]);
+    assert_eq!(read.lines().count(), told);
+}
+
+#[test]
+fn a_fenced_producer_says_that_nothing_of_its_transaction_counts() {
+    let broker = Broker::start(&[]);
+    broker.produce("taken-over", &[], b"");
+    let old = in_the_middle(&broker, "taken-over", "clerk");
+    let flags = ["verifiable-producer", "--bootstrap-server", &broker.bootstrap, "--topic", "taken-over"];
+    let newer = run(&[&flags[..], &["--transactional-id", "clerk", "--max-messages", "2"]].concat(), b"");
+    assert!(newer.status.success(), "{}", text(&newer.stderr));
+    let output = finish(old);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let lines = json_lines(&output.stdout);
+    let named = |name: &str| lines.iter().filter(|line| line["name"] == name).count();
+    assert_eq!((named("producer_send_success"), named("tool_data")), (0, 1));
+    assert!(named("producer_send_error") >= 5 && lines.last().unwrap()["acked"] == 0);
+    assert_eq!(broker.consume_text("taken-over", &["-e", "-X", "isolation.level=read_committed"]).lines().count(), 2);
 }
 
 #[test]

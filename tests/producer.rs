@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use milena::{
-    ErrorKind, Kafka, Record, Result,
+    ErrorCode, ErrorKind, Kafka, Record, Result,
     admin::{NewTopic, OffsetSpec},
     embedded::{Api, EmbeddedCluster, Fault, FaultAction, When},
     producer::Acks,
@@ -238,7 +238,7 @@ async fn kip_126_only_the_record_that_is_too_large_fails() {
             deliveries.push(producer.enqueue(Record::to(TOPIC).value(value)).await?);
         }
         for (number, delivery) in deliveries.into_iter().enumerate() {
-            let expected = if number == 13 { Some(milena::ErrorCode::MESSAGE_TOO_LARGE) } else { None };
+            let expected = if number == 13 { Some(ErrorCode::MESSAGE_TOO_LARGE) } else { None };
             assert_eq!(delivery.await.err().and_then(|error| error.code()), expected, "record {number}");
         }
         producer.close().await
@@ -618,7 +618,7 @@ async fn p12_a_fenced_producer_fails_everything_at_once_and_holds_nothing() {
         match producer.enqueue(Record::to(topic).key(format!("{number}")).value(vec![b'x'; 500])).await {
             Ok(delivery) => deliveries.push(delivery),
             Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::Closed);
+                assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
                 break;
             }
         }
@@ -627,8 +627,33 @@ async fn p12_a_fenced_producer_fails_everything_at_once_and_holds_nothing() {
         let outcome = tokio::time::timeout(Duration::from_secs(10), delivery).await.expect("at once");
         assert_eq!(outcome.expect_err("fenced").kind(), ErrorKind::Fenced);
     }
-    in_time(producer.flush()).await;
+    assert_eq!(producer.flush().await.expect_err("it can write no more").kind(), ErrorKind::Fenced);
     assert_eq!(producer.available_memory(), 32 << 20);
+}
+
+/// Whatever is asked of a producer that may not write any more, it says why.
+#[tokio::test]
+async fn p12_after_a_fatal_error_every_call_says_which() {
+    let refused = ErrorKind::Broker(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    for (api, code, kind) in
+        [(Api::Produce, 90, ErrorKind::Fenced), (Api::Produce, 31, refused), (Api::InitProducerId, 31, refused)]
+    {
+        let cluster = cluster(1).await;
+        let kafka = client(&cluster).await;
+        cluster.inject(Fault::on(api, FaultAction::Error(code)));
+        let producer = in_time(kafka.producer().build()).await;
+        let other = producer.clone();
+        let errors = [
+            producer.send(Record::to(TOPIC).value("a")).await.expect_err("the fault"),
+            other.send(Record::to(TOPIC).value("b")).await.expect_err("send"),
+            other.enqueue(Record::to(TOPIC).value("c")).await.expect_err("enqueue"),
+            other.flush().await.expect_err("flush"),
+            other.close().await.expect_err("close"),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), kind, "{api:?} {code}: {error}");
+        }
+    }
 }
 
 #[tokio::test]

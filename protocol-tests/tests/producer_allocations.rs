@@ -17,7 +17,7 @@ use counting::counted;
 use milena::{
     Kafka, Record, Result,
     embedded::EmbeddedCluster,
-    producer::{Absent, Given, Producer, ProducerBuilder},
+    producer::{Absent, Given, OutgoingRecord, Producer, ProducerBuilder, ProducerInterceptor},
     record::Header,
     serdes::{Serializer, Target},
 };
@@ -100,6 +100,40 @@ impl Serializer<usize> for Decimal {
         use std::io::Write;
         write!(out, "{value}").expect("a vector takes it");
         Ok(())
+    }
+}
+
+/// Adds what a trace would.
+struct Tracing;
+
+impl ProducerInterceptor for Tracing {
+    fn on_enqueue(&self, record: &mut OutgoingRecord<'_>) {
+        record.add_header("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        record.add_null_header("sampled");
+    }
+}
+
+#[test]
+fn other_ways_in_allocate_nothing_for_a_record_either() {
+    let setting = Setting::new();
+    let _entered = setting.runtime.enter();
+    for traced in [false, true] {
+        let lingering = setting.producer(|builder| builder.linger(Duration::from_secs(3600)).batch_size(1 << 20));
+        let tracing = |builder: ProducerBuilder| builder.linger(Duration::from_secs(3600)).interceptor(Tracing);
+        let producer = if traced { setting.producer(tracing) } else { lingering };
+        let record = |number: usize| value(number).headers(&HEADERS);
+        setting.runtime.block_on(producer.prepare(&record(0))).expect("there is such a topic");
+        let flush = || setting.runtime.block_on(producer.flush()).expect("flushed");
+        let tried = |number| match producer.try_enqueue(record(number)) {
+            Ok(delivery) => delivery.detach(),
+            Err(_) => setting.runtime.block_on(producer.enqueue(record(number))).expect("enqueued").detach(),
+        };
+        assert_eq!(allocations_of_joining(&tried, &flush), 0, "attempts, traced: {traced}");
+        let enqueued = |number| now(producer.enqueue(record(number))).expect("enqueued").detach();
+        assert_eq!(allocations_of_joining(&enqueued, &flush), 0, "enqueued, traced: {traced}");
+        enqueued(0);
+        let (allocations, _) = counted(|| now(producer.enqueue_batch((0..60).map(record))).expect("taken").detach());
+        assert!(allocations <= 2, "{allocations} for 60 records at once, traced: {traced}");
     }
 }
 

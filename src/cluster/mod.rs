@@ -54,6 +54,9 @@ pub(crate) struct ClusterConfig {
     pub(crate) client_id: String,
     pub(crate) request_timeout: Duration,
     pub(crate) metadata_max_age: Duration,
+    /// After so long without metadata the configured addresses are asked, whoever else may be connected (KIP-1102).
+    /// `None`: those addresses are asked at the start only.
+    pub(crate) rebootstrap_trigger: Option<Duration>,
     pub(crate) retry_backoff: Backoff,
     pub(crate) reconnect_backoff: Backoff,
     pub(crate) net: NetConfig,
@@ -84,6 +87,15 @@ struct View {
     rounds: u64,
     /// Why the last one failed.
     error: Option<Error>,
+    /// When the first one began that failed since one succeeded, or since the configured addresses were asked again.
+    failing_since: Option<Instant>,
+}
+
+impl Drop for Shared {
+    /// The task that refreshes metadata sleeps until somebody asks: now there is nobody left.
+    fn drop(&mut self) {
+        self.wanted.notify_one();
+    }
 }
 
 /// Who is to have a request.
@@ -165,12 +177,14 @@ impl Cluster {
 
     /// Asks for fresh metadata, soon, in which `topic` is described: it is in use, whoever gave it up meanwhile.
     pub(crate) fn request_topic(&self, topic: &str) {
-        let mut topics = self.topics();
-        if !topics.contains(topic) {
-            topics.insert(topic.into());
-        }
-        drop(topics);
+        self.name_topic(topic);
         self.request_refresh();
+    }
+
+    /// Has `topic` described in metadata from now on. Answers whether it was not so far.
+    pub(crate) fn name_topic(&self, topic: &str) -> bool {
+        let mut topics = self.topics();
+        !topics.contains(topic) && topics.insert(topic.into())
     }
 
     /// Asks for fresh metadata, soon.
@@ -206,9 +220,10 @@ impl Cluster {
             asked += 1;
             let pause = self.0.config.retry_backoff.delay(asked, fastrand::f64());
             let pause = deadline.min(Instant::now() + pause);
-            let _ = timeout_at(pause, view.changed()).await;
             if asked > 1 {
-                sleep_until(pause).await;
+                let _ = timeout_at(pause, view.wait_for(|view| view.metadata.topic(topic).is_some())).await;
+            } else {
+                let _ = timeout_at(pause, view.changed()).await;
             }
         }
     }
@@ -377,6 +392,11 @@ impl Cluster {
         self.0.pool.connect(&Destination::Broker(broker), &address, traffic).await
     }
 
+    /// When `connection` will dial again, if it fails without trying now.
+    pub(crate) fn dials_again_at(&self, broker: BrokerId, traffic: Traffic) -> Option<Instant> {
+        self.0.pool.dials_again_at(&Destination::Broker(broker), traffic)
+    }
+
     /// Lets go of the connections of a class of traffic that will not come again.
     pub(crate) fn forget(&self, traffic: Traffic) {
         self.0.pool.forget(traffic);
@@ -425,10 +445,14 @@ impl Cluster {
                 Err(error) => failures.push(error),
             }
         }
+        if !failures.is_empty() && self.0.config.rebootstrap_trigger.is_none() {
+            return Err(no_broker(&failures));
+        }
+        // KIP-899: all known brokers are gone.
         self.bootstrap_connection(traffic, failures).await
     }
 
-    /// A connection to one of the configured addresses (KIP-899: also when all known brokers are gone).
+    /// A connection to one of the configured addresses.
     async fn bootstrap_connection(&self, traffic: Traffic, mut failures: Vec<Error>) -> Result<Connection> {
         let mut addresses = self.0.config.bootstrap.clone();
         fastrand::shuffle(&mut addresses);

@@ -13,34 +13,36 @@ use tokio::{
 use crate::{
     error::{Error, ErrorKind, Result},
     machine::metadata::Metadata,
-    net::conn::Connection,
+    net::{conn::Connection, pool::Destination},
     wire::{
-        Str,
+        ErrorCode, Str,
         messages::{MetadataRequest, MetadataRequestTopic, MetadataResponse},
     },
 };
 
 use super::{Cluster, Shared, Traffic, View};
 
-/// Refreshes whenever somebody asks, and at the latest when the metadata has its age.
+/// Refreshes whenever somebody asks, when the metadata has its age, and with backoff after a failure.
 pub(super) async fn run(shared: Weak<Shared>, wanted: Arc<Notify>) {
+    let mut failures = 0;
     loop {
-        let Some(max_age) = shared.upgrade().map(|shared| shared.config.metadata_max_age) else { return };
-        // Half an idle minute at most, so that a cluster nobody holds any more is noticed.
-        let wake = Instant::now() + max_age;
-        let asked = loop {
-            let nap = wake.min(Instant::now() + LONGEST_NAP);
-            if timeout_at(nap, wanted.notified()).await.is_ok() || Instant::now() >= wake {
-                break Instant::now();
-            }
-            if shared.strong_count() == 0 {
-                return;
+        let Some(wait) = shared.upgrade().map(|shared| match failures {
+            0 => shared.config.metadata_max_age,
+            _ => shared.config.retry_backoff.delay(failures, fastrand::f64()),
+        }) else {
+            return;
+        };
+        let _ = timeout_at(Instant::now() + wait, wanted.notified()).await;
+        let asked = Instant::now();
+        // The last handle that was dropped has asked, too.
+        let Some(cluster) = shared.upgrade().map(Cluster) else { return };
+        failures = match cluster.refresh_now().await {
+            Ok(()) => 0,
+            Err(error) => {
+                tracing::debug!(%error, "metadata refresh failed");
+                failures.saturating_add(1)
             }
         };
-        let Some(cluster) = shared.upgrade().map(Cluster) else { return };
-        if let Err(error) = cluster.refresh_now().await {
-            tracing::debug!(%error, "metadata refresh failed");
-        }
         drop(cluster);
         sleep_until(asked + SHORTEST_PAUSE).await;
     }
@@ -50,13 +52,18 @@ impl Cluster {
     /// One round: asks any broker, publishes what it says or why it failed.
     pub(super) async fn refresh_now(&self) -> Result<()> {
         self.0.begun.fetch_add(1, Ordering::AcqRel);
+        let begun = Instant::now();
         let asked: Vec<Str> = self.topics().iter().cloned().collect();
         let outcome = self.fetch_metadata(&asked).await;
         self.0.view.send_modify(|view| {
             view.rounds += 1;
             view.error = outcome.as_ref().err().cloned();
+            view.failing_since = outcome.is_err().then(|| view.failing_since.unwrap_or(begun));
             if let Ok(response) = &outcome {
+                let before = view.metadata.clone();
                 apply(view, response, &asked);
+                // Before anybody hears of it: who dials because of the news is not to meet the old backoff.
+                self.forgive_newcomers(&before, &view.metadata);
             }
         });
         outcome.map(drop)
@@ -86,16 +93,64 @@ impl Cluster {
         }
     }
 
+    /// A broker that has joined again is dialled at once, whatever came of the dials to it before.
+    fn forgive_newcomers(&self, before: &Metadata, now: &Metadata) {
+        for broker in now.brokers().filter(|broker| before.node(*broker) != now.node(*broker)) {
+            self.0.pool.forgive(&Destination::Broker(broker));
+        }
+    }
+
     async fn fetch_metadata(&self, topics: &[Str]) -> Result<MetadataResponse> {
+        let trigger = self.0.config.rebootstrap_trigger;
+        let failing = self.0.view.borrow().failing_since.map_or(Duration::ZERO, |since| since.elapsed());
+        if trigger.is_some_and(|trigger| !failing.is_zero() && failing >= trigger) {
+            tracing::info!(?failing, "no answer about the cluster: back to the configured addresses");
+            return self.rebootstrap(topics).await;
+        }
         let connection = self.any_connection(Traffic::Other).await?;
-        let request = metadata_request(&connection, topics)?;
-        let timeout = self.0.config.request_timeout;
-        connection.start(&request, timeout)?.await.map_err(|lost| lost.error)
+        match self.ask_for_metadata(&connection, topics).await {
+            Err(error) if error.code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED) => {
+                tracing::info!(address = %connection.peer().address, "sent back to the configured addresses");
+                if trigger.is_some() {
+                    return self.rebootstrap(topics).await;
+                }
+                // It may not; but it need not ask the same broker again.
+                self.0.pool.forget(Traffic::Other);
+                Err(error)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Forgets the connections to all brokers and asks the configured addresses, as at the start (KIP-1102). What is
+    /// known of the cluster stays until they have answered: it may be better than nothing.
+    async fn rebootstrap(&self, topics: &[Str]) -> Result<MetadataResponse> {
+        self.0.view.send_if_modified(|view| {
+            // If it fails, all brokers have as long again.
+            view.failing_since = None;
+            false
+        });
+        self.0.pool.forget_all();
+        let connection = self.bootstrap_connection(Traffic::Other, Vec::new()).await?;
+        self.ask_for_metadata(&connection, topics).await
+    }
+
+    async fn ask_for_metadata(&self, connection: &Connection, topics: &[Str]) -> Result<MetadataResponse> {
+        let request = metadata_request(connection, topics)?;
+        let pending = connection.start(&request, self.0.config.request_timeout)?;
+        let response = pending.await.map_err(|lost| lost.error)?;
+        match response.error_code {
+            ErrorCode::NONE => Ok(response),
+            code => Err(Error::broker(code, format_args!("metadata from {}", connection.peer().address))),
+        }
     }
 }
 
 fn apply(view: &mut View, response: &MetadataResponse, asked: &[Str]) {
     let mut metadata = Metadata::clone(&view.metadata);
+    if metadata.cluster_id.is_some() && metadata.cluster_id != response.cluster_id {
+        tracing::warn!(before = ?metadata.cluster_id, now = ?response.cluster_id, "another cluster answers");
+    }
     metadata.handle_response(response, asked);
     view.metadata = Arc::new(metadata);
 }
@@ -112,6 +167,5 @@ fn metadata_request(connection: &Connection, topics: &[Str]) -> Result<MetadataR
     Ok(request)
 }
 
-const LONGEST_NAP: Duration = Duration::from_secs(30);
 /// Between two rounds, however many ask.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);

@@ -93,6 +93,13 @@ impl Builder {
         self
     }
 
+    /// The racks that brokers say they are in: the first broker the first one, and from the start again when there are
+    /// more brokers. Default: none. Kafka's property: `broker.rack`.
+    pub fn racks<R: Into<String>>(mut self, racks: impl IntoIterator<Item = R>) -> Self {
+        self.settings.racks = racks.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Starts a Schema Registry as well, on a free port of the loopback. Default: none.
     pub fn with_registry(self) -> Self {
         self.registry_listen("127.0.0.1:0")
@@ -351,6 +358,7 @@ impl Default for Builder {
 pub(super) struct Settings {
     pub(super) brokers: i32,
     pub(super) advertised_host: Option<String>,
+    pub(super) racks: Vec<String>,
     pub(super) auto_create_topics: Option<i32>,
     pub(super) default_partitions: i32,
     pub(super) replication_factor: i16,
@@ -398,6 +406,7 @@ impl Default for Settings {
         Self {
             brokers: 1,
             advertised_host: None,
+            racks: Vec::new(),
             auto_create_topics: None,
             default_partitions: 1,
             replication_factor: 1,

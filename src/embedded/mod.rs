@@ -445,6 +445,7 @@ struct Node {
     id: i32,
     host: String,
     port: u16,
+    rack: Option<String>,
     listen: Endpoint,
     alive: bool,
 }
@@ -454,7 +455,8 @@ impl Shared {
         let nodes = (0..).zip(listeners).map(|(id, (_, listen))| {
             let (host, port) = listen.reachable();
             let host = settings.advertised_host.clone().unwrap_or(host);
-            Node { id, host, port, listen: listen.clone(), alive: true }
+            let rack = settings.racks.iter().cycle().nth(id as usize).cloned();
+            Node { id, host, port, rack, listen: listen.clone(), alive: true }
         });
         Ok(Self {
             offers: Offers::new(settings.version, &settings.changes),

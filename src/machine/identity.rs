@@ -1,17 +1,18 @@
 //! The idempotent producer's id and epoch: when to ask for one, and when a new epoch may begin (KIP-98, KIP-360).
 //!
 //! ```text
-//!            poll_ask                handle_granted
-//!   Unknown ─────────▶ Asking ──────────────────────▶ Ready ◀─────────────┐
-//!      ▲                  │ handle_refused              │ handle_broken    │ handle_drained: epoch + 1
-//!      │                  ▼                             ▼                  │
-//!      └───────────── (ask again, or Dead)           Draining ─────────────┘
-//!      └──────────────────────────────────────────────  │  handle_drained with the last epoch: a new id
+//!            poll_ask             handle_granted
+//!   Unknown ─────────▶ Asking ───────────────────▶ Ready ──┐
+//!      ▲                  │ handle_refused           │ ▲   │ handle_broken: epoch + 1
+//!      ├──────────────────┴─▶ Dead                   │ └───┘
+//!      └─────────────────────────────────────────────┘ handle_broken with the last epoch: a new id
 //! ```
 //!
 //! Rules this file keeps:
-//! - a new epoch begins only when nothing stamped with the old one is in flight or may stand in a log unseen;
-//! - a new epoch resets the sequence of *every* partition (the queues see the change at their next stamp);
+//! - a broken chain in one partition ends the epoch at once; every partition begins the next one at sequence 0 when its
+//!   own batches of the old one are settled, and none waits for another: brokers keep a producer's epoch per partition
+//!   (KIP-360; `machine::queue` keeps the second half of this rule);
+//! - an epoch ends once, however many partitions find it broken;
 //! - the last epoch is never passed: a new id is asked for instead (P8);
 //! - fenced or refused for good is terminal.
 
@@ -25,12 +26,10 @@ pub(crate) struct ProducerId {
 /// What may be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Nothing: the id is not known yet, or never will be.
+    /// Nothing new: the id is not known yet, or never will be.
     Wait,
     /// New batches may be stamped with this.
     Ready(ProducerId),
-    /// Only batches that may have been written already, with the stamp they have, may be sent again.
-    Draining,
 }
 
 /// The identity of one producer.
@@ -44,7 +43,6 @@ enum State {
     Unknown,
     Asking,
     Ready(ProducerId),
-    Draining(ProducerId),
     Dead,
 }
 
@@ -83,19 +81,12 @@ impl Identity {
         }
     }
 
-    /// A partition's chain of sequence numbers is broken and cannot be mended within this epoch.
-    pub(crate) fn handle_broken(&mut self) {
-        if let State::Ready(id) = self.state {
-            self.state = State::Draining(id);
-        }
-    }
-
-    /// Every queue says that nothing stamped is in flight or uncertain.
-    pub(crate) fn handle_drained(&mut self) {
-        if let State::Draining(ProducerId { id, epoch }) = self.state {
+    /// A partition's chain of sequence numbers is broken and cannot be mended under this identity.
+    pub(crate) fn handle_broken(&mut self, broken: ProducerId) {
+        if self.state == State::Ready(broken) {
             // The client may raise its own epoch as long as it is not transactional (KIP-360).
-            self.state = match epoch.checked_add(1) {
-                Some(next) if next < i16::MAX => State::Ready(ProducerId { id, epoch: next }),
+            self.state = match broken.epoch.checked_add(1) {
+                Some(epoch) if epoch < i16::MAX => State::Ready(ProducerId { epoch, ..broken }),
                 _ => State::Unknown,
             };
         }
@@ -110,7 +101,6 @@ impl Identity {
         match self.state {
             State::Unknown | State::Asking | State::Dead => Standing::Wait,
             State::Ready(id) => Standing::Ready(id),
-            State::Draining(_) => Standing::Draining,
         }
     }
 }
@@ -137,28 +127,34 @@ mod tests {
     }
 
     #[test]
-    fn p6_a_new_epoch_waits_until_all_is_drained() {
+    fn p6_an_epoch_ends_at_once_and_once() {
         let mut identity = ready(0);
-        identity.handle_broken();
-        assert_eq!(identity.standing(), Standing::Draining);
-        identity.handle_drained();
-        assert_eq!(identity.standing(), Standing::Ready(ProducerId { id: 7, epoch: 1 }));
+        let epoch = |epoch| ProducerId { id: 7, epoch };
+        for _ in 0..3 {
+            identity.handle_broken(epoch(0));
+            assert_eq!(identity.standing(), Standing::Ready(epoch(1)), "three partitions found the same epoch broken");
+        }
+        identity.handle_broken(epoch(1));
+        identity.handle_broken(epoch(0));
+        assert_eq!(identity.standing(), Standing::Ready(epoch(2)), "one that is late changes nothing");
     }
 
     #[test]
     fn p8_an_exhausted_epoch_asks_for_a_new_id() {
         let mut identity = ready(i16::MAX - 1);
-        identity.handle_broken();
-        identity.handle_drained();
+        identity.handle_broken(ProducerId { id: 7, epoch: i16::MAX - 1 });
         assert_eq!(identity.standing(), Standing::Wait);
         assert!(identity.poll_ask());
+        identity.handle_broken(ProducerId { id: 7, epoch: i16::MAX - 1 });
+        identity.handle_granted(ProducerId { id: 8, epoch: 0 });
+        assert_eq!(identity.standing(), Standing::Ready(ProducerId { id: 8, epoch: 0 }));
     }
 
     #[test]
     fn a_refusal_for_good_is_terminal() {
         let mut identity = ready(3);
         identity.handle_fatal();
-        identity.handle_drained();
+        identity.handle_broken(ProducerId { id: 7, epoch: 3 });
         assert!(!identity.poll_ask());
         assert_eq!(identity.state, State::Dead);
     }

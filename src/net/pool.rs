@@ -132,6 +132,32 @@ impl Pool {
         }
     }
 
+    /// When the next dial to `destination` may begin, if the last one failed and its backoff is not over.
+    pub(crate) fn dials_again_at(&self, destination: &Destination, traffic: Traffic) -> Option<Instant> {
+        match self.slots().get(&(destination.clone(), traffic))?.state {
+            State::BackingOff { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Somebody has heard that `destination` is there again: it may be dialled at once, but if that fails too the backoff
+    /// goes on where it was.
+    pub(crate) fn forgive(&self, destination: &Destination) {
+        let now = Instant::now();
+        for ((to, _), slot) in self.slots().iter_mut() {
+            if let State::BackingOff { until, .. } = &mut slot.state
+                && to == destination
+            {
+                *until = now;
+            }
+        }
+    }
+
+    /// Lets go of all connections; each closes with its last reply. What comes next is dialled anew.
+    pub(crate) fn forget_all(&self) {
+        self.slots().clear();
+    }
+
     /// Lets go of a class of traffic that will not come again; its connections close with their last reply.
     pub(crate) fn forget(&self, traffic: Traffic) {
         self.slots().retain(|(_, of), _| *of != traffic);

@@ -26,13 +26,26 @@ use super::sender::Event;
 /// The batches that wait for a worker.
 #[derive(Debug)]
 pub(super) struct Compressor {
-    codec: Compression,
-    level: Option<i32>,
-    waiting: VecDeque<(usize, BatchId, Work)>,
+    waiting: VecDeque<(usize, BatchId, Codec, Work)>,
     busy: usize,
     /// Without any, the work is done at once, here.
     workers: usize,
     outbox: mpsc::UnboundedSender<Event>,
+}
+
+/// How a topic's batches are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Codec {
+    pub(super) compression: Compression,
+    /// The codec's own, if it is `None`.
+    pub(super) level: Option<i32>,
+}
+
+impl Codec {
+    /// Whether batches go out as they are.
+    pub(super) fn is_none(self) -> bool {
+        self.compression == Compression::None
+    }
 }
 
 #[derive(Debug)]
@@ -50,30 +63,20 @@ pub(super) struct Part {
 }
 
 impl Compressor {
-    pub(super) fn new(
-        codec: Compression,
-        level: Option<i32>,
-        is_in_process: bool,
-        outbox: mpsc::UnboundedSender<Event>,
-    ) -> Self {
+    pub(super) fn new(is_in_process: bool, outbox: mpsc::UnboundedSender<Event>) -> Self {
         let workers = if is_in_process { 0 } else { available_parallelism().map_or(1, usize::from) };
-        Self { codec, level, waiting: VecDeque::new(), busy: 0, workers, outbox }
-    }
-
-    /// Whether batches go out as they are.
-    pub(super) fn is_none(&self) -> bool {
-        self.codec == Compression::None
+        Self { waiting: VecDeque::new(), busy: 0, workers, outbox }
     }
 
     /// Takes a batch. It comes back as `Event::Compressed`.
-    pub(super) fn push(&mut self, number: usize, id: BatchId, batch: SealedBatch) {
-        self.waiting.push_back((number, id, Work::Compress(batch)));
+    pub(super) fn push(&mut self, number: usize, id: BatchId, codec: Codec, batch: SealedBatch) {
+        self.waiting.push_back((number, id, codec, Work::Compress(batch)));
         self.start();
     }
 
     /// Takes a batch that is too large. Its halves come back as `Event::Split`.
-    pub(super) fn split(&mut self, number: usize, id: BatchId, batch: SealedBatch) {
-        self.waiting.push_back((number, id, Work::Split(batch)));
+    pub(super) fn split(&mut self, number: usize, id: BatchId, codec: Codec, batch: SealedBatch) {
+        self.waiting.push_back((number, id, codec, Work::Split(batch)));
         self.start();
     }
 
@@ -85,14 +88,14 @@ impl Compressor {
 
     fn start(&mut self) {
         while self.busy < self.workers.max(1)
-            && let Some((number, id, work)) = self.waiting.pop_front()
+            && let Some((number, id, codec, work)) = self.waiting.pop_front()
         {
             self.busy += 1;
-            let (codec, level, outbox) = (self.codec, self.level, self.outbox.clone());
+            let outbox = self.outbox.clone();
             let work = move || {
                 let event = match work {
-                    Work::Compress(batch) => Event::Compressed { number, id, batch: compress(batch, codec, level) },
-                    Work::Split(batch) => Event::Split { number, id, parts: split(&batch, codec, level) },
+                    Work::Compress(batch) => Event::Compressed { number, id, batch: compress(batch, codec) },
+                    Work::Split(batch) => Event::Split { number, id, parts: split(&batch, codec) },
                 };
                 let _ = outbox.send(event);
             };
@@ -106,14 +109,14 @@ impl Compressor {
 }
 
 /// A codec that panics must not take a worker with it: the batch goes out as it is.
-fn compress(batch: SealedBatch, codec: Compression, level: Option<i32>) -> SealedBatch {
+fn compress(batch: SealedBatch, codec: Codec) -> SealedBatch {
     let plain = batch.clone();
-    catch_unwind(AssertUnwindSafe(|| batch.compress(codec, level))).unwrap_or(plain)
+    catch_unwind(AssertUnwindSafe(|| batch.compress(codec.compression, codec.level))).unwrap_or(plain)
 }
 
-fn split(batch: &SealedBatch, codec: Compression, level: Option<i32>) -> Result<[Part; 2]> {
+fn split(batch: &SealedBatch, codec: Codec) -> Result<[Part; 2]> {
     let panicked = |_| Err(Error::new(ErrorKind::CorruptBatch, "a codec has panicked over a batch of ours"));
     let halves = catch_unwind(AssertUnwindSafe(|| batch.split())).unwrap_or_else(panicked)?;
-    let part = |half: SealedBatch| Part { raw_len: half.wire_len(), sealed: compress(half, codec, level) };
+    let part = |half: SealedBatch| Part { raw_len: half.wire_len(), sealed: compress(half, codec) };
     Ok(halves.map(part))
 }

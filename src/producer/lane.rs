@@ -5,15 +5,17 @@
 //! - so many requests are in flight as allowed, and their answers are awaited in order by one task;
 //! - while a broker wants silence (KIP-219) its batches wait here, where their deadlines count.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
+use tracing::{Span, field::Empty};
 
 use crate::{
     error::{Error, ErrorKind, Result},
     machine::{
         conn::{Certainty, MAX_THROTTLE},
         identity::Standing,
+        metadata::Metadata,
         queue::{BatchId, Stamp},
     },
     net::conn::{Connection, Lost, Pending, Told},
@@ -28,7 +30,8 @@ use crate::{
 
 use super::{
     Acks,
-    sender::{Answer, Batch, Event, Sender},
+    metrics::Counters,
+    sender::{Answer, Batch, Event, Sender, TARGET},
 };
 use crate::cluster::Traffic;
 
@@ -49,7 +52,7 @@ enum Link {
     #[default]
     Down,
     Connecting,
-    /// The last dial failed; the next one has its time.
+    /// The last dial failed; the next one has its time, which is the pool's to say.
     Waiting,
     Up(Connection, mpsc::UnboundedSender<Flight>),
 }
@@ -58,6 +61,8 @@ enum Link {
 struct Flight {
     batches: Vec<(usize, BatchId)>,
     reply: Reply,
+    sent: Instant,
+    span: Span,
 }
 
 enum Reply {
@@ -111,8 +116,9 @@ impl Sender {
             })
         });
         self.core.metrics.count_request(batches.len());
+        let span = self.request_span(broker, &batches);
         match outcome {
-            Ok(reply) => self.launch(broker, Flight { batches, reply }),
+            Ok(reply) => self.launch(broker, Flight { batches, reply, sent: Instant::now(), span }),
             Err(error) => {
                 self.handle_lost(batches, &Lost { certainty: Certainty::NotSent, error });
                 return false;
@@ -121,9 +127,29 @@ impl Sender {
         true
     }
 
+    /// It lasts until the request is answered, and follows from the spans of its batches.
+    fn request_span(&self, broker: BrokerId, batches: &[(usize, BatchId)]) -> Span {
+        let found = || batches.iter().filter_map(|(number, id)| self.slots[*number].queue.batch(*id));
+        let span = tracing::debug_span!(
+            target: TARGET,
+            "produce",
+            broker = broker.0,
+            batches = batches.len(),
+            records = found().map(|batch| i64::from(batch.sealed.record_count)).sum::<i64>(),
+            wire_bytes = found().map(|batch| batch.sealed.wire_len()).sum::<usize>(),
+            error = Empty,
+        );
+        if !span.is_disabled() {
+            found().for_each(|batch| {
+                span.follows_from(batch.span.id());
+            });
+        }
+        span
+    }
+
     /// Takes a batch from every partition of the list that has one to send.
     fn gather(&mut self, broker: BrokerId) -> Vec<(usize, BatchId)> {
-        let now = Instant::now().into_std();
+        let now = Instant::now();
         let standing = self.identity.standing();
         let (mut batches, mut bytes) = (Vec::new(), 0);
         let looks = self.lanes.get(&broker).map_or(0, |lane| lane.ready.len());
@@ -142,7 +168,8 @@ impl Sender {
                 continue;
             }
             self.seal_if_due(number, broker, standing);
-            let Some(send) = self.slots[number].queue.poll_send(now, broker, standing) else {
+            let slot = &mut self.slots[number];
+            let Some(send) = slot.queue.poll_send(now.into_std(), broker, standing) else {
                 self.arm_queue(number);
                 continue;
             };
@@ -150,6 +177,11 @@ impl Sender {
                 send.batch.sealed.attributes |= header::TRANSACTIONAL;
             }
             send.batch.stamp(send.stamp);
+            match send.batch.sent {
+                None => self.core.metrics.count_first_try(now - send.batch.created),
+                Some(_) => self.core.metrics.count_retry(slot.tally.as_deref(), send.batch.sealed.record_count),
+            }
+            send.batch.sent.get_or_insert(now);
             bytes += send.batch.sealed.wire_len();
             batches.push((number, send.id));
             // It may have more for the next request.
@@ -224,6 +256,7 @@ impl Sender {
         let Some(lane) = self.lanes.get_mut(&broker) else { return };
         lane.in_flight += 1;
         if let Link::Up(_, flights) = &lane.link {
+            self.core.metrics.count_launched();
             // The waiting task lives as long as this sender.
             let _ = flights.send(flight);
         }
@@ -243,26 +276,27 @@ impl Sender {
             let (cluster, outbox) = (self.core.cluster.clone(), self.outbox.clone());
             tokio::spawn(async move {
                 let outcome = cluster.connection(broker, Traffic::Produce).await;
-                let _ = outbox.send(Event::Connected { broker, outcome });
+                let again = cluster.dials_again_at(broker, Traffic::Produce);
+                let _ = outbox.send(Event::Connected { broker, outcome, again });
             });
         }
         None
     }
 
-    pub(super) fn handle_connected(&mut self, broker: BrokerId, outcome: Result<Connection>) {
+    pub(super) fn handle_connected(&mut self, broker: BrokerId, outcome: Result<Connection>, again: Option<Instant>) {
         let Some(lane) = self.lanes.get_mut(&broker) else { return };
         match outcome {
             Ok(connection) => {
                 let (flights, inbox) = mpsc::unbounded_channel();
-                tokio::spawn(await_answers(broker, inbox, self.outbox.clone()));
+                tokio::spawn(await_answers(broker, inbox, self.outbox.clone(), self.core.metrics.clone()));
                 lane.link = Link::Up(connection, flights);
             }
-            Err(error) => self.handle_unreachable(broker, error),
+            Err(error) => self.handle_unreachable(broker, error, again),
         }
     }
 
-    /// A broker cannot be reached: its partitions may have moved, and the next dial has to wait.
-    fn handle_unreachable(&mut self, broker: BrokerId, error: Error) {
+    /// A broker cannot be reached: its partitions may have moved, and the next dial has to wait until `again`.
+    fn handle_unreachable(&mut self, broker: BrokerId, error: Error, again: Option<Instant>) {
         tracing::debug!(%broker, %error, "cannot connect to produce");
         let Some(lane) = self.lanes.get_mut(&broker) else { return };
         lane.link = Link::Waiting;
@@ -270,9 +304,9 @@ impl Sender {
             self.slots[*number].last_error = Some(error.clone());
         }
         self.core.cluster.request_refresh();
-        let (outbox, wait) = (self.outbox.clone(), self.wait_after(1));
+        let (outbox, again) = (self.outbox.clone(), again.unwrap_or_else(|| Instant::now() + self.wait_after(1)));
         tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep_until(again).await;
             let _ = outbox.send(Event::Retry(broker));
         });
     }
@@ -280,6 +314,7 @@ impl Sender {
     /// A broker asks to be left alone for a while.
     pub(super) fn handle_throttle(&mut self, broker: BrokerId, time: Duration) {
         let Some(lane) = self.lanes.get_mut(&broker).filter(|_| !time.is_zero()) else { return };
+        self.core.metrics.count_throttle(time);
         let until = Instant::now() + time.min(MAX_THROTTLE);
         lane.quiet_until = Some(lane.quiet_until.map_or(until, |quiet| quiet.max(until)));
         let outbox = self.outbox.clone();
@@ -290,9 +325,19 @@ impl Sender {
         });
     }
 
+    /// Brokers that have joined, or moved, are dialled at once.
+    pub(super) fn handle_newcomers(&mut self, before: &Metadata) {
+        let is_new = |broker: &&BrokerId| {
+            let node = self.metadata.node(**broker);
+            node.is_some() && node != before.node(**broker)
+        };
+        let newcomers: Vec<BrokerId> = self.lanes.keys().filter(is_new).copied().collect();
+        newcomers.into_iter().for_each(|broker| self.handle_retry(broker));
+    }
+
     /// The wait after a failed dial is over. Partitions that moved meanwhile go where they belong.
     pub(super) fn handle_retry(&mut self, broker: BrokerId) {
-        let Some(lane) = self.lanes.get_mut(&broker) else { return };
+        let Some(lane) = self.lanes.get_mut(&broker).filter(|lane| matches!(lane.link, Link::Waiting)) else { return };
         lane.link = Link::Down;
         for number in std::mem::take(&mut lane.ready) {
             self.slots[number].listed = false;
@@ -325,12 +370,18 @@ async fn await_answers(
     broker: BrokerId,
     mut flights: mpsc::UnboundedReceiver<Flight>,
     outbox: mpsc::UnboundedSender<Event>,
+    metrics: Arc<Counters>,
 ) {
-    while let Some(Flight { batches, reply }) = flights.recv().await {
+    while let Some(Flight { batches, reply, sent, span }) = flights.recv().await {
         let outcome = match reply {
             Reply::Answer(pending) => pending.await.map(Answer::Produced),
             Reply::Written(told) => told.await.map(|()| Answer::Written),
         };
+        metrics.count_landed(matches!(outcome, Ok(Answer::Produced(_))).then(|| sent.elapsed()));
+        if let Err(lost) = &outcome {
+            span.record("error", tracing::field::display(&lost.error));
+        }
+        drop(span);
         if outbox.send(Event::Answered { broker, flight: batches, outcome }).is_err() {
             return;
         }

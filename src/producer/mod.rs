@@ -5,12 +5,13 @@
 //! settle whole batches at a time (`settle`, `delivery`).
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    hash::BuildHasherDefault,
+    collections::BTreeMap,
+    future::poll_fn,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -23,7 +24,7 @@ use crate::{
     cluster::Cluster,
     error::{Error, ErrorKind, Result},
     machine::metadata::{Metadata, Topic as TopicMetadata},
-    serdes::{self, Part, Target},
+    serdes,
 };
 
 mod accumulator;
@@ -32,8 +33,8 @@ mod clock;
 mod compressor;
 mod delivery;
 mod enqueue;
-mod hash;
 mod init;
+mod interceptor;
 mod lane;
 mod metrics;
 mod partitioner;
@@ -42,12 +43,14 @@ mod scratch;
 mod sender;
 mod settle;
 mod topic;
+mod topics;
 mod transaction;
 
 pub use builder::{Acks, ProducerBuilder};
 pub use delivery::{BatchDelivery, Deliveries, Delivery, RecordAck};
 pub use enqueue::{EnqueueBatchError, NotEnqueued, TryEnqueueError};
-pub use metrics::ProducerMetrics;
+pub use interceptor::{OutgoingRecord, ProducerInterceptor, SettledBatch};
+pub use metrics::{Histogram, ProducerMetrics, TopicMetrics, Unit};
 pub use partitioner::{Choice, Partitioner, Partitioning, Partitions};
 pub use record::{Absent, AsBytes, Field, Given, Record};
 pub use transaction::{
@@ -55,16 +58,16 @@ pub use transaction::{
     UnknownOutcome,
 };
 
-use accumulator::{Accumulator, Appended, Bytes, Partition};
+use accumulator::{Accumulator, Attempt, Bytes, Obstacle, Partition};
 pub(crate) use builder::Settings;
 use clock::Clock;
 use delivery::Cell;
-use hash::NameHasher;
 use metrics::Counters;
 use partitioner::Stalls;
 use scratch::Scratch;
 use sender::{Event, Sender};
 use topic::Topic;
+use topics::Topics;
 
 /// Sends records. Cheap to clone; all clones share one buffer, one identity and one order per partition.
 ///
@@ -122,25 +125,25 @@ impl<K, V> Producer<K, V> {
     /// # Cancel safety
     /// If the future is dropped, the record is not enqueued, unless the future was ready: whatever a call waits for, it
     /// waits for before it appends.
-    pub async fn enqueue<'r, RK, RV>(&self, record: Record<'r, RK, RV>) -> Result<Delivery>
+    pub fn enqueue<'r, RK, RV>(&self, record: Record<'r, RK, RV>) -> impl Future<Output = Result<Delivery>>
     where
         RK: Field<K>,
         RV: Field<V>,
     {
-        let target = |part| Target { topic: record.topic, part };
-        record.key.prepare(&self.key, target(Part::Key)).await?;
-        record.value.prepare(&self.value, target(Part::Value)).await?;
-        let core = &*self.handle.core;
-        if core.owes_turn.load(Ordering::Relaxed) {
-            Box::pin(core.take_turn()).await;
-        }
-        let mut scratch = Scratch::default();
-        let bytes = scratch.write(&record, &*self.key, &*self.value)?;
-        match core.append(record.topic, record.partition, bytes, &mut None)? {
-            Some(Appended::Done { delivery, .. }) => Ok(delivery),
-            // Seldom. The box keeps this future small, which every record pays for.
-            first => Box::pin(core.enqueue(first, record.topic, record.partition, bytes)).await,
-        }
+        // By hand, because an `async fn` copies its arguments once more, and most records need no waiting: one that does
+        // is begun anew in a future of its own.
+        let (mut record, mut waiting) = (Some(record), None);
+        poll_fn(move |cx| {
+            if let Some(given) = &record {
+                let mut attempt = Attempt::default();
+                if let Some(delivery) = self.enqueue_at_once(given, &mut attempt) {
+                    return Poll::Ready(Ok(delivery));
+                }
+                let wait = |record| Box::pin(async move { self.enqueue_one(&record, attempt).await });
+                waiting = record.take().map(wait);
+            }
+            waiting.as_mut().map_or(Poll::Pending, |waiting| waiting.as_mut().poll(cx))
+        })
     }
 
     /// Sends everything now, whatever its linger, and waits until all that was enqueued before is settled. What other
@@ -189,7 +192,7 @@ impl<K, V> Producer<K, V> {
 
     /// What was done so far, by all clones together.
     pub fn metrics(&self) -> ProducerMetrics {
-        self.handle.core.metrics.snapshot()
+        self.handle.core.metrics()
     }
 
     /// Bytes of `buffer.memory` that are free now.
@@ -220,19 +223,17 @@ struct Core {
     cluster: Cluster,
     settings: Settings,
     accumulator: Accumulator,
-    topics: RwLock<HashMap<Box<str>, Arc<Topic>, BuildHasherDefault<NameHasher>>>,
+    topics: Topics,
     partitions: RwLock<Vec<Arc<Partition>>>,
     stalls: Stalls,
     events: mpsc::UnboundedSender<Event>,
     handles: AtomicUsize,
-    /// A batch was sealed, and no caller has yielded to the sender since.
-    owes_turn: AtomicBool,
     /// Topics that were asked for by callers who did not wait: with an error once it is clear that they are not to be
     /// had, and gone once they are.
     asked: Mutex<BTreeMap<Box<str>, Option<Error>>>,
     /// A batch that failed, as far as is known without anybody having been told.
     untold: Mutex<Option<Arc<Cell>>>,
-    metrics: Counters,
+    metrics: Arc<Counters>,
 }
 
 impl Core {
@@ -249,73 +250,76 @@ impl Core {
             cluster,
             settings,
             accumulator,
-            topics: RwLock::default(),
+            topics: Topics::default(),
             partitions: RwLock::default(),
             stalls: Stalls::default(),
             events: events.clone(),
             handles: AtomicUsize::new(1),
-            owes_turn: AtomicBool::new(false),
             asked: Mutex::default(),
             untold: Mutex::default(),
-            metrics: Counters::default(),
+            metrics: Arc::default(),
         });
         tokio::spawn(Sender::new(core.clone(), inbox, events).run());
         Handle { core }
     }
 
-    /// A batch was sealed: the sender gets its turn before the next record. Here and not behind the append, because a
-    /// future that is dropped while it waits must not have enqueued anything.
-    async fn take_turn(&self) {
-        self.owes_turn.store(false, Ordering::Relaxed);
-        self.accumulator.pace().await;
-    }
-
-    /// Carries on where the first attempt to append ended.
-    async fn enqueue(
-        &self,
-        first: Option<Appended>,
+    /// Appends, and waits for whatever is in the way.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the record is not enqueued.
+    async fn enqueue<'c>(
+        &'c self,
         topic: &str,
         partition: Option<i32>,
-        record: Bytes<'_>,
+        record: &Bytes<'_>,
+        mut attempt: Attempt<'c>,
     ) -> Result<Delivery> {
         // One bound for all that a record waits for (max.block.ms); no clock is read for those that do not wait.
         let until = Instant::now() + self.settings.max_block;
-        let (mut permit, mut appended) = (None, first);
         loop {
-            match appended {
-                None => self.learn(topic, until).await?,
-                Some(Appended::Done { delivery, .. }) => return Ok(delivery),
-                Some(Appended::NoMemory(bytes)) => permit = Some(self.wait_for_memory(topic, bytes, until).await?),
+            if let Some(delivery) = self.append(topic, partition, record, &mut attempt) {
+                return Ok(delivery);
             }
-            appended = self.append(topic, partition, record, &mut permit)?;
+            match std::mem::take(&mut attempt.obstacle) {
+                Obstacle::Unknown => self.learn(topic, until).await?,
+                Obstacle::NoMemory(bytes) => attempt.permit = Some(self.wait_for_memory(topic, bytes, until).await?),
+                Obstacle::Full => {}
+                Obstacle::Refused(error) => return Err(error),
+            }
         }
     }
 
-    /// `None` when the topic is not known yet.
-    fn append<'c>(
-        &'c self,
+    /// `None`: see the obstacle.
+    #[inline]
+    fn append(
+        &self,
         topic: &str,
         partition: Option<i32>,
-        record: Bytes<'_>,
-        permit: &mut Option<tokio::sync::SemaphorePermit<'c>>,
-    ) -> Result<Option<Appended>> {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(topic) = topics.get(topic) else { return Ok(None) };
-        self.append_to(topic, partition, record, permit).map(Some)
+        record: &Bytes<'_>,
+        attempt: &mut Attempt<'_>,
+    ) -> Option<Delivery> {
+        if !self.settings.interceptors.is_empty() {
+            return self.append_intercepted(topic, partition, record, attempt);
+        }
+        self.topics.with(topic, |topic| self.accumulator.append(topic, partition, record, attempt)).flatten()
     }
 
-    fn append_to<'c>(
-        &'c self,
-        topic: &Topic,
+    /// Interceptors see a record once, however many attempts it takes.
+    #[cold]
+    fn append_intercepted(
+        &self,
+        topic: &str,
         partition: Option<i32>,
-        record: Bytes<'_>,
-        permit: &mut Option<tokio::sync::SemaphorePermit<'c>>,
-    ) -> Result<Appended> {
-        let appended = self.accumulator.append(topic, partition, record, permit)?;
-        if let Appended::Done { sealed: true, .. } = appended {
-            self.owes_turn.store(true, Ordering::Relaxed);
-        }
-        Ok(appended)
+        record: &Bytes<'_>,
+        attempt: &mut Attempt<'_>,
+    ) -> Option<Delivery> {
+        let added = attempt.added.take();
+        let added = added.unwrap_or_else(|| self.settings.interceptors.show(topic, partition, *record));
+        let delivery = added.with(*record, |record| {
+            self.topics.with(topic, |topic| self.accumulator.append(topic, partition, &record, attempt)).flatten()
+        });
+        attempt.added = Some(added);
+        delivery
     }
 
     async fn wait_for_memory(
@@ -326,7 +330,11 @@ impl Core {
     ) -> Result<tokio::sync::SemaphorePermit<'_>> {
         let Settings { max_block, buffer_memory, .. } = self.settings;
         self.check_buffer(topic, bytes)?;
-        timeout_at(deadline, self.accumulator.memory(bytes)).await.unwrap_or_else(|_| {
+        let begun = Instant::now();
+        let waited = timeout_at(deadline, self.accumulator.memory(bytes)).await;
+        self.metrics.count_memory_wait(begun.elapsed());
+        waited.unwrap_or_else(|_| {
+            self.metrics.count_full();
             let message = format!(
                 "no memory for a record for {topic} within {max_block:?} (max.block.ms): all {buffer_memory} bytes (buffer.memory) wait for a broker"
             );
@@ -340,7 +348,7 @@ impl Core {
         let metadata = tokio::select! {
             // A producer that is closed takes nothing, whatever is found.
             biased;
-            () = self.accumulator.closed() => return Err(self.accumulator.closed_error()),
+            () = self.accumulator.closed() => return Err(self.accumulator.refusal()),
             found = self.cluster.topic(topic, deadline) => found?,
         };
         if let Some(described) = metadata.topic(topic) {
@@ -351,36 +359,34 @@ impl Core {
 
     /// Topics in use follow the metadata: more partitions, other leaders.
     fn update_topics(&self, metadata: &Metadata) {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let changed: Vec<_> = topics
-            .values()
-            .filter_map(|topic| metadata.topic(&topic.name).filter(|it| !topic.is_up_to_date(it, metadata)).cloned())
-            .collect();
-        drop(topics);
-        changed.iter().for_each(|described| self.take_in(described));
+        for topic in self.topics.all() {
+            if let Some(described) = metadata.topic(&topic.name).filter(|it| !topic.is_up_to_date(it, metadata)) {
+                self.take_in(described);
+            }
+        }
     }
 
     fn take_in(&self, described: &TopicMetadata) {
-        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        let mut partitions = topics.get(&*described.name).map(|topic| topic.partitions.clone()).unwrap_or_default();
-        let mut all = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
-        // A topic that was made again with fewer partitions leaves the others in `all`, where they wait to be empty. If
-        // they come back they are the same ones: two that number the same log from zero would lose records as
-        // duplicates of each other's.
-        for index in partitions.len()..described.partitions.len() {
-            let known = all.iter().find(|known| known.topic == described.name && known.index as usize == index);
-            let partition = known.cloned().unwrap_or_else(|| {
-                let partition = Arc::new(Partition::new(described.name.clone(), index as i32, all.len()));
-                all.push(partition.clone());
-                partition
-            });
-            partitions.push(partition);
-        }
-        partitions.truncate(described.partitions.len());
-        let leaders = topic::leaders(described, &self.cluster.metadata(), &self.stalls);
-        let before = topics.get(&*described.name).cloned();
-        let topic = Topic::new(described.name.clone(), partitions, leaders, &self.settings.spread, before.as_deref());
-        topics.insert((&*described.name).into(), Arc::new(topic));
+        self.topics.change(&described.name, |before| {
+            let mut partitions = before.map(|topic| topic.partitions.clone()).unwrap_or_default();
+            let mut all = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
+            // A topic that was made again with fewer partitions leaves the others in `all`, where they wait to be empty.
+            // If they come back they are the same ones: two that number the same log from zero would lose records as
+            // duplicates of each other's.
+            for index in partitions.len()..described.partitions.len() {
+                let known = all.iter().find(|known| known.topic == described.name && known.index as usize == index);
+                let partition = known.cloned().unwrap_or_else(|| {
+                    let partition = Arc::new(Partition::new(described.name.clone(), index as i32, all.len()));
+                    all.push(partition.clone());
+                    partition
+                });
+                partitions.push(partition);
+            }
+            partitions.truncate(described.partitions.len());
+            let leaders = topic::leaders(described, &self.cluster.metadata(), &self.stalls);
+            let before = before.map(Arc::as_ref);
+            Topic::new(described.name.clone(), partitions, leaders, &self.settings.spread, before)
+        });
     }
 
     /// The partitions with these numbers and higher.
@@ -415,7 +421,8 @@ impl Core {
                 outcome = outcome.and(cell.settled().await);
             }
         }
-        outcome.and_then(|()| self.take_untold())
+        // Whoever dropped the deliveries and flushes late is to hear of it, too.
+        outcome.and_then(|()| self.take_untold()).and_then(|()| self.accumulator.fatal().cloned().map_or(Ok(()), Err))
     }
 
     /// A batch has failed, which `flush` tells if its deliveries do not.
@@ -429,6 +436,13 @@ impl Core {
     fn take_untold(&self) -> Result<()> {
         let untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner).take();
         untold.and_then(|cell| cell.tell()).map_or(Ok(()), Err)
+    }
+
+    fn metrics(&self) -> ProducerMetrics {
+        let mut metrics = self.metrics.snapshot();
+        metrics.buffered = self.buffered();
+        metrics.waiting_callers = self.accumulator.waiting();
+        metrics
     }
 
     fn buffered(&self) -> Buffered {

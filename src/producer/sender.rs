@@ -16,6 +16,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
 };
+use tracing::{Span, field::Empty};
 
 use crate::{
     cluster::Watch,
@@ -26,18 +27,18 @@ use crate::{
         queue::{BatchId, Failure, Queue, Rules},
     },
     net::conn::{Connection, Lost},
-    plant::{self, Plant},
     record::SealedBatch,
     types::{BrokerId, FOREVER, HashMap},
-    wire::{ErrorCode, Uuid, messages::ProduceResponse},
+    wire::{ErrorCode, Str, Uuid, messages::ProduceResponse},
 };
 
 use super::{
     Core,
     accumulator::{Partition, Sealed},
-    compressor::{Compressor, Part},
+    compressor::{Codec, Compressor, Part},
     delivery::{Cell, Settler},
     lane::Lane,
+    metrics::Tally,
     transaction,
 };
 
@@ -54,6 +55,9 @@ pub(super) struct Sender {
     /// When to look at which partition: one entry for each at most.
     timers: BTreeSet<(Instant, usize)>,
     watch: Watch,
+    /// How often a leader was asked for in a row, and when it may be again.
+    asked: u32,
+    asks_again_at: Instant,
     /// Everything that is open is to go out, whatever its linger.
     flushing: bool,
     /// When what is left is to fail, because the producer is being closed.
@@ -72,8 +76,13 @@ pub(super) struct Slot {
     pub(super) listed: bool,
     /// The id under which its topic was asked for last: answers name it by that one, whatever was learnt since.
     pub(super) topic_id: Uuid,
+    /// The id of the topic whose log its sequence numbers count in; zero before Kafka 2.8.
+    log_id: Uuid,
     /// The last error that one of its batches met since one was written.
     pub(super) last_error: Option<Error>,
+    pub(super) codec: Codec,
+    /// Where its topic is counted by itself, if that is asked for.
+    pub(super) tally: Option<Arc<Tally>>,
     armed: Option<Instant>,
 }
 
@@ -85,6 +94,11 @@ pub(super) struct Batch {
     pub(super) reserved: usize,
     /// Before compression.
     pub(super) raw_len: usize,
+    /// When its first record came.
+    pub(super) created: Instant,
+    /// When it was first sent.
+    pub(super) sent: Option<Instant>,
+    pub(super) span: Span,
     /// The header of its last attempt; the checksum is not summed again for the same stamp.
     pub(super) header: Option<(Option<crate::machine::queue::Stamp>, bytes::Bytes)>,
 }
@@ -92,9 +106,11 @@ pub(super) struct Batch {
 /// What happens to the task from outside.
 #[derive(Debug)]
 pub(super) enum Event {
+    /// `again` is when the next dial may begin, if this one failed.
     Connected {
         broker: BrokerId,
         outcome: Result<Connection>,
+        again: Option<Instant>,
     },
     Answered {
         broker: BrokerId,
@@ -132,6 +148,19 @@ pub(super) enum Answer {
     Written,
 }
 
+impl Slot {
+    /// Notices when the topic was made again: a name with another id is another topic (KIP-516).
+    fn learn_id(&mut self, metadata: &Metadata) {
+        let id = metadata.topic(&self.partition.topic).map(|topic| topic.id);
+        let Some(id) = id.filter(|id| *id != Uuid::default()) else { return };
+        let before = std::mem::replace(&mut self.log_id, id);
+        if before != id && before != Uuid::default() {
+            tracing::debug!(topic = %self.partition.topic, %before, now = %id, "the topic was made again");
+            self.queue.handle_recreated();
+        }
+    }
+}
+
 impl Sender {
     pub(super) fn new(
         core: Arc<Core>,
@@ -141,7 +170,6 @@ impl Sender {
         // Watched first: what changes between the two is seen twice, not never.
         let watch = core.cluster.watch();
         let metadata = core.cluster.metadata();
-        let (codec, level) = (core.settings.compression, core.settings.compression_level);
         let is_in_process = core.cluster.is_in_process();
         let transaction = core.settings.transaction.clone().map(|settings| {
             let transaction::Settings { id, timeout, link } = settings;
@@ -153,11 +181,13 @@ impl Sender {
             identity: Identity::new(),
             slots: Vec::new(),
             lanes: HashMap::default(),
-            compressor: Compressor::new(codec, level, is_in_process, outbox.clone()),
+            compressor: Compressor::new(is_in_process, outbox.clone()),
             outbox,
             events,
             timers: BTreeSet::new(),
             watch,
+            asked: 0,
+            asks_again_at: Instant::now(),
             flushing: false,
             abandon_at: None,
             transaction,
@@ -210,7 +240,7 @@ impl Sender {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Connected { broker, outcome } => self.handle_connected(broker, outcome),
+            Event::Connected { broker, outcome, again } => self.handle_connected(broker, outcome, again),
             Event::Unthrottled => {}
             Event::Retry(broker) => self.handle_retry(broker),
             Event::Answered { broker, flight, outcome } => self.handle_answered(broker, flight, outcome),
@@ -262,15 +292,28 @@ impl Sender {
     /// Sealed batches join the queue; those to be compressed go to a worker first.
     pub(super) fn push(&mut self, number: usize, sealed: VecDeque<Sealed>) {
         for Sealed { batch, cell, created, reserved } in sealed {
-            let ready = self.compressor.is_none();
+            let slot = &mut self.slots[number];
+            let codec = slot.codec;
+            let ready = codec.is_none();
             let (records, raw_len) = (batch.record_count, batch.wire_len());
             self.core.metrics.count_fetched(records);
             let work = (!ready).then(|| batch.clone());
-            let batch = Batch { sealed: batch, cell, reserved, raw_len, header: None };
-            let slot = &mut self.slots[number];
+            let partition = &slot.partition;
+            let span = tracing::debug_span!(
+                target: TARGET,
+                "batch",
+                topic = %partition.topic,
+                partition = partition.index,
+                records,
+                raw_bytes = raw_len,
+                wire_bytes = Empty,
+                offset = Empty,
+                error = Empty,
+            );
+            let batch = Batch { sealed: batch, cell, reserved, raw_len, created, sent: None, span, header: None };
             let id = slot.queue.push(created.into_std(), records, batch, ready);
             if let Some(batch) = work {
-                self.compressor.push(number, id, batch);
+                self.compressor.push(number, id, codec, batch);
             }
         }
         if let Some(at) = self.slots[number].queue.poll_timeout() {
@@ -284,13 +327,25 @@ impl Sender {
         if slot.listed || !(slot.due || slot.queue.has_waiting()) {
             return;
         }
-        let Some(leader) = leader(&self.metadata, &slot.partition) else {
-            self.core.cluster.request_topic(&slot.partition.topic);
-            let again = Instant::now() + self.core.cluster.config().retry_backoff.delay(4, fastrand::f64());
-            return self.arm(number, again);
-        };
+        let Some(leader) = leader(&self.metadata, &slot.partition) else { return self.ask_for_leader(number) };
+        let slot = &mut self.slots[number];
         slot.listed = true;
         self.lanes.entry(leader).or_default().ready.push_back(number);
+    }
+
+    /// Nobody leads the partition, as far as is known. All partitions ask together: soon at first, for an election takes
+    /// some tenths of a second, then less often.
+    fn ask_for_leader(&mut self, number: usize) {
+        let now = Instant::now();
+        let is_new = self.core.cluster.name_topic(&self.slots[number].partition.topic);
+        if is_new || self.asks_again_at <= now {
+            let is_first = self.asks_again_at + LEADERLESS <= now;
+            self.asked = if is_first { 1 } else { self.asked.saturating_add(1) };
+            let wait = self.core.cluster.config().retry_backoff.delay(self.asked.min(MOST_ASKED), fastrand::f64());
+            self.asks_again_at = now + wait;
+            self.core.cluster.request_refresh();
+        }
+        self.arm(number, self.asks_again_at);
     }
 
     /// Takes a partition out of the list of a broker that leads it no more. That broker may be dead or silent, and its
@@ -332,6 +387,7 @@ impl Sender {
     fn handle_metadata(&mut self, metadata: Arc<Metadata>) {
         let before = std::mem::replace(&mut self.metadata, metadata);
         self.core.update_topics(&self.metadata);
+        self.handle_newcomers(&before);
         for number in 0..self.slots.len() {
             let slot = &mut self.slots[number];
             let old = leader(&before, &slot.partition);
@@ -339,32 +395,26 @@ impl Sender {
             if is_elsewhere(&before, &self.metadata, &slot.partition.topic, new) {
                 slot.queue.handle_moved();
             }
+            slot.learn_id(&self.metadata);
             if old != new {
                 slot.queue.handle_leader_known();
                 self.unlist(number, old);
             }
-            self.list(number);
+            // A topic that was made again ends the epoch here.
+            self.settle(number);
         }
     }
 
-    /// Asks for an identity if one is needed, and begins a new epoch when the old one is drained.
+    /// Asks for an identity if one is needed.
     fn tend_identity(&mut self) {
         // That of a transactional id is its coordinator's affair.
         if !self.core.settings.idempotent || self.transaction.is_some() {
             return;
         }
-        if self.identity.standing() == Standing::Draining && self.is_drained() {
-            self.identity.handle_drained();
-            (0..self.slots.len()).for_each(|number| self.list(number));
-        }
         let wanted = || self.slots.iter().any(|slot| slot.due || !slot.queue.is_empty());
         if self.identity.standing() == Standing::Wait && wanted() && self.identity.poll_ask() {
             tokio::spawn(super::init::ask(self.core.clone(), self.outbox.clone()));
         }
-    }
-
-    fn is_drained(&self) -> bool {
-        self.slots.iter().all(|slot| slot.queue.is_drained()) || plant::is(Plant::BumpWhileInFlight)
     }
 
     fn handle_granted(&mut self, outcome: Result<ProducerId, (Error, Option<ErrorCode>)>) {
@@ -379,7 +429,7 @@ impl Sender {
                 self.slots.iter_mut().for_each(|slot| slot.last_error = Some(error.clone()));
                 if let Some(code) = dead {
                     self.identity.handle_refused(true);
-                    return self.die(code);
+                    return self.die(code, error);
                 }
                 // The state stays "asking" until it is time to ask again.
                 let (outbox, wait) =
@@ -392,9 +442,9 @@ impl Sender {
         }
     }
 
-    /// The producer may not write any more: everything fails.
-    pub(super) fn die(&mut self, code: ErrorCode) {
-        self.core.accumulator.close();
+    /// The producer may not write any more: everything fails, and so does whatever is asked of it from now on.
+    pub(super) fn die(&mut self, code: ErrorCode, why: Error) {
+        self.core.accumulator.fail(why);
         self.learn_slots(usize::MAX);
         for number in 0..self.slots.len() {
             let sealed = self.slots[number].partition.seal();
@@ -448,7 +498,13 @@ impl Sender {
             delivery_timeout: self.core.settings.delivery_timeout,
             retries: self.core.settings.retries,
         };
-        self.slots.extend(self.core.partitions_from(self.slots.len()).into_iter().map(|partition| Slot {
+        let core = &self.core;
+        let tally = |topic: &Str| core.settings.topic_metrics.then(|| core.metrics.topic(topic));
+        let metadata = &self.metadata;
+        self.slots.extend(core.partitions_from(self.slots.len()).into_iter().map(|partition| Slot {
+            log_id: metadata.topic(&partition.topic).map_or(Uuid::default(), |topic| topic.id),
+            codec: core.settings.codec(&partition.topic),
+            tally: tally(&partition.topic),
             partition,
             queue: Queue::new(rules),
             due: false,
@@ -474,6 +530,13 @@ impl Sender {
         self.core.cluster.config().retry_backoff.delay(failures + 1, fastrand::f64())
     }
 }
+
+/// Under which spans and events of what is sent are found.
+pub(super) const TARGET: &str = "milena::producer";
+/// After so long without asking, the next one is the first again.
+const LEADERLESS: Duration = Duration::from_secs(2);
+/// From then on the time between two questions for a leader does not grow.
+const MOST_ASKED: u32 = 2;
 
 /// Whether a leader's number now means another machine (N11), or the topic's name another topic.
 fn is_elsewhere(before: &Metadata, now: &Metadata, topic: &str, leader: Option<BrokerId>) -> bool {

@@ -5,7 +5,7 @@ use crate::{
     machine::{
         conn::Certainty,
         metadata::LeaderHint,
-        queue::{BatchId, Done, Failure, Outcome, Verdict},
+        queue::{BatchId, Done, Failure, Outcome, Refusal, Verdict},
         txn,
     },
     net::conn::Lost,
@@ -20,6 +20,7 @@ use crate::{
 use super::{
     compressor::Part,
     delivery::{BatchAck, Settler},
+    interceptor::SettledBatch,
     sender::{Answer, Batch, Sender},
 };
 use tokio::time::Instant;
@@ -75,14 +76,16 @@ impl Sender {
             slot.queue.handle_acked(id, answer.base_offset, answer.log_append_time_ms);
             return self.settle(number);
         }
+        self.core.metrics.count_refused(answer.error_code);
         let partition = format!("{}-{}", slot.partition.topic, slot.partition.index);
         tracing::debug!(%partition, code = %answer.error_code, message = ?answer.error_message, "batch refused");
-        slot.last_error = Some(Error::broker(answer.error_code, partition));
-        match slot.queue.handle_refused(Instant::now().into_std(), id, answer.error_code, wait) {
+        slot.last_error = Some(Error::broker(answer.error_code, &partition));
+        let refusal = Refusal { code: answer.error_code, log_start_offset: answer.log_start_offset };
+        match slot.queue.handle_refused(Instant::now().into_std(), id, refusal, wait) {
             Verdict::RetryElsewhere => self.core.cluster.request_refresh(),
             Verdict::TooLarge => self.split(number, id),
             Verdict::Dead => {
-                self.handle_refused_for_good(answer.error_code);
+                self.handle_refused_for_good(answer.error_code, &partition);
                 return self.settle(number);
             }
             _ => {}
@@ -95,17 +98,18 @@ impl Sender {
         let slot = &self.slots[number];
         let Some(batch) = slot.queue.batch(id) else { return };
         slot.partition.limit_to(batch.raw_len / 2);
-        self.compressor.split(number, id, batch.sealed.clone());
+        self.core.metrics.count_split();
+        self.compressor.split(number, id, slot.codec, batch.sealed.clone());
     }
 
     /// A batch that was too large is two now.
     pub(super) fn handle_split(&mut self, number: usize, id: BatchId, parts: Result<[Part; 2]>) {
         let Some(slot) = self.slots.get_mut(number) else { return };
         match parts {
-            Ok(parts) => {
+            Ok(parts) => slot.queue.handle_split(id, |whole| {
                 slot.partition.count_queued();
-                slot.queue.handle_split(id, |whole| whole.into_parts(parts));
-            }
+                whole.into_parts(parts)
+            }),
             Err(error) => {
                 slot.last_error = Some(error);
                 slot.queue.handle_unsplit(id, ErrorCode::MESSAGE_TOO_LARGE);
@@ -131,6 +135,7 @@ impl Sender {
     /// There will be no answer for these batches.
     pub(super) fn handle_lost(&mut self, flight: Vec<(usize, BatchId)>, lost: &Lost) {
         tracing::debug!(error = %lost.error, certainty = ?lost.certainty, batches = flight.len(), "produce request lost");
+        self.core.metrics.count_lost();
         // The leader may have moved: that is how a dead broker shows.
         self.core.cluster.request_refresh();
         for (number, id) in flight {
@@ -153,10 +158,11 @@ impl Sender {
         while let Some(Done { batch, outcome }) = self.slots[number].queue.poll_done() {
             self.finish(number, batch, outcome);
         }
-        if self.slots[number].queue.poll_broken() {
+        if let Some(broken) = self.slots[number].queue.poll_broken() {
+            tracing::debug!(topic = %self.slots[number].partition.topic, ?broken, "the producer's epoch is over here");
             match &mut self.transaction {
                 Some(driver) => driver.handle_broken(self.slots[number].last_error.as_ref()),
-                None => self.identity.handle_broken(),
+                None => self.identity.handle_broken(broken),
             }
         }
         if let Some(at) = self.slots[number].queue.poll_timeout() {
@@ -171,26 +177,35 @@ impl Sender {
         let settled = match outcome {
             Outcome::Acked { base_offset, log_append_time } => {
                 self.slots[number].last_error = None;
-                self.core.metrics.count_acked(records, batch.raw_len, batch.sealed.wire_len());
+                let (tally, sizes) = (self.slots[number].tally.as_deref(), (batch.raw_len, batch.sealed.wire_len()));
+                self.core.metrics.count_acked(tally, records, sizes, batch.created.elapsed());
                 Ok(BatchAck { base_offset, log_append_time })
             }
             Outcome::Failed { why, maybe_written } => {
-                self.core.metrics.count_failed(records);
-                Err(self.failure(number, &batch, why).with_maybe_written(maybe_written))
+                let error = self.failure(number, &batch, why).with_maybe_written(maybe_written);
+                self.core.metrics.count_failed(self.slots[number].tally.as_deref(), records, error.kind());
+                Err(error)
             }
         };
         self.core.metrics.count_settled(records);
         if let Some(driver) = &mut self.transaction {
             driver.handle_settled(settled.as_ref().err());
         }
+        batch.end_span(settled.as_ref());
         let Batch { cell, reserved, .. } = batch;
         // Before anybody wakes: whoever hears of the last batch finds its memory free.
         if settled.is_ok() || !plant::is(Plant::LeakMemory) {
             self.core.accumulator.release(reserved);
         }
+        let interceptors = &self.core.settings.interceptors;
+        if !interceptors.is_empty() {
+            let partition = &self.slots[number].partition;
+            interceptors.tell(&SettledBatch::new(&partition.topic, partition.index, records, &settled));
+        }
         let has_failed = settled.is_err();
         cell.0.settle(settled);
-        if has_failed {
+        // What fails in a transaction is told by its commit; what is aborted was meant to be.
+        if has_failed && self.transaction.is_none() {
             self.core.note_failure(&cell.0);
         }
     }
@@ -204,9 +219,7 @@ impl Sender {
         };
         match why {
             Failure::Aborted => self.abort_error(&place),
-            Failure::Refused(ErrorCode::PRODUCER_FENCED) => {
-                Error::new(ErrorKind::Fenced, format!("{place}: a newer producer has taken over"))
-            }
+            Failure::Refused(code @ ErrorCode::PRODUCER_FENCED) => refused(code, &place),
             Failure::Refused(code @ (ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE)) => {
                 let (wire, raw) = (batch.sealed.wire_len(), batch.raw_len);
                 Error::broker(code, format_args!("{place}: the batch takes {wire} bytes ({raw} before compression)"))
@@ -232,13 +245,27 @@ impl Sender {
 }
 
 impl Batch {
+    /// What became of it stands in its span.
+    fn end_span(&self, settled: Result<&BatchAck, &Error>) {
+        if self.span.is_disabled() {
+            return;
+        }
+        self.span.record("wire_bytes", self.sealed.wire_len());
+        match settled {
+            Ok(ack) => self.span.record("offset", ack.base_offset),
+            Err(error) => self.span.record("error", tracing::field::display(error)),
+        };
+    }
+
     /// The batch's parts. Who waits for a record of it waits for its part from now on.
     fn into_parts(self, parts: [Part; 2]) -> Vec<(i32, Batch)> {
         let cells = self.cell.0.split(parts.each_ref().map(|part| part.sealed.record_count));
+        let (created, sent, span) = (self.created, self.sent, self.span);
         let first = self.reserved / 2;
         let reserved = [first, self.reserved - first];
         let part = |((Part { sealed, raw_len }, cell), reserved)| {
-            (sealed.record_count, Batch { sealed, cell: Settler(cell), reserved, raw_len, header: None })
+            let (cell, span) = (Settler(cell), span.clone());
+            (sealed.record_count, Batch { sealed, cell, reserved, raw_len, created, sent, span, header: None })
         };
         parts.into_iter().zip(cells).zip(reserved).map(part).collect()
     }
@@ -270,6 +297,16 @@ impl Answers {
 
     fn take(&mut self, id: Uuid, name: &Str, partition: i32) -> Option<PartitionProduceResponse> {
         self.0.remove(&(Key::Id(id), partition)).or_else(|| self.0.remove(&(Key::Name(name.clone()), partition)))
+    }
+}
+
+/// Why a producer cannot go on that was refused for good.
+pub(super) fn refused(code: ErrorCode, place: &str) -> Error {
+    match code {
+        ErrorCode::PRODUCER_FENCED => {
+            Error::new(ErrorKind::Fenced, format!("{place}: a newer producer has taken over"))
+        }
+        code => Error::broker(code, place),
     }
 }
 

@@ -63,9 +63,11 @@ fn values_out_of_range_name_property_value_and_range() {
 
 #[test]
 fn what_cannot_be_fulfilled_is_refused_and_what_needs_nothing_is_noted() {
-    let error = of(&[("transactional.id", "a")]).check().unwrap_err();
-    assert_eq!(error.to_string(), "transactional.id cannot be used: transactions come with a later release");
-    assert!(of(&[("transactional.id", "")]).check().is_ok());
+    let error = of(&[("transaction.two.phase.commit.enable", "true")]).check().unwrap_err();
+    let expected =
+        "transaction.two.phase.commit.enable cannot be used: two-phase commit is not stable in Kafka (KIP-939)";
+    assert_eq!(error.to_string(), expected);
+    assert!(of(&[("transaction.two.phase.commit.enable", "")]).check().is_ok());
 
     let properties = of(&[("key.serializer", "org.example.A"), ("acks", "all")]);
     assert!(properties.check().is_ok());

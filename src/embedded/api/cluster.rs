@@ -52,6 +52,7 @@ impl Serve for DescribeClusterRequest {
                 .with_broker_id(BrokerId(node.id))
                 .with_host(StrBytes::from_string(node.host))
                 .with_port(node.port.into())
+                .with_rack(node.rack.map(StrBytes::from_string))
         });
         let response = DescribeClusterResponse::default()
             .with_throttle_time_ms(call.throttle_ms())

@@ -88,7 +88,8 @@ impl Call {
         topic: Result<&Arc<Topic>, ResponseError>,
         data: PartitionProduceData,
     ) -> PartitionProduceResponse {
-        let mut response = PartitionProduceResponse::default().with_index(data.index);
+        let index = data.index;
+        let mut response = PartitionProduceResponse::default().with_index(index);
         let result = topic.map_err(Refusal::from).and_then(|topic| match self.forced(&topic.name) {
             Some(code) => Err(Refusal { code, message: None }),
             None if !(-1..=1).contains(&terms.acks) => Err(ResponseError::InvalidRequiredAcks.into()),
@@ -109,7 +110,7 @@ impl Call {
                 .with_error_code(refusal.code)
                 .with_base_offset(-1)
                 .with_log_append_time_ms(-1)
-                .with_log_start_offset(-1)
+                .with_log_start_offset(log_start_with(&refusal, topic.ok(), index))
                 .with_error_message(refusal.message.filter(|_| self.version >= 8).map(StrBytes::from_static_str)),
         }
     }
@@ -228,6 +229,18 @@ impl Call {
         }
         Ok(())
     }
+}
+
+/// Where the log begins, which a producer needs to know to understand what is wrong with its numbers.
+fn log_start_with(refusal: &Refusal, topic: Option<&Arc<Topic>>, index: i32) -> i64 {
+    let numbers = [
+        ResponseError::OutOfOrderSequenceNumber,
+        ResponseError::InvalidProducerEpoch,
+        ResponseError::UnknownProducerId,
+    ];
+    let is_told = numbers.iter().any(|error| error.code() == refusal.code);
+    let partition = topic.filter(|_| is_told).and_then(|topic| topic.partition(index));
+    partition.map_or(-1, |partition| partition.log().start_offset())
 }
 
 struct Placed {

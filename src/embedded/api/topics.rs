@@ -59,9 +59,16 @@ impl Serve for MetadataRequest {
         if self.include_cluster_authorized_operations && call.version <= 10 {
             response.cluster_authorized_operations = CLUSTER_OPERATIONS;
         }
+        // KIP-1102: the error of the answer as a whole, which only this code is.
+        let is_sent_back = call.forced.as_ref().is_some_and(|forced| forced.code == REBOOTSTRAP_REQUIRED);
+        if call.version >= 13 && is_sent_back {
+            response.error_code = call.forced_code();
+        }
         call.encode(&response)
     }
 }
+
+const REBOOTSTRAP_REQUIRED: i16 = 129;
 
 impl Call {
     fn metadata_response(&self, topics: Vec<MetadataResponseTopic>) -> MetadataResponse {
@@ -70,6 +77,7 @@ impl Call {
                 .with_node_id(BrokerId(node.id))
                 .with_host(StrBytes::from_string(node.host))
                 .with_port(node.port.into())
+                .with_rack(node.rack.map(StrBytes::from_string))
         });
         let cluster_id = StrBytes::from_string(self.shared.cluster_id.clone());
         MetadataResponse::default()

@@ -16,7 +16,9 @@
 //! - P3  nothing goes to a new leader while a request to the old one is open;
 //! - P4  a batch that may have been written keeps its stamp until its fate is known;
 //! - P5  only the oldest batch may run out of time, never one from the middle;
-//! - P6  a new identity resets the sequence and clears every stamp before anything is sent with it;
+//! - P6  a new identity resets the sequence and clears every stamp before anything is sent with it, and begins only when
+//!   nothing stamped with the old one is in flight or uncertain: that is finished first, with the stamps it has. A broker
+//!   keeps the epoch of each partition apart, so no partition waits for another (KIP-360);
 //! - P7  a batch that fails for good leaves no gap behind it: its numbers are taken back, or the epoch is over;
 //! - the halves of a batch share out its sequence numbers, and may have been written if it may;
 //! - P8  sequence numbers wrap to 0 after 2³¹ − 1;
@@ -61,9 +63,14 @@ pub(crate) struct Queue<B> {
     /// Failures in a row, for the backoff.
     failures: u32,
     retry_at: Option<Instant>,
+    /// `identity` is over here: nothing new is stamped with it.
     broken: bool,
     /// The transaction is to be aborted: whatever is not on the wire fails.
     aborting: bool,
+    /// `broken` was told of.
+    told: bool,
+    /// The last offset that an acknowledgement named.
+    last_acked: Option<i64>,
 }
 
 /// What the caller chose for all partitions.
@@ -84,6 +91,20 @@ pub(crate) struct BatchId(u64);
 pub(crate) struct Stamp {
     pub(crate) producer: ProducerId,
     pub(crate) sequence: i32,
+}
+
+/// What a broker said about a batch that it refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) code: ErrorCode,
+    /// Where the partition's log begins; −1 where the broker did not say.
+    pub(crate) log_start_offset: i64,
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, log_start_offset: -1 }
+    }
 }
 
 /// A batch that is to be written now.
@@ -164,6 +185,8 @@ impl<B> Queue<B> {
             retry_at: None,
             broken: false,
             aborting: false,
+            told: false,
+            last_acked: None,
         }
     }
 
@@ -194,8 +217,13 @@ impl<B> Queue<B> {
 
     /// Whether a batch that joined now could go out at once: then sealing an open one makes sense.
     pub(crate) fn could_send(&self, now: Instant, leader: BrokerId, standing: Standing) -> bool {
-        let standing = !self.rules.idempotent || matches!(standing, Standing::Ready(_));
-        standing && !self.has_waiting() && self.gate_is_open(now, leader)
+        let could_stamp = match standing {
+            _ if !self.rules.idempotent => true,
+            Standing::Wait => false,
+            Standing::Ready(producer) if self.identity == Some(producer) => !self.broken,
+            Standing::Ready(_) => self.is_drained(),
+        };
+        could_stamp && !self.has_waiting() && self.gate_is_open(now, leader)
     }
 
     /// The next batch to write to `leader`, if one may be written now. Answers with each batch once.
@@ -235,14 +263,14 @@ impl<B> Queue<B> {
 
     /// Gives the entry its stamp, unless it has one. `None` when it may not be sent in this standing.
     fn stamp(&mut self, index: usize, standing: Standing) -> Option<()> {
-        let entry = self.entries.get(index)?;
-        let producer = match standing {
-            Standing::Wait => return None,
-            Standing::Draining => return (entry.maybe_written && entry.stamp.is_some()).then_some(()),
-            Standing::Ready(producer) => producer,
-        };
+        if self.is_asked_after(index) && !plant::is(Plant::BumpWhileInFlight) {
+            return Some(());
+        }
+        let Standing::Ready(producer) = standing else { return None };
         if self.identity != Some(producer) {
             self.begin(producer)?;
+        } else if self.broken {
+            return None;
         }
         let entry = self.entries.get_mut(index)?;
         if entry.stamp.is_none() {
@@ -250,6 +278,13 @@ impl<B> Queue<B> {
             self.next_sequence = advance(self.next_sequence, entry.records);
         }
         Some(())
+    }
+
+    /// Whether the fate of a batch has to be found out under the stamp it has, whoever the producer is by now: because
+    /// it may have been written, or one behind it, which no broker judges before this one.
+    fn is_asked_after(&self, index: usize) -> bool {
+        let is_stamped = self.entries.get(index).is_some_and(|entry| entry.stamp.is_some());
+        is_stamped && self.entries.iter().skip(index).any(|entry| entry.maybe_written && entry.stamp.is_some())
     }
 
     /// Starts over under a new identity. Refused while anything of the old one is unsettled: that would be P6.
@@ -263,7 +298,7 @@ impl<B> Queue<B> {
         self.identity = Some(producer);
         self.next_sequence = 0;
         self.proven = None;
-        self.broken = false;
+        (self.broken, self.told) = (false, false);
         Some(())
     }
 
@@ -282,11 +317,22 @@ impl<B> Queue<B> {
         self.failures = 0;
         self.retry_at = None;
         self.proven = self.asked;
+        if let Some(oldest) = self.entries.front().filter(|_| base_offset >= 0) {
+            self.last_acked = Some(base_offset.saturating_add(i64::from(oldest.records) - 1));
+        }
         self.finish(0, Outcome::Acked { base_offset, log_append_time });
     }
 
     /// The broker refused a batch. `wait` is the backoff if it is to be tried again.
-    pub(crate) fn handle_refused(&mut self, now: Instant, id: BatchId, code: ErrorCode, wait: Duration) -> Verdict {
+    pub(crate) fn handle_refused(
+        &mut self,
+        now: Instant,
+        id: BatchId,
+        refusal: impl Into<Refusal>,
+        wait: Duration,
+    ) -> Verdict {
+        let refusal = refusal.into();
+        let code = refusal.code;
         let verdict = Verdict::of(code);
         if verdict == Verdict::AlreadyWritten {
             self.handle_acked(id, -1, -1);
@@ -303,17 +349,34 @@ impl<B> Queue<B> {
         match verdict {
             Verdict::TooLarge => return self.refuse_size(code),
             Verdict::Fail => self.fail_oldest(Failure::Refused(code)),
-            Verdict::Broken if self.rules.idempotent => {
-                self.broken = true;
-                if self.entries[0].maybe_written {
-                    self.fail_oldest(Failure::Refused(code));
-                }
-                self.back_off(now, wait);
-            }
+            Verdict::Broken if self.rules.idempotent => self.handle_broken(now, refusal, wait),
             Verdict::Broken => self.fail_oldest(Failure::Refused(code)),
             _ => self.try_again(now, wait),
         }
         verdict
+    }
+
+    /// The leader knows another sequence of this identity, or none. An oldest batch that was never written begins the next
+    /// identity; one that may have been fails, because nobody could tell a second copy of it from the first, unless it is
+    /// known why the leader has forgotten.
+    fn handle_broken(&mut self, now: Instant, refusal: Refusal, wait: Duration) {
+        let is_forgotten = refusal.code == ErrorCode::UNKNOWN_PRODUCER_ID;
+        let maybe_written = self.entries.front().is_some_and(|oldest| oldest.maybe_written);
+        if maybe_written && is_forgotten && refusal.log_start_offset < 0 {
+            // The leader lost the partition while it answered. It, or another one, will say where the log begins.
+            return self.try_again(now, wait);
+        }
+        // All that stood here of this producer has left the log by retention, and what was known of it has gone along: a
+        // batch in the log would still be known (KIP-360).
+        let is_aged = is_forgotten && self.last_acked.is_some_and(|last| last < refusal.log_start_offset);
+        self.broken = true;
+        if maybe_written && is_aged {
+            self.entries.iter_mut().take(1).for_each(|oldest| oldest.maybe_written = false);
+            self.settle_those_behind();
+        } else if maybe_written {
+            self.fail_oldest(Failure::Refused(refusal.code));
+        }
+        self.back_off(now, wait);
     }
 
     /// The oldest batch is too large. `TooLarge`: it waits to be split. An earlier attempt may have been written, if the
@@ -431,6 +494,16 @@ impl<B> Queue<B> {
         self.proven = None;
     }
 
+    /// The topic was made again: the partition is another log, which has nothing of this producer (KIP-516). What waits
+    /// here was meant for the name and goes to the new log, under a new identity, so that no number given out for the old
+    /// log is given out again in case it comes back into sight. What may have been written is asked after first, with
+    /// the stamp it has: a request that named the topic by its name may have reached the new log.
+    pub(crate) fn handle_recreated(&mut self) {
+        self.handle_moved();
+        self.last_acked = None;
+        self.broken |= self.identity.is_some();
+    }
+
     /// Time has passed: the oldest batches whose time is over fail, unless they are on the wire.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.retry_at = self.retry_at.filter(|at| *at > now);
@@ -470,9 +543,10 @@ impl<B> Queue<B> {
         self.done.pop_front()
     }
 
-    /// Whether the epoch has to end before this partition can go on. Answers once.
-    pub(crate) fn poll_broken(&mut self) -> bool {
-        std::mem::take(&mut self.broken)
+    /// The identity that is over in this partition: it needs another one to go on. Answers once for each.
+    pub(crate) fn poll_broken(&mut self) -> Option<ProducerId> {
+        let is_news = self.broken && !std::mem::replace(&mut self.told, self.broken);
+        self.identity.filter(|_| is_news)
     }
 
     /// Whether nothing stamped is in flight or may have been written unseen.

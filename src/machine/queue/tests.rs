@@ -68,7 +68,8 @@ impl Story {
     }
 
     fn bump(&mut self) {
-        assert!(self.queue.poll_broken(), "the epoch must end");
+        assert_eq!(self.queue.poll_broken(), Some(self.producer), "the epoch must end");
+        assert_eq!(self.queue.poll_broken(), None, "and is told of once");
         assert!(self.queue.is_drained());
         self.producer.epoch += 1;
     }
@@ -115,7 +116,7 @@ fn p2_only_the_oldest_batch_is_acted_on() {
     story.refuse(b, ErrorCode::NOT_LEADER_OR_FOLLOWER);
     assert_eq!(story.send(), None, "c is still in flight behind b");
     assert_eq!(story.refuse(c, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER), Verdict::Retry);
-    assert!(!story.queue.poll_broken(), "c was only refused because b is missing");
+    assert!(story.queue.poll_broken().is_none(), "c was only refused because b is missing");
     assert_eq!(story.send().map(|sent| (sent.0, sent.2)), Some(("b", 10)), "with the number it had");
 }
 
@@ -161,7 +162,7 @@ fn p4_what_may_be_written_fails_only_with_the_epoch() {
     story.now += RULES.delivery_timeout;
     story.queue.handle_timeout(story.now);
     assert_eq!(story.done(), Some(("a", failed(Failure::TimedOut { last: None }, true))));
-    assert!(story.queue.poll_broken());
+    assert!(story.queue.poll_broken().is_some());
 }
 
 #[test]
@@ -201,22 +202,111 @@ fn p6_an_untouched_partition_starts_the_new_epoch_at_zero_too() {
 }
 
 #[test]
-fn p6_an_unsettled_batch_refuses_a_new_identity() {
-    let mut story = Story::new(&["a"]);
-    let (.., a) = story.send().expect("a");
-    story.lose(a, Certainty::MaybeSent);
-    assert!(!story.queue.is_drained());
-    assert_eq!(story.send_to(LEADER, Standing::Ready(ProducerId { id: 9, epoch: 1 })), None);
-    let again = story.send_to(LEADER, Standing::Draining);
-    assert_eq!(again.map(|sent| (sent.0, sent.1, sent.2)), Some(("a", 0, 0)), "its fate is asked with its own stamp");
+fn p6_an_unsettled_batch_is_finished_under_its_own_epoch_before_the_new_one_begins() {
+    let mut story = Story::new(&["a", "b", "c"]);
+    story.prove();
+    let (.., b) = story.send().expect("b");
+    story.lose(b, Certainty::MaybeSent);
+    // Another partition has ended the epoch.
+    story.producer.epoch = 1;
+    let (name, epoch, sequence, b) = story.send().expect("b again");
+    assert_eq!((name, epoch, sequence), ("b", 0, 10), "its fate is asked with its own stamp");
+    assert_eq!(story.send(), None, "c belongs to the new epoch");
+    story.queue.handle_acked(b, 10, -1);
+    assert_eq!(story.send().map(|sent| (sent.0, sent.1, sent.2)), Some(("c", 1, 0)));
 }
 
 #[test]
-fn p6_nothing_new_is_sent_while_draining() {
-    let mut story = Story::new(&["a", "b"]);
+fn p6_nothing_of_the_new_epoch_joins_what_is_in_flight_of_the_old_one() {
+    let mut story = Story::new(&["a", "b", "c", "d"]);
     story.prove();
-    assert_eq!(story.send_to(LEADER, Standing::Draining), None);
+    let ((.., b), (.., c)) = (story.send().expect("b"), story.send().expect("c"));
+    story.producer.epoch = 1;
+    let standing = Standing::Ready(story.producer);
+    assert!(story.send().is_none() && !story.queue.could_send(story.now, LEADER, standing));
+    story.queue.handle_acked(b, 10, -1);
+    story.queue.handle_acked(c, 20, -1);
+    assert_eq!(story.send().map(|sent| (sent.0, sent.1, sent.2)), Some(("d", 1, 0)));
+}
+
+#[test]
+fn p6_an_epoch_that_is_over_stamps_nothing_new() {
+    let mut story = Story::new(&["a", "b", "c"]);
+    story.prove();
+    let (.., b) = story.send().expect("b");
+    story.refuse(b, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_eq!(story.send(), None, "whoever forgot to ask for another identity");
     assert_eq!(story.send_to(LEADER, Standing::Wait), None);
+    story.bump();
+    assert_eq!(story.send().map(|sent| (sent.0, sent.1, sent.2)), Some(("b", 1, 0)));
+}
+
+/// The coordinator is asked for a new id, and meanwhile the fate of a batch is found out.
+#[test]
+fn p6_a_batch_that_may_be_written_waits_for_no_identity() {
+    let mut story = Story::new(&["a", "b"]);
+    let (.., a) = story.send().expect("a");
+    story.lose(a, Certainty::MaybeSent);
+    let again = story.send_to(LEADER, Standing::Wait);
+    assert_eq!(again.map(|sent| (sent.0, sent.1, sent.2)), Some(("a", 0, 0)));
+    assert_eq!(story.send_to(LEADER, Standing::Wait), None);
+}
+
+#[test]
+fn p6_an_unwritten_batch_before_one_that_may_be_written_is_asked_after_too() {
+    let mut story = Story::new(&["a", "b", "c", "d"]);
+    story.prove();
+    let [b, c, d] = [story.send(), story.send(), story.send()].map(|sent| sent.expect("in flight").3);
+    story.refuse(c, ErrorCode::NOT_ENOUGH_REPLICAS);
+    story.lose(d, Certainty::MaybeSent);
+    story.queue.handle_acked(b, 10, -1);
+    story.producer.epoch = 1;
+    let (name, epoch, sequence, _) = story.send().expect("c, or nobody would ever learn of d");
+    assert_eq!((name, epoch, sequence), ("c", 0, 20));
+}
+
+#[test]
+fn kip_516_a_topic_made_again_begins_with_a_new_epoch() {
+    let mut story = Story::new(&["a", "b", "c"]);
+    story.prove();
+    let (.., b) = story.send().expect("b");
+    story.queue.handle_recreated();
+    assert_eq!(story.queue.poll_broken(), Some(story.producer));
+    story.producer.epoch = 1;
+    assert_eq!(story.send(), None, "the request to the old topic is waited for");
+    story.refuse(b, ErrorCode::UNKNOWN_TOPIC_ID);
+    assert_eq!(story.send().map(|sent| (sent.0, sent.1, sent.2)), Some(("b", 1, 0)));
+    assert_eq!(story.send(), None, "and the new log has acknowledged nothing yet");
+}
+
+/// What a broker says when it knows nothing of the producer, and where its log begins.
+#[test]
+fn kip_360_a_forgotten_producer_is_told_from_lost_records() {
+    let unknown = ErrorCode::UNKNOWN_PRODUCER_ID;
+    let failed = Some(("b", failed(Failure::Refused(unknown), true)));
+    // The acknowledged batch is at 100 to 109.
+    let table = [
+        ("aged out, never written", Certainty::NotSent, 110, None, ("b", 1, 0)),
+        ("aged out, perhaps with it", Certainty::MaybeSent, 110, None, ("b", 1, 0)),
+        ("not aged out, never written", Certainty::NotSent, 109, None, ("b", 1, 0)),
+        ("not aged out, perhaps written", Certainty::MaybeSent, 109, failed, ("c", 1, 0)),
+        ("never written, nobody says", Certainty::NotSent, -1, None, ("b", 1, 0)),
+        ("perhaps written, nobody says", Certainty::MaybeSent, -1, None, ("b", 0, 10)),
+    ];
+    for (name, certainty, log_start_offset, expected, next) in table {
+        let mut story = Story::new(&["a", "b", "c"]);
+        let (.., a) = story.send().expect("a");
+        story.queue.handle_acked(a, 100, -1);
+        story.done();
+        let (.., b) = story.send().expect("b");
+        story.lose(b, certainty);
+        let (.., b) = story.send().expect("b again");
+        story.queue.handle_refused(story.now, b, Refusal { code: unknown, log_start_offset }, WAIT);
+        story.now += WAIT;
+        assert_eq!(story.done(), expected, "{name}");
+        story.producer.epoch += i16::from(story.queue.poll_broken().is_some());
+        assert_eq!(story.send().map(|sent| (sent.0, sent.1, sent.2)), Some(next), "{name}");
+    }
 }
 
 #[test]
@@ -227,7 +317,7 @@ fn p7_the_last_number_is_taken_back_when_its_batch_is_refused() {
     let (.., huge) = story.send().expect("huge");
     assert_eq!(story.refuse(huge, ErrorCode::INVALID_RECORD), Verdict::Fail);
     assert_eq!(story.done(), Some(("huge", failed(Failure::Refused(ErrorCode::INVALID_RECORD), false))));
-    assert!(!story.queue.poll_broken());
+    assert!(story.queue.poll_broken().is_none());
     story.push("c");
     assert_eq!(story.send().map(|sent| sent.2), Some(10), "no gap");
 }
@@ -261,7 +351,7 @@ fn kip_126_halves_take_the_place_and_the_numbers_of_a_batch_that_is_too_large() 
     assert_eq!(story.refuse(c, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER), Verdict::Retry);
     let sent: Vec<_> = std::iter::from_fn(|| story.send()).map(|sent| (sent.0, sent.1, sent.2)).collect();
     assert_eq!(sent, [("first", 0, 10), ("second", 0, 16), ("c", 0, 20)]);
-    assert!(!story.queue.poll_broken(), "the chain of numbers never broke");
+    assert!(story.queue.poll_broken().is_none(), "the chain of numbers never broke");
 }
 
 #[test]
@@ -279,9 +369,10 @@ fn kip_126_halves_of_what_may_be_written_whole_are_never_written_twice() {
     let out_of_order = Failure::Refused(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
     assert_eq!(story.done(), Some(("first", failed(out_of_order, true))));
     // The epoch ends, but not before the fate of the other half is known.
-    assert!(story.queue.poll_broken() && !story.queue.is_drained());
-    let (name, _, sequence, second) = story.send_to(LEADER, Standing::Draining).expect("second");
-    assert_eq!((name, sequence), ("second", 16));
+    assert!(story.queue.poll_broken().is_some() && !story.queue.is_drained());
+    story.producer.epoch = 1;
+    let (name, epoch, sequence, second) = story.send().expect("second");
+    assert_eq!((name, epoch, sequence), ("second", 0, 16));
     story.refuse(second, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
     assert_eq!(story.done(), Some(("second", failed(out_of_order, true))));
     assert!(story.queue.is_drained() && story.queue.is_empty());
@@ -341,6 +432,22 @@ fn kip_126_time_runs_out_while_a_batch_is_split() {
 }
 
 #[test]
+fn p8_a_batch_across_the_end_of_the_numbers_is_followed_by_its_rest() {
+    let mut story = Story::new(&["a", "b", "c", "d"]);
+    story.prove();
+    story.queue.next_sequence = i32::MAX - 3;
+    let sent: Vec<_> = std::iter::from_fn(|| story.send()).collect();
+    assert_eq!(sent.iter().map(|sent| sent.2).collect::<Vec<_>>(), [i32::MAX - 3, 6, 16]);
+    // A refusal for good takes the numbers back, across the end too.
+    let ids: Vec<_> = sent.iter().map(|sent| sent.3).collect();
+    story.queue.handle_acked(ids[0], 10, -1);
+    story.queue.handle_acked(ids[1], 20, -1);
+    assert_eq!(story.refuse(ids[2], ErrorCode::INVALID_RECORD), Verdict::Fail);
+    story.push("e");
+    assert_eq!(story.send().map(|sent| sent.2), Some(16));
+}
+
+#[test]
 fn p8_sequence_numbers_wrap_to_zero() {
     for (sequence, records, next) in [
         (0, 10, 10),
@@ -373,7 +480,7 @@ fn a_broken_chain_after_an_uncertain_attempt_is_not_written_twice() {
     story.refuse(b, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
     let refused = Failure::Refused(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
     assert_eq!(story.done(), Some(("b", failed(refused, true))), "whether it stands there nobody can tell");
-    assert!(story.queue.poll_broken());
+    assert!(story.queue.poll_broken().is_some());
 }
 
 #[test]

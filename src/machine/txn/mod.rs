@@ -288,12 +288,22 @@ impl Txn {
         }
     }
 
-    /// A batch failed for good (T8). `broken`: its partition's chain of sequence numbers is, too.
-    pub(crate) fn handle_failed(&mut self, broken: bool, why: Why) {
-        if let State::Open(work) | State::AbortOnly(work, _) | State::Ending(Ending { work, .. }) = &mut self.state
-            && broken
-        {
-            work.bump = Bump::Must;
+    /// A batch failed for good (T8).
+    pub(crate) fn handle_failed(&mut self, why: Why) {
+        self.fail(why);
+    }
+
+    /// A partition's chain of sequence numbers is broken: nothing more can be written in this epoch.
+    pub(crate) fn handle_broken(&mut self, why: Why) {
+        match &mut self.state {
+            State::Open(work)
+            | State::AbortOnly(work, _)
+            | State::Ending(Ending { work, .. })
+            | State::Unknown(Ending { work, .. }) => work.bump = Bump::Must,
+            // The topic was made again between two transactions.
+            State::Ready => self.state = State::Initializing { expected: Some(self.producer), optional: false },
+            State::Initializing { optional, .. } => *optional = false,
+            State::Fenced { .. } | State::Fatal => {}
         }
         self.fail(why);
     }

@@ -162,7 +162,7 @@ fn t3_partitions_that_may_have_been_added_are_ended_too() {
     let mut story = Story::open(First);
     assert!(!story.txn.admit(1));
     story.answer(Ask::AddPartitions(vec![1]), LOST);
-    story.txn.handle_failed(false, Why::Batch);
+    story.txn.handle_failed(Why::Batch);
     story.txn.handle_end(true);
     assert_eq!(story.poll(), Some(Ask::End { commit: false }));
     // They had not been.
@@ -336,7 +336,7 @@ fn kip_360_a_coordinator_that_forgot_the_producer_gives_it_a_new_identity() {
 fn kip_588_a_broken_partition_is_mended_by_a_new_epoch_after_the_abort() {
     for version in [First, Second] {
         let mut story = Story::written(version);
-        story.txn.handle_failed(true, Why::Refused(Step::Produce, ErrorCode::INVALID_PRODUCER_EPOCH));
+        story.txn.handle_broken(Why::Refused(Step::Produce, ErrorCode::INVALID_PRODUCER_EPOCH));
         assert!(!story.txn.admit(1), "nothing goes any more");
         story.txn.handle_end(false);
         story.answer(Ask::End { commit: false }, Reply::Done(Some(NEXT).filter(|_| version == Second)));
@@ -349,6 +349,16 @@ fn kip_588_a_broken_partition_is_mended_by_a_new_epoch_after_the_abort() {
 }
 
 #[test]
+fn a_partition_that_breaks_between_two_transactions_costs_an_epoch() {
+    let mut story = Story::ready();
+    story.txn.handle_broken(Why::Batch);
+    assert!(!story.txn.handle_begin(First));
+    story.answer(Ask::Init { expected: Some(OURS) }, Reply::Done(Some(NEXT)));
+    assert_eq!(story.told, [Told::Identity(NEXT)]);
+    assert!(story.txn.handle_begin(First));
+}
+
+#[test]
 fn a_broker_that_cannot_raise_an_epoch_is_a_reason_to_die_only_where_it_must() {
     for (broken, ready) in [(false, true), (true, false)] {
         let mut story = Story::open(First);
@@ -357,7 +367,7 @@ fn a_broker_that_cannot_raise_an_epoch_is_a_reason_to_die_only_where_it_must() {
         assert_eq!(story.later(), Some(Ask::AddPartitions(vec![1])));
         story.reply(Reply::Parts(vec![(1, ErrorCode::NONE)]));
         if broken {
-            story.txn.handle_failed(true, Why::Batch);
+            story.txn.handle_broken(Why::Batch);
         }
         story.txn.handle_end(!broken);
         story.answer(Ask::End { commit: !broken }, Reply::Done(None));
@@ -372,7 +382,7 @@ fn t8_an_end_waits_for_the_batches_and_a_failure_turns_it_into_an_abort() {
         let mut story = Story::written(version);
         story.txn.handle_end(true);
         assert!(story.txn.poll_request(story.now, false).is_none(), "a batch is on its way");
-        story.txn.handle_failed(false, Why::Batch);
+        story.txn.handle_failed(Why::Batch);
         assert_eq!(story.poll(), Some(Ask::End { commit: false }));
         assert!(story.told.contains(&Told::Aborting(Why::Batch)));
     }
@@ -382,7 +392,7 @@ fn t8_an_end_waits_for_the_batches_and_a_failure_turns_it_into_an_abort() {
 fn t8_a_transaction_whose_every_batch_failed_is_aborted() {
     let mut story = Story::open(Second);
     assert!(story.txn.admit(1));
-    story.txn.handle_failed(false, Why::Batch);
+    story.txn.handle_failed(Why::Batch);
     story.txn.handle_end(true);
     // Whether the broker took the partition in nobody knows; it can be told to abort all the same.
     story.answer(Ask::End { commit: false }, Reply::Refused(ErrorCode::INVALID_TXN_STATE));
@@ -411,7 +421,7 @@ fn a_step_that_fails_while_another_is_asked_waits_for_its_answer() {
     let mut story = Story::open(First);
     assert!(!story.txn.admit(1));
     assert_eq!(story.poll(), Some(Ask::AddPartitions(vec![1])));
-    story.txn.handle_failed(false, Why::Batch);
+    story.txn.handle_failed(Why::Batch);
     story.txn.handle_end(false);
     assert_eq!(story.poll(), None, "one request at a time");
     story.reply(Reply::Parts(vec![(1, ErrorCode::NONE)]));

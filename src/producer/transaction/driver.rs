@@ -161,7 +161,7 @@ impl Driver {
                 if !matches!(error.kind(), ErrorKind::Aborted | ErrorKind::Fenced) {
                     self.batch.get_or_insert_with(|| error.clone());
                 }
-                self.machine.handle_failed(false, Why::Batch);
+                self.machine.handle_failed(Why::Batch);
             }
         }
     }
@@ -171,7 +171,7 @@ impl Driver {
         if let Some(error) = last {
             self.batch.get_or_insert_with(|| error.clone());
         }
-        self.machine.handle_failed(true, Why::Batch);
+        self.machine.handle_broken(Why::Batch);
     }
 
     /// What a batch is told that fails because of the transaction.
@@ -457,10 +457,11 @@ impl Sender {
                     let fatal = driver.fatal(why, committed);
                     driver.handle_dead(&fatal);
                     self.identity.handle_fatal();
-                    self.die(match why {
+                    let code = match why {
                         Death::Fenced(_) => ErrorCode::PRODUCER_FENCED,
                         Death::Refused(_, code) => code,
-                    });
+                    };
+                    self.die(code, fatal.as_error().clone());
                 }
             }
         }
@@ -487,7 +488,7 @@ impl Sender {
     }
 
     /// A broker refused this producer for good.
-    pub(in crate::producer) fn handle_refused_for_good(&mut self, code: ErrorCode) {
+    pub(in crate::producer) fn handle_refused_for_good(&mut self, code: ErrorCode, place: &str) {
         match &mut self.transaction {
             Some(driver) => {
                 driver.machine.handle_dead(Step::Produce, code);
@@ -495,7 +496,7 @@ impl Sender {
             }
             None => {
                 self.identity.handle_fatal();
-                self.die(code);
+                self.die(code, super::super::settle::refused(code, place));
             }
         }
     }

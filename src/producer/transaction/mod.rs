@@ -124,6 +124,8 @@ impl<K, V> TransactionalProducer<K, V> {
         self.tell(Event::Idle(answer));
         // A task that has ended has nothing under way.
         let _ = idle.await;
+        // What failed was told by the ends of its transactions.
+        let _ = self.producer.handle.core.take_untold();
         self.producer.close().await
     }
 

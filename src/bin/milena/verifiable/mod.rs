@@ -18,6 +18,7 @@ use crate::failure::Failure;
 
 mod consumer;
 mod producer;
+mod transactions;
 
 pub(crate) use consumer::VerifiableConsumer;
 pub(crate) use producer::VerifiableProducer;

@@ -12,7 +12,7 @@ use std::{
 use clap::Args;
 use milena::{
     Record,
-    producer::{Delivery, Producer},
+    producer::{Delivery, Given, Producer, ProducerBuilder, RecordAck},
     properties::Properties,
 };
 use serde_json::{Value, json};
@@ -22,7 +22,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::Events;
+use super::{
+    Events,
+    transactions::{Flags, Transactions},
+};
 use crate::{
     failure::{Failure, chain},
     options::{CREATE, Options, connect, ready_topic, topic_name, with_bootstrap},
@@ -31,7 +34,8 @@ use crate::{
 
 /// Sends numbered records and writes a line of JSON on stdout for each that was acknowledged or failed.
 ///
-/// Takes the flags and writes the lines of Kafka's VerifiableProducer. Unlike there, records are sent again after errors
+/// Takes the flags and writes the lines of Kafka's VerifiableProducer; --transactional-id and what goes with it are milena's
+/// own. Unlike there, records are sent again after errors
 /// that pass, and idempotently with acks=-1: what fails is what could not be delivered in delivery.timeout.ms.
 #[derive(Debug, Args)]
 pub(crate) struct VerifiableProducer {
@@ -41,7 +45,7 @@ pub(crate) struct VerifiableProducer {
 
     /// The topic.
     #[arg(long, value_parser = topic_name)]
-    topic: String,
+    pub(super) topic: String,
 
     /// How many records are sent; -1 is no limit.
     #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
@@ -68,6 +72,9 @@ pub(crate) struct VerifiableProducer {
     repeating_keys: Option<u64>,
 
     #[command(flatten)]
+    pub(super) transactions: Flags,
+
+    #[command(flatten)]
     options: Options,
 }
 
@@ -79,12 +86,21 @@ impl VerifiableProducer {
         if let Some(acks) = self.acks {
             properties = properties.set("acks", acks.to_string());
         }
-        let producer = tokio::select! {
-            producer = self.start(&properties) => producer?,
+        let builder = tokio::select! {
+            builder = self.start(&properties) => builder?,
             () = ending.asked() => return Ok(()),
         };
         let events = Arc::new(Events::start());
-        let done = self.send_and_tell(producer, &events, &mut ending).await;
+        let done = match self.transactions.transactional_id.clone() {
+            None => self.send_and_tell(builder.build().await?, &events, &mut ending).await,
+            Some(id) => {
+                let producer = tokio::select! {
+                    producer = builder.transactional(id) => producer?,
+                    () = ending.asked() => return Ok(()),
+                };
+                Transactions::new(Numbers::of(self), events.clone()).run(producer, &mut ending).await
+            }
+        };
         // What was told before an error is written all the same.
         let written = match Arc::into_inner(events) {
             Some(events) => events.finish().await,
@@ -93,10 +109,10 @@ impl VerifiableProducer {
         done.and(written)
     }
 
-    async fn start(&self, properties: &Properties) -> Result<Producer, Failure> {
+    async fn start(&self, properties: &Properties) -> Result<ProducerBuilder, Failure> {
         let kafka = connect(properties).await?;
         ready_topic(&kafka, properties, &self.topic).await?;
-        Ok(kafka.producer().build().await?)
+        Ok(kafka.producer())
     }
 
     async fn send_and_tell(self, producer: Producer, events: &Arc<Events>, ending: &mut Ending) -> Result<(), Failure> {
@@ -119,12 +135,71 @@ impl VerifiableProducer {
     }
 }
 
-struct Sending {
-    options: VerifiableProducer,
-    producer: Producer,
-    events: Arc<Events>,
+/// The numbers that are sent, and when each is due.
+pub(super) struct Numbers {
+    pub(super) options: VerifiableProducer,
     begun: Instant,
     sent: u64,
+}
+
+impl Numbers {
+    fn of(options: VerifiableProducer) -> Self {
+        Self { options, begun: Instant::now(), sent: 0 }
+    }
+
+    pub(super) fn are_left(&self) -> bool {
+        u64::try_from(self.options.max_messages).map_or(true, |most| self.sent < most)
+    }
+
+    /// Waits until the next one may be sent.
+    pub(super) async fn turn(&self) {
+        if let Ok(rate) = u64::try_from(self.options.throughput) {
+            if rate == 0 {
+                std::future::pending::<()>().await;
+            }
+            sleep_until(self.begun + Duration::from_secs_f64(self.sent as f64 / rate as f64)).await;
+        }
+    }
+
+    /// Key and value of the next one, which stays the next until it is [`taken`](Self::taken).
+    pub(super) fn next(&self) -> (Option<String>, String) {
+        let value = match self.options.value_prefix {
+            Some(prefix) => format!("{prefix}.{}", self.sent),
+            None => self.sent.to_string(),
+        };
+        (self.options.repeating_keys.map(|keys| (self.sent % keys).to_string()), value)
+    }
+
+    pub(super) fn record<'r>(
+        &'r self,
+        key: Option<&'r str>,
+        value: &'r str,
+    ) -> Record<'r, Given<&'r str>, Given<&'r str>> {
+        let record = Record::to(&self.options.topic).key_or_null(key).value(value);
+        match u64::try_from(self.options.message_create_time) {
+            Ok(first) => record.timestamp(UNIX_EPOCH + Duration::from_millis(first) + self.begun.elapsed()),
+            Err(_) => record,
+        }
+    }
+
+    pub(super) fn taken(&mut self) {
+        self.sent += 1;
+    }
+
+    pub(super) fn totals(&self, acked: u64) -> Value {
+        json!({
+            "sent": self.sent,
+            "acked": acked,
+            "target_throughput": self.options.throughput,
+            "avg_throughput": acked as f64 / self.begun.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+struct Sending {
+    numbers: Numbers,
+    producer: Producer,
+    events: Arc<Events>,
     acked: Arc<AtomicU64>,
     /// A task to a partition, so that its records are told in their order and no partition waits for another.
     tellers: HashMap<i32, mpsc::UnboundedSender<Waiting>>,
@@ -144,20 +219,15 @@ impl Sending {
     fn new(options: VerifiableProducer, producer: Producer, events: Arc<Events>) -> Self {
         let room = Arc::new(Semaphore::new(MAX_WAITING));
         let (acked, tellers, telling) = Default::default();
-        Self { options, producer, events, begun: Instant::now(), sent: 0, acked, tellers, telling, room }
+        Self { numbers: Numbers::of(options), producer, events, acked, tellers, telling, room }
     }
 
     async fn send_all(&mut self) -> Result<(), Failure> {
-        while u64::try_from(self.options.max_messages).map_or(true, |most| self.sent < most) {
+        while self.numbers.are_left() {
             if self.events.has_no_reader() {
                 return Err(Failure::StdoutClosed);
             }
-            if let Ok(rate) = u64::try_from(self.options.throughput) {
-                if rate == 0 {
-                    std::future::pending::<()>().await;
-                }
-                sleep_until(self.begun + Duration::from_secs_f64(self.sent as f64 / rate as f64)).await;
-            }
+            self.numbers.turn().await;
             self.send_one().await?;
         }
         Ok(())
@@ -165,22 +235,15 @@ impl Sending {
 
     /// The number counts as sent once its record is enqueued or refused; dropping the future before does neither.
     async fn send_one(&mut self) -> Result<(), Failure> {
-        let value = match self.options.value_prefix {
-            Some(prefix) => format!("{prefix}.{}", self.sent),
-            None => self.sent.to_string(),
-        };
-        let key = self.options.repeating_keys.map(|keys| (self.sent % keys).to_string());
-        let mut record = Record::to(&self.options.topic).key_or_null(key.as_deref()).value(value.as_str());
-        if let Ok(first) = u64::try_from(self.options.message_create_time) {
-            record = record.timestamp(UNIX_EPOCH + Duration::from_millis(first) + self.begun.elapsed());
-        }
+        let (key, value) = self.numbers.next();
         let _room = self.room.clone().acquire_owned().await.map_err(|_| Failure::Reported)?;
-        let delivery = self.producer.enqueue(record).await;
-        self.sent += 1;
+        let delivery = self.producer.enqueue(self.numbers.record(key.as_deref(), &value)).await;
+        self.numbers.taken();
         match delivery {
             Ok(delivery) => self.wait_for(Waiting { key, value, delivery, _room }),
             Err(error) => {
-                self.events.emit("producer_send_error", failed(key, value, &self.options.topic, &error)).await?
+                let more = failed(key, value, &self.numbers.options.topic, &error);
+                self.events.emit("producer_send_error", more).await?
             }
         }
         Ok(())
@@ -189,7 +252,7 @@ impl Sending {
     fn wait_for(&mut self, record: Waiting) {
         let teller = self.tellers.entry(record.delivery.partition()).or_insert_with(|| {
             let (teller, mut records) = mpsc::unbounded_channel();
-            let (events, acked, topic) = (self.events.clone(), self.acked.clone(), self.options.topic.clone());
+            let (events, acked, topic) = (self.events.clone(), self.acked.clone(), self.numbers.options.topic.clone());
             self.telling.spawn(async move {
                 while let Some(record) = records.recv().await {
                     tell(&events, &acked, record, &topic).await;
@@ -212,14 +275,7 @@ impl Sending {
         let _ = self.producer.flush().await;
         self.tellers.clear();
         while self.telling.join_next().await.is_some() {}
-        let acked = self.acked.load(Ordering::Relaxed);
-        let seconds = self.begun.elapsed().as_secs_f64();
-        json!({
-            "sent": self.sent,
-            "acked": acked,
-            "target_throughput": self.options.throughput,
-            "avg_throughput": acked as f64 / seconds,
-        })
+        self.numbers.totals(self.acked.load(Ordering::Relaxed))
     }
 }
 
@@ -228,9 +284,7 @@ async fn tell(events: &Events, acked: &AtomicU64, record: Waiting, topic: &str) 
     let (name, more) = match delivery.await {
         Ok(ack) => {
             acked.fetch_add(1, Ordering::Relaxed);
-            let (offset, partition) = (ack.offset.unwrap_or(-1), ack.partition);
-            let more = json!({"key": key, "value": value, "offset": offset, "topic": topic, "partition": partition});
-            ("producer_send_success", more)
+            ("producer_send_success", acknowledged(key, value, topic, &ack))
         }
         Err(error) => ("producer_send_error", failed(key, value, topic, &error)),
     };
@@ -238,7 +292,12 @@ async fn tell(events: &Events, acked: &AtomicU64, record: Waiting, topic: &str) 
     let _ = events.emit(name, more).await;
 }
 
-fn failed(key: Option<String>, value: String, topic: &str, error: &milena::Error) -> Value {
+pub(super) fn acknowledged(key: Option<String>, value: String, topic: &str, ack: &RecordAck) -> Value {
+    let (offset, partition) = (ack.offset.unwrap_or(-1), ack.partition);
+    json!({"key": key, "value": value, "offset": offset, "topic": topic, "partition": partition})
+}
+
+pub(super) fn failed(key: Option<String>, value: String, topic: &str, error: &milena::Error) -> Value {
     let (exception, message) = (format!("class milena::{:?}", error.kind()), chain(error));
     json!({"key": key, "value": value, "topic": topic, "exception": exception, "message": message})
 }
