@@ -345,14 +345,8 @@ fn error(rng: &mut Rng, api: Api, is_harsh: bool) -> i16 {
         Api::Produce if is_harsh && rng.bool() => HARSH,
         Api::Produce => PRODUCE,
         Api::Fetch => FETCH,
-        Api::AddPartitionsToTxn | Api::EndTxn | Api::AddOffsetsToTxn | Api::TxnOffsetCommit
-            if is_harsh && rng.u8(..3) == 0 =>
-        {
-            match api {
-                Api::AddPartitionsToTxn | Api::EndTxn => &[53],
-                _ => &[53, 30, 120],
-            }
-        }
+        Api::AddPartitionsToTxn | Api::EndTxn if is_harsh && rng.u8(..3) == 0 => &[53],
+        Api::AddOffsetsToTxn | Api::TxnOffsetCommit if is_harsh && rng.u8(..3) == 0 => &[53, 30, 120],
         Api::InitProducerId | Api::AddPartitionsToTxn | Api::EndTxn | Api::AddOffsetsToTxn => &[14, 15, 16, 51],
         Api::TxnOffsetCommit => &[14, 15, 16, 3, 7],
         Api::FindCoordinator => &[15],
