@@ -400,6 +400,23 @@ async fn t7_a_dropped_transaction_is_aborted_before_the_next_one_begins() {
     }
 }
 
+/// And nobody has to call anything for that, or to keep the producer.
+#[tokio::test(start_paused = true)]
+async fn t7_a_dropped_transaction_is_aborted_by_itself() {
+    for version in VERSIONS {
+        for keep in [true, false] {
+            let world = World::new(version).await;
+            let mut producer = world.producer().await;
+            let transaction = producer.begin().await.expect("begins");
+            transaction.send(record(0, "dropped")).await.expect("written");
+            drop(transaction);
+            let kept = keep.then_some(producer);
+            assert_eq!(world.state().await.1, "CompleteAbort", "version {version}, producer kept: {keep}");
+            drop(kept);
+        }
+    }
+}
+
 /// A commit whose future is dropped goes on.
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_nobody_waits_for_goes_on() {

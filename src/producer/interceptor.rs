@@ -243,11 +243,6 @@ impl Added {
         HEADERS.set(recycled(headers));
         outcome
     }
-
-    /// All headers of a record that has to wait, in a list of their own.
-    pub(super) fn behind<'h>(&'h self, headers: &[Header<'h>]) -> Vec<Header<'h>> {
-        headers.iter().copied().chain(self.iter()).collect()
-    }
 }
 
 impl Drop for Added {
@@ -295,7 +290,6 @@ mod tests {
         let some = |key: &str, value: &[u8]| (key.to_owned(), Some(value.to_vec()));
         let expected = [some("own", b"1"), some("trace", b"\x00\xff"), (String::new(), None), some("", b"")];
         assert_eq!(added.with(bytes, |bytes| all(bytes.headers)), expected);
-        assert_eq!(all(&added.behind(&own)), expected);
     }
 
     #[test]

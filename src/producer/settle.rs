@@ -204,7 +204,8 @@ impl Sender {
         }
         let has_failed = settled.is_err();
         cell.0.settle(settled);
-        if has_failed {
+        // What fails in a transaction is told by its commit; what is aborted was meant to be.
+        if has_failed && self.transaction.is_none() {
             self.core.note_failure(&cell.0);
         }
     }
