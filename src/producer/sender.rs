@@ -20,7 +20,7 @@ use tracing::{Span, field::Empty};
 
 use crate::{
     cluster::Watch,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     machine::{
         identity::{Identity, ProducerId, Standing},
         metadata::Metadata,
