@@ -9,11 +9,10 @@
 //!   compressing and splitting take besides, some copies of a batch for each worker and a chunk for each half.
 
 use std::{
-    collections::VecDeque,
     pin::pin,
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -25,13 +24,14 @@ use tokio::{
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    record::{AppendError, BatchBuilder, CHUNK, ChunkPool, Header, SealedBatch},
-    wire::Str,
+    record::{AppendError, BatchBuilder, CHUNK, ChunkPool, Header},
 };
 
 use super::{
-    clock::{BatchClock, Clock},
+    clock::Clock,
     delivery::{Cell, Delivery, Settler},
+    interceptor::Added,
+    partition::{Open, Partition, PartitionState},
     partitioner::{Choice, Partitioning},
     topic::Topic,
 };
@@ -54,51 +54,12 @@ pub(super) struct Accumulator {
     blocked: AtomicUsize,
     /// A caller found no memory and did not wait: until some is given back, it is as if it had.
     hurried: AtomicBool,
+    /// A batch was sealed, and no caller has given way to the sender since.
+    owes_turn: AtomicBool,
     closed: AtomicBool,
     closing: Notify,
     /// Why the producer cannot go on, if that is why it is closed.
     fatal: OnceLock<Error>,
-}
-
-/// One partition's open batch and the sealed ones that the sender has not yet fetched.
-#[derive(Debug)]
-pub(super) struct Partition {
-    pub(super) topic: Str,
-    pub(super) index: i32,
-    /// Its number in the producer: the sender's name for it.
-    pub(super) number: usize,
-    /// Bytes that a batch may have here, once the broker refused a larger one.
-    limit: AtomicUsize,
-    /// Batches that were begun and are not settled (KIP-794).
-    queued: AtomicU32,
-    state: Mutex<PartitionState>,
-}
-
-#[derive(Debug, Default)]
-struct PartitionState {
-    open: Option<Open>,
-    sealed: VecDeque<Sealed>,
-    /// The sender has been told and has not looked yet.
-    listed: bool,
-}
-
-#[derive(Debug)]
-struct Open {
-    builder: BatchBuilder,
-    cell: Settler,
-    created: Instant,
-    clock: BatchClock,
-    reserved: usize,
-}
-
-/// A batch that takes no more records.
-#[derive(Debug)]
-pub(super) struct Sealed {
-    pub(super) batch: SealedBatch,
-    pub(super) cell: Settler,
-    pub(super) created: Instant,
-    /// Bytes of memory to give back when it is settled.
-    pub(super) reserved: usize,
 }
 
 /// One record's bytes.
@@ -110,24 +71,30 @@ pub(super) struct Bytes<'a> {
     pub(super) headers: &'a [Header<'a>],
 }
 
-/// What became of an attempt to append.
-#[derive(Debug)]
-pub(super) enum Appended {
-    /// It stands in its batch. `sealed`: a batch was filled, and the sender should get a turn.
-    Done { delivery: Delivery, sealed: bool },
-    /// So many bytes of memory have to be had first.
-    NoMemory(usize),
+/// One caller's attempt to append: what it brings, and what was in its way. Apart from the delivery, which is small
+/// enough to be returned in registers: every record has one, and seldom an obstacle.
+#[derive(Debug, Default)]
+pub(super) struct Attempt<'a> {
+    /// Memory that the caller has waited for; what is left of it returns when this is dropped.
+    pub(super) permit: Option<SemaphorePermit<'a>>,
+    /// What was in the way of the last one without a delivery.
+    pub(super) obstacle: Obstacle,
+    /// What interceptors added to the record, once they have seen it.
+    pub(super) added: Option<Added>,
 }
 
-enum Placed {
-    Done {
-        delivery: Delivery,
-        begun: bool,
-        sealed: bool,
-    },
-    /// The open batch was sealed; a record that may go anywhere should go elsewhere.
-    Full,
+/// Why a record does not stand in a batch.
+#[derive(Debug, Default)]
+pub(super) enum Obstacle {
+    /// Its topic is not known.
+    #[default]
+    Unknown,
+    /// So many bytes of memory have to be had first.
     NoMemory(usize),
+    /// The open batch was full and is sealed; a record that may go anywhere should go elsewhere.
+    Full,
+    /// The record is too large, there is no such partition, or the producer is closed.
+    Refused(Error),
 }
 
 impl Accumulator {
@@ -146,6 +113,7 @@ impl Accumulator {
             wake: Notify::new(),
             blocked: AtomicUsize::new(0),
             hurried: AtomicBool::new(false),
+            owes_turn: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
             fatal: OnceLock::new(),
@@ -156,60 +124,61 @@ impl Accumulator {
         Self { partitioning, ..self }
     }
 
-    /// Appends a record to the partition that was asked for, that the partitioner names, or whose turn it is.
-    /// `permit` is memory that the caller waited for; what is left of it returns when the caller drops it.
-    ///
-    /// # Errors
-    /// The record is too large, there is no such partition, or the producer is closed.
+    /// Appends a record to the partition that was asked for, that the partitioner names, or whose turn it is. `None`: see
+    /// the obstacle.
     pub(super) fn append(
         &self,
         topic: &Topic,
         partition: Option<i32>,
-        record: Bytes<'_>,
-        permit: &mut Option<SemaphorePermit<'_>>,
-    ) -> Result<Appended> {
-        self.check_size(topic, record)?;
+        record: &Bytes<'_>,
+        attempt: &mut Attempt<'_>,
+    ) -> Option<Delivery> {
+        let len = record.len();
+        if len + RECORD_OVERHEAD > self.max_request_size
+            && let Err(error) = self.check_size(topic, record)
+        {
+            return attempt.refuse(error);
+        }
         let choice = match partition {
             Some(index) => Choice::Partition(index),
-            None => self.partitioning.choose(topic, record.key, record.value)?,
+            None => match self.partitioning.choose(topic, record.key, record.value) {
+                Ok(choice) => choice,
+                Err(error) => return attempt.refuse(error),
+            },
         };
-        let Choice::Partition(index) = choice else { return self.append_anywhere(topic, record, permit) };
-        let target = topic.partition(index)?;
-        Ok(match self.place(target, record, permit, true)? {
-            Placed::Done { delivery, begun, sealed } => self.done(target, delivery, begun, sealed),
-            Placed::NoMemory(bytes) => {
-                if partition.is_none() {
-                    self.partitioning.take_back(topic);
-                }
-                Appended::NoMemory(bytes)
-            }
-            // `place` does not answer so when it was told to stay.
-            Placed::Full => Appended::NoMemory(0),
-        })
+        let Choice::Partition(index) = choice else { return self.append_anywhere(topic, record, len, attempt) };
+        let target = match topic.partition(index) {
+            Ok(target) => target,
+            Err(error) => return attempt.refuse(error),
+        };
+        let delivery = self.place(target, record, len, attempt, true);
+        if delivery.is_none() && partition.is_none() {
+            self.partitioning.take_back(topic);
+        }
+        delivery
     }
 
     /// Without a key: the partition whose turn it is, the next one when its batch is full (KIP-794).
     fn append_anywhere(
         &self,
         topic: &Topic,
-        record: Bytes<'_>,
-        permit: &mut Option<SemaphorePermit<'_>>,
-    ) -> Result<Appended> {
+        record: &Bytes<'_>,
+        len: usize,
+        attempt: &mut Attempt<'_>,
+    ) -> Option<Delivery> {
         let mut moved = false;
         loop {
             let partition = topic.sticky.current(topic, self.batch_size);
-            match self.place(partition, record, permit, moved)? {
-                Placed::Done { delivery, begun, sealed } => {
-                    topic.sticky.count(record.len());
-                    return Ok(self.done(partition, delivery, begun, sealed || moved));
-                }
-                Placed::NoMemory(bytes) => return Ok(Appended::NoMemory(bytes)),
-                Placed::Full => {
-                    moved = true;
-                    self.list(partition);
-                    topic.sticky.move_on(topic);
-                }
+            if let Some(delivery) = self.place(partition, record, len, attempt, moved) {
+                topic.sticky.count(len);
+                return Some(delivery);
             }
+            if moved || !matches!(attempt.obstacle, Obstacle::Full) {
+                return None;
+            }
+            moved = true;
+            self.list(partition);
+            topic.sticky.move_on(topic);
         }
     }
 
@@ -217,47 +186,82 @@ impl Accumulator {
     fn place(
         &self,
         partition: &Partition,
-        record: Bytes<'_>,
-        permit: &mut Option<SemaphorePermit<'_>>,
+        record: &Bytes<'_>,
+        len: usize,
+        attempt: &mut Attempt<'_>,
         stay: bool,
-    ) -> Result<Placed> {
+    ) -> Option<Delivery> {
         let mut state = partition.state();
         if self.closed.load(Ordering::Acquire) {
-            return Err(self.refusal());
+            return attempt.refuse(self.refusal());
         }
         let mut sealed = false;
         if let Some(open) = &mut state.open {
-            let timestamp = record.timestamp.unwrap_or_else(|| open.clock.now());
-            let limit = self.batch_size.min(partition.limit.load(Ordering::Relaxed));
-            let fits = open.builder.batch_len() + record.len() <= limit;
-            // What was reserved for records that then fitted into the chunk before is still there.
-            let spare = || open.reserved.saturating_sub(open.builder.memory());
-            let needed = record.len() + RECORD_OVERHEAD;
-            let room = match open.builder.room() {
-                _ if !fits => usize::MAX,
-                room if room < needed && spare() >= needed.max(CHUNK) => usize::MAX,
-                room => room,
-            };
-            if let Err(bytes) = self.reserve(room, &mut open.reserved, record, permit) {
-                return Ok(Placed::NoMemory(bytes));
+            let limit = self.batch_size.min(partition.limit());
+            if let Some(delivery) = self.join(open, limit, record, len, attempt) {
+                return Some(delivery);
             }
-            match open.builder.append_within(limit, timestamp, record.key, record.value, record.headers) {
-                Ok(()) => return Ok(open.placed(false, false)),
-                Err(AppendError::BatchFull) => state.seal(),
-                Err(error) => return Err(error.into()),
+            if !matches!(attempt.obstacle, Obstacle::Full) {
+                return None;
+            }
+            state.seal();
+            self.owes_turn.store(true, Ordering::Relaxed);
+            if !stay {
+                return None;
             }
             sealed = true;
-            if !stay {
-                return Ok(Placed::Full);
-            }
         }
+        let begun = self.begin(partition, &mut state, record, len, attempt);
+        drop(state);
+        if sealed || begun.is_some() {
+            self.list(partition);
+        }
+        begun
+    }
+
+    /// Appends to the open batch.
+    #[inline]
+    fn join(
+        &self,
+        open: &mut Open,
+        limit: usize,
+        record: &Bytes<'_>,
+        len: usize,
+        attempt: &mut Attempt<'_>,
+    ) -> Option<Delivery> {
+        let timestamp = record.timestamp.unwrap_or_else(|| open.clock.now());
+        let most = len + RECORD_OVERHEAD;
+        let has_room = open.builder.batch_len() + len > limit || most <= open.builder.room();
+        if !has_room && !self.reserve_more(open, most, attempt) {
+            return None;
+        }
+        match open.builder.append_within(limit, timestamp, record.key, record.value, record.headers) {
+            Ok(()) => Some(open.last()),
+            Err(AppendError::BatchFull) => attempt.meet(Obstacle::Full),
+            Err(error) => attempt.refuse(error.into()),
+        }
+    }
+
+    /// Accounts for another chunk. What was reserved for records that then fitted into the chunk before is still there.
+    #[cold]
+    fn reserve_more(&self, open: &mut Open, most: usize, attempt: &mut Attempt<'_>) -> bool {
+        let spare = open.reserved.saturating_sub(open.builder.memory());
+        spare >= most.max(CHUNK) || self.reserve(most, &mut open.reserved, attempt)
+    }
+
+    /// Begins a batch with the record.
+    #[cold]
+    fn begin(
+        &self,
+        partition: &Partition,
+        state: &mut PartitionState,
+        record: &Bytes<'_>,
+        len: usize,
+        attempt: &mut Attempt<'_>,
+    ) -> Option<Delivery> {
         let mut reserved = 0;
-        if let Err(bytes) = self.reserve(0, &mut reserved, record, permit) {
-            drop(state);
-            if sealed {
-                self.list(partition);
-            }
-            return Ok(Placed::NoMemory(bytes));
+        if !self.reserve(len + RECORD_OVERHEAD, &mut reserved, attempt) {
+            return None;
         }
         let cell = Settler(Cell::new(partition.topic.clone(), partition.index));
         let created = Instant::now();
@@ -266,40 +270,38 @@ impl Accumulator {
         let mut open = Open { builder, cell, created, clock, reserved };
         if let Err(error) = open.builder.append(timestamp, record.key, record.value, record.headers) {
             // An empty batch left behind would be listed by nobody, and the records that join it never sent.
-            drop(state);
             self.release(reserved);
-            if sealed {
-                self.list(partition);
-            }
-            return Err(error.into());
+            return attempt.refuse(error.into());
         }
-        let placed = open.placed(true, sealed);
+        let delivery = open.last();
         state.open = Some(open);
         partition.count_queued();
-        Ok(placed)
+        Some(delivery)
     }
 
-    /// Makes sure that memory is accounted for a record which needs a new chunk. `Err`: so much is missing.
-    fn reserve(
-        &self,
-        room: usize,
-        reserved: &mut usize,
-        record: Bytes<'_>,
-        permit: &mut Option<SemaphorePermit<'_>>,
-    ) -> Result<(), usize> {
-        let most = record.len() + RECORD_OVERHEAD;
-        if most <= room {
-            return Ok(());
-        }
+    /// Accounts for the memory of a record that needs a new chunk. `false`: that much has to be had first.
+    fn reserve(&self, most: usize, reserved: &mut usize, attempt: &mut Attempt<'_>) -> bool {
         let bytes = most.max(CHUNK);
         let count = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let granted = match permit.take_if(|permit| permit.num_permits() >= bytes) {
+        let permit = match attempt.permit.take_if(|permit| permit.num_permits() >= bytes) {
             Some(permit) => permit,
-            None => self.memory.try_acquire_many(count).map_err(|_| bytes)?,
+            None => match self.memory.try_acquire_many(count) {
+                Ok(permit) => permit,
+                Err(_) => {
+                    attempt.obstacle = Obstacle::NoMemory(bytes);
+                    return false;
+                }
+            },
         };
-        *reserved += granted.num_permits();
-        granted.forget();
-        Ok(())
+        *reserved += permit.num_permits();
+        permit.forget();
+        true
+    }
+
+    /// Whether a batch was sealed and no caller has given way to the sender since.
+    #[inline]
+    pub(super) fn owes_turn(&self) -> bool {
+        self.owes_turn.load(Ordering::Relaxed)
     }
 
     /// Waits for memory, first come first served.
@@ -339,6 +341,7 @@ impl Accumulator {
     /// before the first request goes out); and while more waits than brokers take at a time, the caller is held back for
     /// a moment: memory that is used again at once is still in the cache, and that is worth a third of a large record.
     pub(super) async fn pace(&self) {
+        self.owes_turn.store(false, Ordering::Relaxed);
         let relief = self.relief.notified();
         if self.memory.available_permits() >= self.comfort {
             return tokio::task::yield_now().await;
@@ -349,13 +352,6 @@ impl Accumulator {
     /// Memory that is not in use, in bytes.
     pub(super) fn available(&self) -> usize {
         self.memory.available_permits()
-    }
-
-    fn done(&self, partition: &Partition, delivery: Delivery, begun: bool, sealed: bool) -> Appended {
-        if begun || sealed {
-            self.list(partition);
-        }
-        Appended::Done { delivery, sealed }
     }
 
     /// Tells the sender to look at a partition.
@@ -410,11 +406,8 @@ impl Accumulator {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn check_size(&self, topic: &Topic, record: Bytes<'_>) -> Result<()> {
-        let size = record.len() + RECORD_OVERHEAD;
-        if size <= self.max_request_size {
-            return Ok(());
-        }
+    #[cold]
+    fn check_size(&self, topic: &Topic, record: &Bytes<'_>) -> Result<()> {
         let exact = BATCH_OVERHEAD + crate::record::record_size(0, 0, record.key, record.value, record.headers);
         if exact <= self.max_request_size {
             return Ok(());
@@ -444,83 +437,15 @@ impl Drop for Blocked<'_> {
     }
 }
 
-impl Partition {
-    pub(super) fn new(topic: Str, index: i32, number: usize) -> Self {
-        Self {
-            topic,
-            index,
-            number,
-            limit: AtomicUsize::new(usize::MAX),
-            queued: AtomicU32::new(0),
-            state: Mutex::default(),
-        }
+impl Attempt<'_> {
+    fn meet(&mut self, obstacle: Obstacle) -> Option<Delivery> {
+        self.obstacle = obstacle;
+        None
     }
 
-    /// Batches that were begun and are not settled.
-    pub(super) fn queued(&self) -> u32 {
-        self.queued.load(Ordering::Relaxed)
-    }
-
-    /// There is one batch more: it was begun, or another one was split.
-    pub(super) fn count_queued(&self) {
-        self.queued.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_settled(&self) {
-        self.queued.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// From now on batches are begun smaller: the broker has refused one of twice the size. There is no way back up: the
-    /// topic's limit may be raised, but asking whether it was would cost a refused batch each time.
-    pub(super) fn limit_to(&self, bytes: usize) {
-        self.limit.fetch_min(bytes.max(SMALLEST_LIMIT), Ordering::Relaxed);
-    }
-
-    /// What the sender comes for: the sealed batches, and when the open one was begun.
-    pub(super) fn fetch(&self) -> (VecDeque<Sealed>, Option<Instant>) {
-        let mut state = self.state();
-        state.listed = false;
-        (std::mem::take(&mut state.sealed), state.open.as_ref().map(|open| open.created))
-    }
-
-    /// Records that the sender has not fetched.
-    pub(super) fn records(&self) -> usize {
-        let state = self.state();
-        let sealed = state.sealed.iter().map(|sealed| sealed.batch.record_count);
-        let open = state.open.as_ref().map(|open| open.builder.record_count());
-        sealed.chain(open).map(|records| records.unsigned_abs() as usize).sum()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        let state = self.state();
-        state.open.is_none() && state.sealed.is_empty()
-    }
-
-    /// Seals the open batch, because its time has come.
-    pub(super) fn seal(&self) -> VecDeque<Sealed> {
-        let mut state = self.state();
-        state.seal();
-        std::mem::take(&mut state.sealed)
-    }
-
-    fn state(&self) -> MutexGuard<'_, PartitionState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl PartitionState {
-    fn seal(&mut self) {
-        if let Some(Open { builder, cell, created, reserved, .. }) = self.open.take() {
-            self.sealed.push_back(Sealed { batch: builder.seal(), cell, created, reserved });
-        }
-    }
-}
-
-impl Open {
-    /// The record that was just appended.
-    fn placed(&self, begun: bool, sealed: bool) -> Placed {
-        let index = self.builder.record_count() - 1;
-        Placed::Done { delivery: self.cell.0.delivery(index), begun, sealed }
+    #[cold]
+    fn refuse(&mut self, error: Error) -> Option<Delivery> {
+        self.meet(Obstacle::Refused(error))
     }
 }
 
@@ -537,8 +462,6 @@ impl Bytes<'_> {
 const COMFORTABLE: usize = 8 << 20;
 /// And for so long at most per batch, so that a stalled broker's buffer still fills.
 const LONGEST_PACE: Duration = Duration::from_millis(5);
-/// No partition's batches are begun smaller than this.
-const SMALLEST_LIMIT: usize = 1024;
 /// Lengths, deltas and attributes of one record, at most.
 const RECORD_OVERHEAD: usize = 48;
 /// A batch's header.
@@ -564,7 +487,7 @@ mod tests {
         let (accumulator, topic) = setting();
         let mut bytes = 0;
         while bytes < 900_000 {
-            assert!(matches!(accumulator.append(&topic, Some(0), record(b"x"), &mut None), Ok(Appended::Done { .. })));
+            assert!(accumulator.append(&topic, Some(0), &record(b"x"), &mut Attempt::default()).is_some());
             bytes += 9;
         }
         let counted = MEMORY - accumulator.available();
@@ -577,10 +500,10 @@ mod tests {
         let (accumulator, topic) = setting();
         let mut missing = None;
         while missing.is_none() {
-            match accumulator.append(&topic, Some(0), record(&[7; 10_000]), &mut None) {
-                Ok(Appended::Done { .. }) => {}
-                Ok(Appended::NoMemory(bytes)) => missing = Some(bytes),
-                Err(error) => panic!("{error}"),
+            let mut attempt = Attempt::default();
+            if accumulator.append(&topic, Some(0), &record(&[7; 10_000]), &mut attempt).is_none() {
+                let Obstacle::NoMemory(bytes) = attempt.obstacle else { panic!("{attempt:?}") };
+                missing = Some(bytes);
             }
         }
         assert_eq!(missing, Some(CHUNK));

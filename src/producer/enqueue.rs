@@ -8,7 +8,7 @@
 use std::{
     error, fmt, iter,
     pin::pin,
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError},
     task::{Context, Poll, Waker},
 };
 
@@ -20,8 +20,10 @@ use crate::{
 };
 
 use super::{
-    BatchDelivery, Core, Delivery, Field, First, Offered, Producer, Record, accumulator::Appended, scratch::Scratch,
-    sender::Event, topic::Topic,
+    BatchDelivery, Core, Delivery, Field, Producer, Record,
+    accumulator::{Attempt, Obstacle},
+    scratch::Scratch,
+    sender::Event,
 };
 
 /// A record that [`try_enqueue`](Producer::try_enqueue) did not take, and why.
@@ -104,14 +106,36 @@ impl<K, V> Producer<K, V> {
         at_once(record.value.prepare(&self.value, Target { topic: record.topic, part: Part::Value }))?;
         let mut scratch = Scratch::default();
         let bytes = scratch.write(record, &*self.key, &*self.value)?;
+        let (core, mut attempt) = (&*self.handle.core, Attempt::default());
+        let delivery = core.append(record.topic, record.partition, &bytes, &mut attempt);
+        delivery.ok_or_else(|| match attempt.obstacle {
+            Obstacle::Unknown => core.ask_for(record.topic),
+            Obstacle::NoMemory(bytes) => core.full(record.topic, bytes),
+            Obstacle::Full => NotEnqueued::Full,
+            Obstacle::Refused(error) => NotEnqueued::Refused(error),
+        })
+    }
+
+    /// What `enqueue` does for most records: nothing has to be waited for. `None` if something has to, or is wrong.
+    #[inline]
+    pub(super) fn enqueue_at_once<RK, RV>(
+        &self,
+        record: &Record<'_, RK, RV>,
+        attempt: &mut Attempt<'_>,
+    ) -> Option<Delivery>
+    where
+        RK: Field<K>,
+        RV: Field<V>,
+    {
         let core = &*self.handle.core;
-        match core.offer(None, record.topic, record.partition, bytes)? {
-            Offered::Done(delivery) => Ok(delivery),
-            Offered::Waits(First { appended: Some(Appended::NoMemory(bytes)), .. }) => {
-                Err(core.full(record.topic, bytes))
-            }
-            Offered::Waits(_) => Err(core.ask_for(record.topic)),
+        if core.accumulator.owes_turn() {
+            return None;
         }
+        at_once(record.key.prepare(&self.key, Target { topic: record.topic, part: Part::Key })).ok()?;
+        at_once(record.value.prepare(&self.value, Target { topic: record.topic, part: Part::Value })).ok()?;
+        let mut scratch = Scratch::default();
+        let bytes = scratch.write(record, &*self.key, &*self.value).ok()?;
+        core.append(record.topic, record.partition, &bytes, attempt)
     }
 
     /// Fetches what records like this one need: the topic's partitions, and the schemas of their serializers. Nothing
@@ -132,7 +156,7 @@ impl<K, V> Producer<K, V> {
         record.key.prepare(&self.key, Target { topic: record.topic, part: Part::Key }).await?;
         record.value.prepare(&self.value, Target { topic: record.topic, part: Part::Value }).await?;
         let core = &*self.handle.core;
-        match core.known(record.topic) {
+        match core.topics.known(record.topic) {
             Some(_) => Ok(()),
             None => core.learn(record.topic, Instant::now() + core.settings.max_block).await,
         }
@@ -170,9 +194,9 @@ impl<K, V> Producer<K, V> {
         I: IntoIterator<Item = Record<'r, RK, RV>>,
     {
         let mut records = records.into_iter();
-        let (mut enqueued, mut topic) = (BatchDelivery::default(), None);
+        let mut enqueued = BatchDelivery::default();
         while let Some(record) = records.next() {
-            match self.enqueue_one(&record, &mut topic).await {
+            match self.enqueue_one(&record, Attempt::default()).await {
                 Ok(delivery) => enqueued.push(delivery),
                 Err(error) => return Err(EnqueueBatchError { enqueued, record, rest: records, error }),
             }
@@ -180,41 +204,30 @@ impl<K, V> Producer<K, V> {
         Ok(enqueued)
     }
 
-    /// `enqueue` for one of many: `topic` is the last one's, which most likely is this one's too.
-    async fn enqueue_one<RK: Field<K>, RV: Field<V>>(
+    /// `enqueue`, waiting for whatever has to be waited for.
+    pub(super) async fn enqueue_one<RK: Field<K>, RV: Field<V>>(
         &self,
         record: &Record<'_, RK, RV>,
-        topic: &mut Option<Arc<Topic>>,
+        mut attempt: Attempt<'_>,
     ) -> Result<Delivery> {
         record.key.prepare(&self.key, Target { topic: record.topic, part: Part::Key }).await?;
         record.value.prepare(&self.value, Target { topic: record.topic, part: Part::Value }).await?;
         let core = &*self.handle.core;
-        if core.owes_turn.load(Ordering::Relaxed) {
-            Box::pin(core.take_turn()).await;
-            // Time has passed, and the topic may be another one.
-            *topic = None;
-        }
-        if topic.as_ref().is_none_or(|topic| *topic.name != *record.topic) {
-            *topic = core.known(record.topic);
+        if core.accumulator.owes_turn() {
+            // A batch was sealed: the sender gets its turn before the next record. Here and not behind the append,
+            // because a future that is dropped while it waits must not have enqueued anything.
+            Box::pin(core.accumulator.pace()).await;
         }
         let mut scratch = Scratch::default();
         let bytes = scratch.write(record, &*self.key, &*self.value)?;
-        match core.offer(topic.as_deref(), record.topic, record.partition, bytes)? {
-            Offered::Done(delivery) => Ok(delivery),
-            Offered::Waits(first) => {
-                *topic = None;
-                Box::pin(core.enqueue(first, record.topic, record.partition, bytes)).await
-            }
+        match core.append(record.topic, record.partition, &bytes, &mut attempt) {
+            Some(delivery) => Ok(delivery),
+            None => Box::pin(core.enqueue(record.topic, record.partition, &bytes, attempt)).await,
         }
     }
 }
 
 impl Core {
-    /// A topic that is known.
-    fn known(&self, topic: &str) -> Option<Arc<Topic>> {
-        self.topics.read().unwrap_or_else(PoisonError::into_inner).get(topic).cloned()
-    }
-
     /// There is no memory for a record.
     #[cold]
     fn full(&self, topic: &str, bytes: usize) -> NotEnqueued {

@@ -204,7 +204,7 @@ pub(super) struct Added(Vec<u8>);
 
 impl Added {
     fn fresh() -> Self {
-        Self(ADDED.take())
+        Self(ADDED.try_with(Cell::take).unwrap_or_default())
     }
 
     fn push(&mut self, key: &str, value: Option<&[u8]>) {
@@ -237,16 +237,12 @@ impl Added {
         if self.is_empty() {
             return then(record);
         }
-        let mut headers = recycled(HEADERS.take());
+        let mut headers = recycled(HEADERS.try_with(Cell::take).unwrap_or_default());
         headers.extend(record.headers.iter().copied().chain(self.iter()));
         let outcome = then(Bytes { headers: &headers, ..record });
-        HEADERS.set(recycled(headers));
+        // A thread that is ending keeps nothing.
+        let _ = HEADERS.try_with(|kept| kept.set(recycled(headers)));
         outcome
-    }
-
-    /// All headers of a record that has to wait, in a list of their own.
-    pub(super) fn behind<'h>(&'h self, headers: &[Header<'h>]) -> Vec<Header<'h>> {
-        headers.iter().copied().chain(self.iter()).collect()
     }
 }
 
@@ -255,7 +251,7 @@ impl Drop for Added {
         let mut buffer = std::mem::take(&mut self.0);
         buffer.clear();
         if (1..=MOST_KEPT).contains(&buffer.capacity()) {
-            ADDED.set(buffer);
+            let _ = ADDED.try_with(|kept| kept.set(buffer));
         }
     }
 }
@@ -295,7 +291,6 @@ mod tests {
         let some = |key: &str, value: &[u8]| (key.to_owned(), Some(value.to_vec()));
         let expected = [some("own", b"1"), some("trace", b"\x00\xff"), (String::new(), None), some("", b"")];
         assert_eq!(added.with(bytes, |bytes| all(bytes.headers)), expected);
-        assert_eq!(all(&added.behind(&own)), expected);
     }
 
     #[test]

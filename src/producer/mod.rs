@@ -5,12 +5,13 @@
 //! settle whole batches at a time (`settle`, `delivery`).
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    hash::BuildHasherDefault,
+    collections::BTreeMap,
+    future::poll_fn,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -23,7 +24,7 @@ use crate::{
     cluster::Cluster,
     error::{Error, ErrorKind, Result},
     machine::metadata::{Metadata, Topic as TopicMetadata},
-    serdes::{self, Part, Target},
+    serdes,
 };
 
 mod accumulator;
@@ -32,17 +33,18 @@ mod clock;
 mod compressor;
 mod delivery;
 mod enqueue;
-mod hash;
 mod init;
 mod interceptor;
 mod lane;
 mod metrics;
+mod partition;
 mod partitioner;
 mod record;
 mod scratch;
 mod sender;
 mod settle;
 mod topic;
+mod topics;
 mod transaction;
 
 pub use builder::{Acks, ProducerBuilder};
@@ -57,17 +59,17 @@ pub use transaction::{
     UnknownOutcome,
 };
 
-use accumulator::{Accumulator, Appended, Bytes, Partition};
+use accumulator::{Accumulator, Attempt, Bytes, Obstacle};
 pub(crate) use builder::Settings;
 use clock::Clock;
 use delivery::Cell;
-use hash::NameHasher;
-use interceptor::Added;
 use metrics::Counters;
+use partition::Partition;
 use partitioner::Stalls;
 use scratch::Scratch;
 use sender::{Event, Sender};
 use topic::Topic;
+use topics::Topics;
 
 /// Sends records. Cheap to clone; all clones share one buffer, one identity and one order per partition.
 ///
@@ -125,25 +127,27 @@ impl<K, V> Producer<K, V> {
     /// # Cancel safety
     /// If the future is dropped, the record is not enqueued, unless the future was ready: whatever a call waits for, it
     /// waits for before it appends.
-    pub async fn enqueue<'r, RK, RV>(&self, record: Record<'r, RK, RV>) -> Result<Delivery>
+    pub fn enqueue<'r, RK, RV>(&self, record: Record<'r, RK, RV>) -> impl Future<Output = Result<Delivery>>
     where
         RK: Field<K>,
         RV: Field<V>,
     {
-        let target = |part| Target { topic: record.topic, part };
-        record.key.prepare(&self.key, target(Part::Key)).await?;
-        record.value.prepare(&self.value, target(Part::Value)).await?;
-        let core = &*self.handle.core;
-        if core.owes_turn.load(Ordering::Relaxed) {
-            Box::pin(core.take_turn()).await;
-        }
-        let mut scratch = Scratch::default();
-        let bytes = scratch.write(&record, &*self.key, &*self.value)?;
-        match core.offer(None, record.topic, record.partition, bytes)? {
-            Offered::Done(delivery) => Ok(delivery),
-            // Seldom. The box keeps this future small, which every record pays for.
-            Offered::Waits(first) => Box::pin(core.enqueue(first, record.topic, record.partition, bytes)).await,
-        }
+        // By hand, because an `async fn` copies its arguments once more, and most records need no waiting: one that does
+        // is begun anew in a future of its own.
+        let (mut record, mut waiting) = (Some(record), None);
+        poll_fn(move |cx| {
+            if let Some(given) = &record {
+                let mut attempt = Attempt::default();
+                if let Some(delivery) = self.enqueue_at_once(given, &mut attempt) {
+                    // Whoever polls once more gets nothing, and writes nothing.
+                    record = None;
+                    return Poll::Ready(Ok(delivery));
+                }
+                let wait = |record| Box::pin(async move { self.enqueue_one(&record, attempt).await });
+                waiting = record.take().map(wait);
+            }
+            waiting.as_mut().map_or(Poll::Pending, |waiting| waiting.as_mut().poll(cx))
+        })
     }
 
     /// Sends everything now, whatever its linger, and waits until all that was enqueued before is settled. What other
@@ -152,7 +156,7 @@ impl<K, V> Producer<K, V> {
     /// # Errors
     /// The first failure among the batches that were waited for; or else, one among those that failed before and of
     /// which nobody heard, because the deliveries were dropped. Each is told once. It comes after about
-    /// `delivery.timeout.ms` at the latest.
+    /// `delivery.timeout.ms` and, for what is on the wire then, `request.timeout.ms`.
     ///
     /// # Cancel safety
     /// Dropping the future stops the waiting, not the sending.
@@ -223,13 +227,11 @@ struct Core {
     cluster: Cluster,
     settings: Settings,
     accumulator: Accumulator,
-    topics: RwLock<HashMap<Box<str>, Arc<Topic>, BuildHasherDefault<NameHasher>>>,
+    topics: Topics,
     partitions: RwLock<Vec<Arc<Partition>>>,
     stalls: Stalls,
     events: mpsc::UnboundedSender<Event>,
     handles: AtomicUsize,
-    /// A batch was sealed, and no caller has yielded to the sender since.
-    owes_turn: AtomicBool,
     /// Topics that were asked for by callers who did not wait: with an error once it is clear that they are not to be
     /// had, and gone once they are.
     asked: Mutex<BTreeMap<Box<str>, Option<Error>>>,
@@ -252,12 +254,11 @@ impl Core {
             cluster,
             settings,
             accumulator,
-            topics: RwLock::default(),
+            topics: Topics::default(),
             partitions: RwLock::default(),
             stalls: Stalls::default(),
             events: events.clone(),
             handles: AtomicUsize::new(1),
-            owes_turn: AtomicBool::new(false),
             asked: Mutex::default(),
             untold: Mutex::default(),
             metrics: Arc::default(),
@@ -266,74 +267,63 @@ impl Core {
         Handle { core }
     }
 
-    /// A batch was sealed: the sender gets its turn before the next record. Here and not behind the append, because a
-    /// future that is dropped while it waits must not have enqueued anything.
-    async fn take_turn(&self) {
-        self.owes_turn.store(false, Ordering::Relaxed);
-        self.accumulator.pace().await;
-    }
-
-    /// The first attempt to append a record, which interceptors see before. `known` is its topic, if the caller has it.
-    fn offer(&self, known: Option<&Topic>, topic: &str, partition: Option<i32>, record: Bytes<'_>) -> Result<Offered> {
-        let append = |record: Bytes<'_>| match known {
-            Some(topic) => self.append_to(topic, partition, record, &mut None).map(Some),
-            None => self.append(topic, partition, record, &mut None),
-        };
-        let (appended, added) = if self.settings.interceptors.is_empty() {
-            (append(record)?, None)
-        } else {
-            let added = self.settings.interceptors.show(topic, partition, record);
-            (added.with(record, append)?, Some(added))
-        };
-        Ok(match appended {
-            Some(Appended::Done { delivery, .. }) => Offered::Done(delivery),
-            first => Offered::Waits(First { appended: first, added }),
-        })
-    }
-
-    /// Carries on where the first attempt to append ended.
-    async fn enqueue(&self, first: First, topic: &str, partition: Option<i32>, record: Bytes<'_>) -> Result<Delivery> {
-        let First { appended: first, added } = first;
-        let headers = added.as_ref().map(|added| added.behind(record.headers));
-        let record = Bytes { headers: headers.as_deref().unwrap_or(record.headers), ..record };
-        // One bound for all that a record waits for (max.block.ms); no clock is read for those that do not wait.
-        let until = Instant::now() + self.settings.max_block;
-        let (mut permit, mut appended) = (None, first);
-        loop {
-            match appended {
-                None => self.learn(topic, until).await?,
-                Some(Appended::Done { delivery, .. }) => return Ok(delivery),
-                Some(Appended::NoMemory(bytes)) => permit = Some(self.wait_for_memory(topic, bytes, until).await?),
-            }
-            appended = self.append(topic, partition, record, &mut permit)?;
-        }
-    }
-
-    /// `None` when the topic is not known yet.
-    fn append<'c>(
+    /// Appends, and waits for whatever is in the way.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the record is not enqueued.
+    async fn enqueue<'c>(
         &'c self,
         topic: &str,
         partition: Option<i32>,
-        record: Bytes<'_>,
-        permit: &mut Option<tokio::sync::SemaphorePermit<'c>>,
-    ) -> Result<Option<Appended>> {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(topic) = topics.get(topic) else { return Ok(None) };
-        self.append_to(topic, partition, record, permit).map(Some)
+        record: &Bytes<'_>,
+        mut attempt: Attempt<'c>,
+    ) -> Result<Delivery> {
+        // One bound for all that a record waits for (max.block.ms); no clock is read for those that do not wait.
+        let until = Instant::now() + self.settings.max_block;
+        loop {
+            if let Some(delivery) = self.append(topic, partition, record, &mut attempt) {
+                return Ok(delivery);
+            }
+            match std::mem::take(&mut attempt.obstacle) {
+                Obstacle::Unknown => self.learn(topic, until).await?,
+                Obstacle::NoMemory(bytes) => attempt.permit = Some(self.wait_for_memory(topic, bytes, until).await?),
+                Obstacle::Full => {}
+                Obstacle::Refused(error) => return Err(error),
+            }
+        }
     }
 
-    fn append_to<'c>(
-        &'c self,
-        topic: &Topic,
+    /// `None`: see the obstacle.
+    #[inline]
+    fn append(
+        &self,
+        topic: &str,
         partition: Option<i32>,
-        record: Bytes<'_>,
-        permit: &mut Option<tokio::sync::SemaphorePermit<'c>>,
-    ) -> Result<Appended> {
-        let appended = self.accumulator.append(topic, partition, record, permit)?;
-        if let Appended::Done { sealed: true, .. } = appended {
-            self.owes_turn.store(true, Ordering::Relaxed);
+        record: &Bytes<'_>,
+        attempt: &mut Attempt<'_>,
+    ) -> Option<Delivery> {
+        if !self.settings.interceptors.is_empty() {
+            return self.append_intercepted(topic, partition, record, attempt);
         }
-        Ok(appended)
+        self.topics.with(topic, |topic| self.accumulator.append(topic, partition, record, attempt)).flatten()
+    }
+
+    /// Interceptors see a record once, however many attempts it takes.
+    #[cold]
+    fn append_intercepted(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        record: &Bytes<'_>,
+        attempt: &mut Attempt<'_>,
+    ) -> Option<Delivery> {
+        let added = attempt.added.take();
+        let added = added.unwrap_or_else(|| self.settings.interceptors.show(topic, partition, *record));
+        let delivery = added.with(*record, |record| {
+            self.topics.with(topic, |topic| self.accumulator.append(topic, partition, &record, attempt)).flatten()
+        });
+        attempt.added = Some(added);
+        delivery
     }
 
     async fn wait_for_memory(
@@ -373,36 +363,34 @@ impl Core {
 
     /// Topics in use follow the metadata: more partitions, other leaders.
     fn update_topics(&self, metadata: &Metadata) {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let changed: Vec<_> = topics
-            .values()
-            .filter_map(|topic| metadata.topic(&topic.name).filter(|it| !topic.is_up_to_date(it, metadata)).cloned())
-            .collect();
-        drop(topics);
-        changed.iter().for_each(|described| self.take_in(described));
+        for topic in self.topics.all() {
+            if let Some(described) = metadata.topic(&topic.name).filter(|it| !topic.is_up_to_date(it, metadata)) {
+                self.take_in(described);
+            }
+        }
     }
 
     fn take_in(&self, described: &TopicMetadata) {
-        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        let mut partitions = topics.get(&*described.name).map(|topic| topic.partitions.clone()).unwrap_or_default();
-        let mut all = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
-        // A topic that was made again with fewer partitions leaves the others in `all`, where they wait to be empty. If
-        // they come back they are the same ones: two that number the same log from zero would lose records as
-        // duplicates of each other's.
-        for index in partitions.len()..described.partitions.len() {
-            let known = all.iter().find(|known| known.topic == described.name && known.index as usize == index);
-            let partition = known.cloned().unwrap_or_else(|| {
-                let partition = Arc::new(Partition::new(described.name.clone(), index as i32, all.len()));
-                all.push(partition.clone());
-                partition
-            });
-            partitions.push(partition);
-        }
-        partitions.truncate(described.partitions.len());
-        let leaders = topic::leaders(described, &self.cluster.metadata(), &self.stalls);
-        let before = topics.get(&*described.name).cloned();
-        let topic = Topic::new(described.name.clone(), partitions, leaders, &self.settings.spread, before.as_deref());
-        topics.insert((&*described.name).into(), Arc::new(topic));
+        self.topics.change(&described.name, |before| {
+            let mut partitions = before.map(|topic| topic.partitions.clone()).unwrap_or_default();
+            let mut all = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
+            // A topic that was made again with fewer partitions leaves the others in `all`, where they wait to be empty.
+            // If they come back they are the same ones: two that number the same log from zero would lose records as
+            // duplicates of each other's.
+            for index in partitions.len()..described.partitions.len() {
+                let known = all.iter().find(|known| known.topic == described.name && known.index as usize == index);
+                let partition = known.cloned().unwrap_or_else(|| {
+                    let partition = Arc::new(Partition::new(described.name.clone(), index as i32, all.len()));
+                    all.push(partition.clone());
+                    partition
+                });
+                partitions.push(partition);
+            }
+            partitions.truncate(described.partitions.len());
+            let leaders = topic::leaders(described, &self.cluster.metadata(), &self.stalls);
+            let before = before.map(Arc::as_ref);
+            Topic::new(described.name.clone(), partitions, leaders, &self.settings.spread, before)
+        });
     }
 
     /// The partitions with these numbers and higher.
@@ -468,20 +456,6 @@ impl Core {
         let bytes = self.settings.buffer_memory.saturating_sub(self.accumulator.available());
         Buffered { records: waiting + self.metrics.fetched(), bytes }
     }
-}
-
-/// What became of a record at the first attempt.
-enum Offered {
-    Done(Delivery),
-    Waits(First),
-}
-
-/// Where the first attempt to append a record ended.
-struct First {
-    /// `None` when the topic is not known yet.
-    appended: Option<Appended>,
-    /// What interceptors added to it.
-    added: Option<Added>,
 }
 
 /// Counts the producer's handles: the task ends when there are none and nothing is left to do.

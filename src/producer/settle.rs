@@ -106,10 +106,10 @@ impl Sender {
     pub(super) fn handle_split(&mut self, number: usize, id: BatchId, parts: Result<[Part; 2]>) {
         let Some(slot) = self.slots.get_mut(number) else { return };
         match parts {
-            Ok(parts) => {
+            Ok(parts) => slot.queue.handle_split(id, |whole| {
                 slot.partition.count_queued();
-                slot.queue.handle_split(id, |whole| whole.into_parts(parts));
-            }
+                whole.into_parts(parts)
+            }),
             Err(error) => {
                 slot.last_error = Some(error);
                 slot.queue.handle_unsplit(id, ErrorCode::MESSAGE_TOO_LARGE);
@@ -204,7 +204,8 @@ impl Sender {
         }
         let has_failed = settled.is_err();
         cell.0.settle(settled);
-        if has_failed {
+        // What fails in a transaction is told by its commit; what is aborted was meant to be.
+        if has_failed && self.transaction.is_none() {
             self.core.note_failure(&cell.0);
         }
     }

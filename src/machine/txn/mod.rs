@@ -29,7 +29,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::wire::{ErrorCode, Str};
+use crate::{
+    plant::{self, Plant},
+    wire::{ErrorCode, Str},
+};
 
 use super::identity::ProducerId;
 
@@ -120,7 +123,7 @@ impl Txn {
             work.touched = true;
             return true;
         }
-        let added = work.added.contains(&partition);
+        let added = work.added.contains(&partition) || plant::is(Plant::NeverAdd);
         if !added {
             work.wanted.insert(partition);
         }
@@ -241,6 +244,9 @@ impl Txn {
         let Some(ask) = self.asked.take() else { return };
         let step = ask.step();
         match (ask, reply) {
+            (Ask::End { commit: true }, Reply::Lost { .. }) if plant::is(Plant::UnknownIsCommitted) => {
+                self.ended(true, None);
+            }
             (_, Reply::Lost { maybe_sent }) => {
                 if maybe_sent {
                     self.note_lost(step);
