@@ -163,7 +163,10 @@ impl Txn {
             State::Initializing { optional, .. } => *optional = false,
             State::Fenced { .. } | State::Fatal => {}
         }
-        self.fail(why);
+        // All of it is written, and the commit may be done: it is not taken back (T4).
+        if !self.may_be_committed() {
+            self.fail(why);
+        }
     }
 
     /// The caller ends the transaction. Batches that wait are to go now, or to fail.
@@ -488,10 +491,25 @@ impl Txn {
         };
     }
 
+    /// Whether a commit was asked for that may have been done.
+    fn may_be_committed(&self) -> bool {
+        self.is_unsure() == Some(true)
+    }
+
+    /// What an EndTxn asked for that may have been done.
+    fn is_unsure(&self) -> Option<bool> {
+        match &self.state {
+            State::Ending(ending) if ending.unsure || matches!(self.asked, Some(Ask::End { .. })) => {
+                Some(ending.commit)
+            }
+            _ => None,
+        }
+    }
+
     /// What the caller may be told for certain: a refusal of the first attempt means that nothing was committed.
     fn certainly_not(&self) -> Option<bool> {
         match &self.state {
-            State::Ending(Ending { commit: true, unsure: true, .. }) => None,
+            _ if self.may_be_committed() => None,
             State::Open(_) | State::AbortOnly(..) | State::Ending(_) => Some(false),
             _ => None,
         }
@@ -501,11 +519,7 @@ impl Txn {
         if matches!(self.state, State::Fenced { .. } | State::Fatal) {
             return;
         }
-        let (version, committed) = (self.version(), self.certainly_not());
-        let unsure = match &self.state {
-            State::Ending(Ending { commit, unsure: true, .. }) => Some(*commit),
-            _ => None,
-        };
+        let (version, committed, unsure) = (self.version(), self.certainly_not(), self.is_unsure());
         self.fail(Why::Refused(step, code));
         self.settled();
         self.state = State::Fenced { version, refused: (step, code), unsure, committed };

@@ -364,6 +364,30 @@ fn kip_588_a_broken_partition_is_mended_by_a_new_epoch_after_the_abort() {
 }
 
 #[test]
+fn t4_a_partition_that_breaks_while_a_commit_is_asked_for_does_not_take_it_back() {
+    for version in [First, Second] {
+        for lost_before in [false, true] {
+            let mut story = Story::ending(version, true);
+            if lost_before {
+                story.reply(LOST);
+                story.txn.handle_broken(Why::Batch);
+                assert_eq!(story.later(), Some(Ask::End { commit: true }));
+            } else {
+                story.txn.handle_broken(Why::Batch);
+                story.reply(LOST);
+                assert_eq!(story.later(), Some(Ask::End { commit: true }));
+            }
+            story.reply(Reply::Done(Some(NEXT).filter(|_| version == Second)));
+            assert_eq!(story.ends(), [&End::Committed]);
+            if version == First {
+                story.answer(Ask::Init { expected: Some(OURS) }, Reply::Done(Some(NEXT)));
+            }
+            assert!(story.txn.is_ready() && story.told.contains(&Told::Identity(NEXT)));
+        }
+    }
+}
+
+#[test]
 fn a_partition_that_breaks_between_two_transactions_costs_an_epoch() {
     let mut story = Story::ready();
     story.txn.handle_broken(Why::Batch);
