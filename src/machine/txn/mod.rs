@@ -243,6 +243,10 @@ impl Txn {
     pub(crate) fn handle_reply(&mut self, now: Instant, reply: Reply, wait: Duration) {
         let Some(ask) = self.asked.take() else { return };
         let step = ask.step();
+        if matches!(self.state, State::Fatal) || matches!(self.state, State::Fenced { .. }) && step != Step::Describe {
+            // It was asked before somebody else took over, and changes nothing of that.
+            return self.settled();
+        }
         match (ask, reply) {
             (_, Reply::Lost { maybe_sent }) => {
                 if maybe_sent {

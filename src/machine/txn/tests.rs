@@ -309,6 +309,27 @@ fn who_fenced_may_stay_unknown_but_fenced_is_terminal() {
 }
 
 #[test]
+fn what_was_asked_before_the_fencing_changes_nothing_of_it() {
+    let refused = Reply::Refused(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    for late in [Reply::Done(None), refused, LOST, Reply::Parts(vec![(2, ErrorCode::CLUSTER_AUTHORIZATION_FAILED)])] {
+        let mut story = Story::written(First);
+        assert!(!story.txn.admit(2));
+        assert_eq!(story.poll(), Some(Ask::AddPartitions(vec![2])));
+        story.txn.handle_dead(Step::Produce, ErrorCode::PRODUCER_FENCED);
+        story.reply(late.clone());
+        story.answer(Ask::Describe, Reply::Described(NEXT, Phase::Empty));
+        let dead = Told::Dead { why: Death::Fenced(Fencer::Newer(NEXT)), committed: Some(false) };
+        assert_eq!(story.told.last(), Some(&dead), "{late:?}");
+    }
+    // Nor does an identity that comes too late bring it back.
+    let mut story = Story::new();
+    assert_eq!(story.poll(), Some(Ask::Init { expected: None }));
+    story.txn.handle_dead(Step::Produce, ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    story.reply(Reply::Done(Some(OURS)));
+    assert!(story.txn.is_dead());
+}
+
+#[test]
 fn an_abortable_refusal_of_a_commit_aborts() {
     for version in [First, Second] {
         let mut story = Story::ending(version, true);
