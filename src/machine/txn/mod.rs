@@ -254,8 +254,8 @@ impl Txn {
                 }
                 self.again(now, step, wait);
             }
-            (Ask::Init { .. }, Reply::Done(Some(producer))) => self.granted(producer),
-            (Ask::Init { .. }, Reply::Unsupported) if self.may_stay() => self.granted(self.producer),
+            (Ask::Init { .. }, Reply::Done(Some(producer))) => self.granted(now, producer, wait),
+            (Ask::Init { .. }, Reply::Unsupported) if self.may_stay() => self.granted(now, self.producer, wait),
             (Ask::Describe, Reply::Described(owner, phase)) => self.described(owner, phase),
             (Ask::Describe, Reply::Refused(code)) if code.is_retriable() => self.again(now, step, wait),
             (Ask::Describe, _) => self.undescribed(),
@@ -427,7 +427,14 @@ impl Txn {
         self.told.push_back(Told::Ended(end));
     }
 
-    fn granted(&mut self, producer: ProducerId) {
+    fn granted(&mut self, now: Instant, producer: ProducerId, wait: Duration) {
+        if let State::Initializing { expected: Some(before), optional: false } = self.state
+            && producer.id == before.id
+            && producer.epoch <= before.epoch
+        {
+            // Numbers of the broken chain would be given out again.
+            return self.again(now, Step::Init, wait);
+        }
         self.settled();
         self.identify(producer);
         self.state = State::Ready;

@@ -419,6 +419,17 @@ fn a_partition_that_breaks_between_two_transactions_costs_an_epoch() {
 }
 
 #[test]
+fn an_epoch_that_was_not_raised_is_asked_for_again_where_it_must_be_new() {
+    let mut story = Story::ready();
+    story.txn.handle_broken(Why::Batch);
+    story.answer(Ask::Init { expected: Some(OURS) }, Reply::Done(Some(OURS)));
+    assert!(!story.txn.is_ready(), "the chain is still broken");
+    assert_eq!(story.later(), Some(Ask::Init { expected: Some(OURS) }));
+    story.reply(Reply::Done(Some(NEXT)));
+    assert!(story.txn.is_ready());
+}
+
+#[test]
 fn a_broker_that_cannot_raise_an_epoch_is_a_reason_to_die_only_where_it_must() {
     for (broken, ready) in [(false, true), (true, false)] {
         let mut story = Story::open(First);

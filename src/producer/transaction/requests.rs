@@ -15,6 +15,7 @@ use crate::{
         metadata::Metadata,
         txn::{Ask, Phase, Reply, Request, Version},
     },
+    producer::init::nameless,
     types::{ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition},
     wire::{
         self, Choice, ErrorCode, Str, Uuid,
@@ -70,8 +71,10 @@ impl Call {
             ..InitProducerIdRequest::default()
         };
         let answer = self.coordinator(&request, Choice::Stable).await?;
-        let producer = ProducerId { id: answer.producer_id, epoch: answer.producer_epoch };
-        Ok(done(answer.error_code, Some(producer)))
+        match ProducerId::answered(answer.producer_id, answer.producer_epoch) {
+            None if answer.error_code == ErrorCode::NONE => Err(nameless()),
+            producer => Ok(done(answer.error_code, producer)),
+        }
     }
 
     async fn add_partitions(&self) -> Result<Reply> {
@@ -144,8 +147,7 @@ impl Call {
             Version::Second => Choice::Stable,
         };
         let answer = self.coordinator(&request, choice).await?;
-        let producer = ProducerId { id: answer.producer_id, epoch: answer.producer_epoch };
-        Ok(done(answer.error_code, Some(producer).filter(|producer| producer.id >= 0)))
+        Ok(done(answer.error_code, ProducerId::answered(answer.producer_id, answer.producer_epoch)))
     }
 
     async fn describe(&self) -> Result<Reply> {
