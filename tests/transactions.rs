@@ -453,6 +453,30 @@ async fn t8_a_transaction_whose_every_record_failed_is_aborted_and_nothing_hangs
     }
 }
 
+/// T8: a record whose caller waited for memory gets in when the transaction has failed already.
+#[tokio::test(start_paused = true)]
+async fn t8_a_record_that_slips_in_behind_a_failure_does_not_hold_up_the_abort() {
+    for version in VERSIONS {
+        for elsewhere in [false, true] {
+            let world = World::new(version).await;
+            let builder = world.kafka.producer().buffer_memory(64 << 10).batch_size(64 << 10);
+            let mut producer = builder.transactional(ID).await.expect("an identity");
+            world.cluster.inject(Fault::error(Api::Produce, ErrorCode::INVALID_RECORD));
+            let began = tokio::time::Instant::now();
+            let transaction = producer.begin().await.expect("begins");
+            let large = "x".repeat(40 << 10);
+            let first = transaction.enqueue(record(0, &large)).await.expect("there is room");
+            let late = transaction.enqueue(record(i32::from(elsewhere), &large)).await.expect("room once the first failed");
+            assert!(first.await.is_err());
+            assert_eq!(late.await.expect_err("it is not written").kind(), ErrorKind::Aborted);
+            transaction.abort().await.expect("aborted");
+            assert!(began.elapsed() < Duration::from_secs(1), "version {version}: {:?}", began.elapsed());
+            commit(&mut producer, "b").await.expect("committed");
+            assert_eq!(world.visible().await, ["b0", "b1", "b2"], "version {version}");
+        }
+    }
+}
+
 /// Batches that are lost, refused for a while, or out of order: what is committed is there once.
 #[tokio::test(start_paused = true)]
 async fn lost_batches_are_written_once() {

@@ -271,6 +271,10 @@ impl Sender {
     /// Looks at a partition: takes its sealed batches, and starts the linger of its open one.
     fn visit(&mut self, number: usize) {
         self.learn_slots(number);
+        if self.is_aborting() && number < self.slots.len() {
+            // Its caller had not heard of the failure yet (T8).
+            return self.fail_partition(number);
+        }
         let Some(slot) = self.slots.get_mut(number) else { return };
         let (mut sealed, mut opened) = slot.partition.fetch();
         let (now, settings) = (Instant::now(), &self.core.settings);

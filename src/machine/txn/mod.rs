@@ -601,6 +601,14 @@ impl Txn {
         matches!(self.state, State::Open(_) | State::AbortOnly(..))
     }
 
+    /// Whether nothing more of the transaction may be written.
+    pub(crate) fn is_aborting(&self) -> bool {
+        matches!(
+            self.state,
+            State::AbortOnly(..) | State::Ending(Ending { commit: false, .. }) | State::Fenced { .. }
+        )
+    }
+
     /// Whether an end is under way.
     pub(crate) fn is_ending(&self) -> bool {
         matches!(self.state, State::Ending(_) | State::Fenced { .. })

@@ -336,7 +336,7 @@ impl Sender {
                 driver.begin = Some((open, answer));
                 driver.machine.handle_resolve();
                 // One that was forgotten, as by `mem::forget`, is as good as dropped.
-                driver.machine.handle_end(false);
+                self.end(false);
             }
             Event::End { commit, answer } => return self.handle_end(commit, answer),
             Event::Offsets { group, offsets, answer } => driver.handle_offsets(Offsets { group, offsets, answer }),
@@ -364,9 +364,18 @@ impl Sender {
             return;
         }
         driver.end = answer;
+        self.end(commit);
+    }
+
+    /// The transaction ends, if one is open.
+    fn end(&mut self, commit: bool) {
+        let Some(driver) = self.transaction.as_mut().filter(|driver| driver.machine.is_open()) else { return };
         driver.machine.handle_end(commit);
-        // All that was enqueued goes now, whatever its linger.
-        if commit {
+        if driver.machine.is_aborting() {
+            // Also what came after the failure that is the reason (T8).
+            self.fail_transaction();
+        } else {
+            // All that was enqueued goes now, whatever its linger.
             self.flush();
         }
         self.follow_transaction();
@@ -465,13 +474,22 @@ impl Sender {
     /// KIP-654: an abort does not write first what it then takes back.
     fn fail_transaction(&mut self) {
         self.learn_slots(usize::MAX);
-        for number in 0..self.slots.len() {
-            let sealed = self.slots[number].partition.seal();
-            self.push(number, sealed);
-            self.slots[number].queue.handle_aborting(true);
-            self.slots[number].due = false;
-            self.settle(number);
-        }
+        (0..self.slots.len()).for_each(|number| self.fail_partition(number));
+    }
+
+    /// Nothing that is not on the wire goes there from this partition.
+    pub(in crate::producer) fn fail_partition(&mut self, number: usize) {
+        let slot = &mut self.slots[number];
+        let (mut sealed, _) = slot.partition.fetch();
+        sealed.extend(slot.partition.seal());
+        slot.queue.handle_aborting(true);
+        slot.due = false;
+        self.push(number, sealed);
+        self.settle(number);
+    }
+
+    pub(in crate::producer) fn is_aborting(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|driver| driver.machine.is_aborting())
     }
 
     /// Whether a batch for this partition may go now. Whoever has to wait is listed again when it may.
