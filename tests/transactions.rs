@@ -586,6 +586,31 @@ async fn fenced_is_terminal_and_says_by_whom() {
     }
 }
 
+/// Who asks for an end while the coordinator is asked who fenced it hears of that, not of a transaction that was aborted.
+#[tokio::test(start_paused = true)]
+async fn a_fenced_producer_is_not_told_that_it_lives() {
+    // In the second version nothing but the end asks the coordinator.
+    for version in [0, 1] {
+        for commit in [true, false] {
+            let world = World::new(version).await;
+            let mut producer = world.producer().await;
+            let transaction = producer.begin().await.expect("begins");
+            let _newer = world.producer().await;
+            let slow = FaultAction::Delay(Duration::from_millis(500));
+            let describe = world.cluster.inject(Fault::on(Api::DescribeTransactions, slow));
+            transaction.send(record(0, "late")).await.expect_err("its partition is not added any more");
+            let ended = if commit {
+                transaction.commit().await.map_err(|error| format!("{error:?}"))
+            } else {
+                transaction.abort().await.map_err(|error| format!("{error:?}"))
+            };
+            assert_eq!(describe.left(), 0);
+            let error = ended.expect_err("fenced");
+            assert!(error.starts_with("Fatal"), "version {version}: {error}");
+        }
+    }
+}
+
 /// KIP-654: what is not on the wire does not go there any more.
 #[tokio::test(start_paused = true)]
 async fn kip_654_an_abort_writes_nothing_more() {

@@ -360,10 +360,8 @@ impl Sender {
             }
             return;
         }
-        if !driver.machine.is_open() {
-            return;
-        }
-        driver.end = answer;
+        // If it was fenced meanwhile, who by is being asked: whoever ends it now hears of that.
+        driver.end = answer.or(driver.end.take());
         self.end(commit);
     }
 
