@@ -3,7 +3,7 @@
 //!
 //! Nothing waits: time is virtual. What the client was told is compared with what is visible.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, task::Poll, time::Duration};
 
 use milena::{
     ConsumerGroupMetadata, ErrorCode, ErrorKind, Kafka, Record, TopicPartition, TransactionalProducer,
@@ -413,6 +413,37 @@ async fn t7_a_dropped_transaction_is_aborted_by_itself() {
             let kept = keep.then_some(producer);
             assert_eq!(world.state().await.1, "CompleteAbort", "version {version}, producer kept: {keep}");
             drop(kept);
+        }
+    }
+}
+
+/// A transaction that nobody holds: `begin` was dropped when it had succeeded, or its transaction was leaked.
+#[tokio::test(start_paused = true)]
+async fn t7_a_transaction_without_an_owner_does_not_keep_the_producer_alive() {
+    for version in VERSIONS {
+        for (leak, close) in [(false, true), (true, true), (true, false)] {
+            let world = World::new(version).await;
+            let mut producer = world.producer().await;
+            if leak {
+                let transaction = producer.begin().await.expect("begins");
+                transaction.send(record(0, "leaked")).await.expect("written");
+                std::mem::forget(transaction);
+            } else {
+                let mut begin = std::pin::pin!(producer.begin());
+                let pends = std::future::poll_fn(|cx| Poll::Ready(begin.as_mut().poll(cx).is_pending())).await;
+                assert!(pends, "it has asked, and nobody looks at the answer");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let what = format!("version {version}, leaked: {leak}");
+            if close {
+                let closed = tokio::time::timeout(Duration::from_secs(2), producer.close()).await;
+                closed.expect(&what).expect("closes");
+            } else {
+                drop(producer);
+            }
+            if leak {
+                assert_eq!(world.state().await.1, "CompleteAbort", "{what}");
+            }
         }
     }
 }

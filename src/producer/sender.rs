@@ -519,6 +519,12 @@ impl Sender {
         }));
     }
 
+    /// Whether nobody can say anything more.
+    pub(super) fn is_orphaned(&self) -> bool {
+        // In this order: what was said before the last handle was dropped is in the queue by then.
+        self.core.handles.load(Ordering::Acquire) == 0 && self.events.is_empty()
+    }
+
     fn is_finished(&mut self) -> bool {
         if !self.core.accumulator.is_closed() && self.core.handles.load(Ordering::Acquire) > 0 {
             return false;

@@ -58,7 +58,7 @@ pub(in crate::producer) enum Event {
         answer: Answer<()>,
     },
     Outcome(Answer<Option<Outcome>>),
-    /// Nothing is under way any more.
+    /// Nothing is under way any more. Nobody has a transaction who asks for that: one that is still open is aborted.
     Idle(oneshot::Sender<()>),
     Replied {
         reply: Reply,
@@ -341,7 +341,10 @@ impl Sender {
             Event::End { commit, answer } => return self.handle_end(commit, answer),
             Event::Offsets { group, offsets, answer } => driver.handle_offsets(Offsets { group, offsets, answer }),
             Event::Outcome(answer) => driver.answer_outcome(answer),
-            Event::Idle(answer) => driver.idle.push(answer),
+            Event::Idle(answer) => {
+                driver.idle.push(answer);
+                self.end(false);
+            }
             Event::Replied { reply, error } => {
                 driver.trouble = error.or(driver.trouble.take());
                 let wait = self.core.cluster.config().retry_backoff;
@@ -383,6 +386,10 @@ impl Sender {
     pub(in crate::producer) fn tend_transaction(&mut self) {
         if self.transaction.is_none() {
             return;
+        }
+        if self.is_orphaned() {
+            // A transaction borrows its producer: nobody holds this one.
+            self.end(false);
         }
         self.follow_transaction();
         let cluster = &self.core.cluster;
