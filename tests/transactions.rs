@@ -539,6 +539,30 @@ async fn lost_batches_are_written_once() {
     }
 }
 
+/// The topic of an earlier transaction is made again while another one is open that has nothing to do with it.
+#[tokio::test(start_paused = true)]
+async fn kip_516_a_topic_of_an_earlier_transaction_does_not_abort_the_open_one() {
+    let world = World::new(2).await;
+    world.cluster.create_topic("other", 1).expect("made");
+    let mut producer = world.producer().await;
+    let transaction = producer.begin().await.expect("begins");
+    transaction.send(Record::to("other").partition(0).value("x")).await.expect("written");
+    transaction.commit().await.expect("committed");
+    let transaction = producer.begin().await.expect("begins");
+    transaction.send(record(0, "a")).await.expect("written");
+    world.kafka.admin().delete_topic("other").await.expect("deleted");
+    world.cluster.create_topic("other", 1).expect("made again");
+    // Whoever looks for a leader hears of the new topic.
+    for broker in [0, 1, 2] {
+        world.cluster.move_leader(TOPIC, 0, broker).expect("moves");
+        transaction.send(record(0, "b")).await.expect("written");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    transaction.send(Record::to("other").partition(0).value("y")).await.expect("written to the new one");
+    transaction.commit().await.expect("committed");
+    assert_eq!(world.visible().await, ["a", "b", "b", "b"]);
+}
+
 /// A partition's leader is away until the records' time is over.
 #[tokio::test(start_paused = true)]
 async fn kip_588_records_that_run_out_of_time_cost_a_transaction_and_not_the_producer() {
