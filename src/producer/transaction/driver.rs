@@ -363,6 +363,9 @@ impl Sender {
             }
             return;
         }
+        if !driver.machine.is_open() && !driver.machine.is_ending() {
+            return;
+        }
         // If it was fenced meanwhile, who by is being asked: whoever ends it now hears of that.
         driver.end = answer.or(driver.end.take());
         self.end(commit);
