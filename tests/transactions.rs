@@ -327,7 +327,8 @@ async fn t6_offsets_of_a_zombie_abort_the_transaction() {
         assert!(matches!(error, CommitError::Aborted(_)), "{error}");
         assert_eq!(world.cluster.committed_offset("billing", TOPIC, 0), None);
         let transaction = producer.begin().await.expect("the producer lives");
-        transaction.send_offsets(&ConsumerGroupMetadata::new("billing"), offsets).await.expect("taken");
+        let twice = [3, 7].map(|offset| (TopicPartition::new(TOPIC, 0), offset));
+        transaction.send_offsets(&ConsumerGroupMetadata::new("billing"), twice).await.expect("taken");
         assert_eq!(world.cluster.committed_offset("billing", TOPIC, 0), None, "not before the commit");
         transaction.commit().await.expect("committed");
         tokio::time::sleep(Duration::from_secs(1)).await;

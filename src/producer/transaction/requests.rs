@@ -22,7 +22,7 @@ use crate::{
         messages::{
             AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AddPartitionsToTxnTopic, DescribeTransactionsRequest,
             EndTxnRequest, InitProducerIdRequest, TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition,
-            TxnOffsetCommitRequestTopic,
+            TxnOffsetCommitRequestTopic, TxnOffsetCommitResponse, TxnOffsetCommitResponseTopic,
         },
     },
 };
@@ -116,6 +116,7 @@ impl Call {
     async fn commit_offsets(&self) -> Result<Reply> {
         let Some((group, offsets)) = &self.offsets else { return Ok(Reply::Done(None)) };
         let (topics, named) = topics(&self.cluster.metadata(), offsets);
+        let wanted = places(&topics);
         let choice = match self.request.version {
             Version::First => Choice::AtMost(4),
             Version::Second if named => Choice::Stable,
@@ -133,10 +134,9 @@ impl Call {
             topics,
         };
         let answer = self.send(KeyType::Group, &group.group_id, &request, choice).await?;
-        let parts = answer.topics.iter().flat_map(|topic| &topic.partitions).map(|part| (0, part.error_code));
-        let parts: Vec<_> = parts.collect();
+        let parts: Option<Vec<_>> = wanted.iter().map(|wanted| answered(&answer, wanted)).collect();
         // What is left out was not committed, as far as anybody knows.
-        Ok(if parts.len() < offsets.len() { Reply::Lost { maybe_sent: true } } else { Reply::Parts(parts) })
+        Ok(parts.map_or(Reply::Lost { maybe_sent: true }, Reply::Parts))
     }
 
     async fn end(&self, committed: bool) -> Result<Reply> {
@@ -206,6 +206,28 @@ fn topics(
     (topics, named)
 }
 
+/// One partition of TxnOffsetCommit; versions name its topic in one of two ways.
+type Place = (Str, Uuid, i32);
+
+fn places(topics: &[TxnOffsetCommitRequestTopic]) -> Vec<Place> {
+    let places = topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|part| (topic.name.clone(), topic.topic_id, part.partition_index))
+    });
+    places.collect()
+}
+
+/// What the answer says of a partition; `None` if nothing.
+fn answered(answer: &TxnOffsetCommitResponse, (name, id, index): &Place) -> Option<(usize, ErrorCode)> {
+    // An answer by id names nothing.
+    let is_it = |topic: &&TxnOffsetCommitResponseTopic| match topic.topic_id {
+        Uuid(0) => topic.name == *name,
+        topic_id => topic_id == *id,
+    };
+    let topic = answer.topics.iter().find(is_it)?;
+    let part = topic.partitions.iter().find(|part| part.partition_index == *index)?;
+    Some((0, part.error_code))
+}
+
 fn done(code: ErrorCode, producer: Option<ProducerId>) -> Reply {
     match code {
         ErrorCode::NONE => Reply::Done(producer),
@@ -228,5 +250,37 @@ fn worst(reply: &Reply) -> Option<ErrorCode> {
         Reply::Refused(code) => Some(*code),
         Reply::Parts(parts) => parts.iter().map(|(_, code)| *code).find(|code| *code != ErrorCode::NONE),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::messages::TxnOffsetCommitResponsePartition;
+
+    fn topic(name: &str, id: u128, parts: &[(i32, ErrorCode)]) -> TxnOffsetCommitResponseTopic {
+        let part = |&(partition_index, error_code)| TxnOffsetCommitResponsePartition { partition_index, error_code };
+        let partitions = parts.iter().map(part).collect();
+        TxnOffsetCommitResponseTopic { name: name.into(), topic_id: Uuid(id), partitions }
+    }
+
+    #[test]
+    fn an_answer_about_offsets_is_matched_and_not_counted() {
+        const STALE: ErrorCode = ErrorCode::UNKNOWN_TOPIC_ID;
+        let wanted: [Place; 2] = [("a".into(), Uuid(7), 0), ("b".into(), Uuid(8), 3)];
+        let fine = ErrorCode::NONE;
+        let table = [
+            (vec![topic("a", 0, &[(0, fine)]), topic("b", 0, &[(3, STALE)])], [Some(fine), Some(STALE)]),
+            // Version 6 names topics by their ids alone.
+            (vec![topic("", 8, &[(3, STALE)]), topic("", 7, &[(0, fine)])], [Some(fine), Some(STALE)]),
+            // As many parts as were asked for, but not those.
+            (vec![topic("a", 0, &[(0, fine), (0, fine)])], [Some(fine), None]),
+            (vec![topic("a", 0, &[(1, fine)]), topic("", 9, &[(3, fine)])], [None, None]),
+        ];
+        for (topics, expected) in table {
+            let answer = TxnOffsetCommitResponse { topics, ..TxnOffsetCommitResponse::default() };
+            let found = wanted.each_ref().map(|wanted| answered(&answer, wanted).map(|(_, code)| code));
+            assert_eq!(found, expected, "{answer:?}");
+        }
     }
 }
