@@ -372,6 +372,24 @@ async fn kip_447_offsets_are_committed_with_their_transaction() {
     }
 }
 
+/// A topic that was made again has another id than the client knows: it looks before it asks again.
+#[tokio::test(start_paused = true)]
+async fn kip_1319_offsets_under_a_stale_topic_id_are_looked_up_again() {
+    for version in VERSIONS {
+        let world = World::new(version).await;
+        let mut producer = world.producer().await;
+        let looked = || world.cluster.requests(Api::Metadata).values().sum::<u64>();
+        let transaction = producer.begin().await.expect("begins");
+        let before = looked();
+        let stale = world.cluster.inject(Fault::error(Api::TxnOffsetCommit, ErrorCode::UNKNOWN_TOPIC_ID));
+        let group = ConsumerGroupMetadata::new("billing");
+        transaction.send_offsets(&group, [(TopicPartition::new(TOPIC, 0), 7)]).await.expect("taken");
+        assert_eq!(stale.left(), 0);
+        assert!(looked() > before, "version {version}");
+        transaction.commit().await.expect("committed");
+    }
+}
+
 /// T7: a transaction that is dropped is aborted, and nothing of it gets into the next one.
 #[tokio::test(start_paused = true)]
 async fn t7_a_dropped_transaction_is_aborted_before_the_next_one_begins() {

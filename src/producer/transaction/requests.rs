@@ -135,6 +135,12 @@ impl Call {
         };
         let answer = self.send(KeyType::Group, &group.group_id, &request, choice).await?;
         let parts: Option<Vec<_>> = wanted.iter().map(|wanted| answered(&answer, wanted)).collect();
+        for ((name, ..), (_, code)) in wanted.iter().zip(parts.iter().flatten()) {
+            if code.refreshes_metadata() {
+                // Its id may be that of a topic that is no more; the next attempt looks it up again.
+                self.cluster.request_topic(name);
+            }
+        }
         // What is left out was not committed, as far as anybody knows.
         Ok(parts.map_or(Reply::Lost { maybe_sent: true }, Reply::Parts))
     }
