@@ -159,6 +159,8 @@ async fn t3_a_failed_add_partitions_leaves_nothing_hanging() {
         let committed = transaction.commit().await;
         assert_eq!(fault.left(), 0);
         assert_eq!(committed.is_err(), refused, "{action:?} at {at}");
+        let is_denied = matches!(action, FaultAction::Error(code) if *code == ErrorCode::TOPIC_AUTHORIZATION_FAILED.0);
+        assert_eq!(refused, is_denied, "whatever else happens is tried again: {action:?} at {at}");
         commit(&mut producer, "b").await.expect("committed");
         let mut expected = vec!["b0", "b1", "b2"];
         if !refused {
@@ -531,17 +533,18 @@ async fn t8_a_record_that_slips_in_behind_a_failure_does_not_hold_up_the_abort()
 #[tokio::test(start_paused = true)]
 async fn lost_batches_are_written_once() {
     let actions = [
-        FaultAction::Disconnect(When::BeforeApplying),
-        FaultAction::Disconnect(When::AfterApplying),
-        FaultAction::Silence(When::AfterApplying),
-        FaultAction::Error(ErrorCode::NOT_LEADER_OR_FOLLOWER.0),
-        FaultAction::Error(ErrorCode::CONCURRENT_TRANSACTIONS.0),
-        FaultAction::Error(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER.0),
-        FaultAction::Error(ErrorCode::INVALID_PRODUCER_EPOCH.0),
-        FaultAction::Error(ErrorCode::UNKNOWN_PRODUCER_ID.0),
+        // What happens to a batch, and whether its transaction is committed all the same.
+        (FaultAction::Disconnect(When::BeforeApplying), true),
+        (FaultAction::Disconnect(When::AfterApplying), true),
+        (FaultAction::Silence(When::AfterApplying), true),
+        (FaultAction::Error(ErrorCode::NOT_LEADER_OR_FOLLOWER.0), true),
+        (FaultAction::Error(ErrorCode::CONCURRENT_TRANSACTIONS.0), true),
+        (FaultAction::Error(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER.0), false),
+        (FaultAction::Error(ErrorCode::INVALID_PRODUCER_EPOCH.0), false),
+        (FaultAction::Error(ErrorCode::UNKNOWN_PRODUCER_ID.0), false),
     ];
     for version in VERSIONS {
-        for action in &actions {
+        for (action, must_commit) in &actions {
             let world = World::new(version).await;
             let mut producer = world.producer().await;
             commit(&mut producer, "a").await.expect("committed");
@@ -549,7 +552,10 @@ async fn lost_batches_are_written_once() {
             let mut expected = vec!["a0", "a1", "a2"];
             match commit(&mut producer, "b").await {
                 Ok(()) => expected.extend(["b0", "b1", "b2"]),
-                Err(error) => assert!(matches!(error, CommitError::Aborted(_)), "{error}"),
+                Err(error) => {
+                    assert!(matches!(error, CommitError::Aborted(_)), "{error}");
+                    assert!(!must_commit, "version {version}, {action:?}: {error}");
+                }
             }
             commit(&mut producer, "c").await.expect("committed");
             expected.extend(["c0", "c1", "c2"]);
