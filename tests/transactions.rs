@@ -518,7 +518,8 @@ async fn t8_a_record_that_slips_in_behind_a_failure_does_not_hold_up_the_abort()
             let transaction = producer.begin().await.expect("begins");
             let large = "x".repeat(40 << 10);
             let first = transaction.enqueue(record(0, &large)).await.expect("there is room");
-            let late = transaction.enqueue(record(i32::from(elsewhere), &large)).await.expect("room once the first failed");
+            let late =
+                transaction.enqueue(record(i32::from(elsewhere), &large)).await.expect("room once the first failed");
             assert!(first.await.is_err());
             assert_eq!(late.await.expect_err("it is not written").kind(), ErrorKind::Aborted);
             transaction.abort().await.expect("aborted");
