@@ -375,14 +375,15 @@ impl Sender {
     fn end(&mut self, commit: bool) {
         let Some(driver) = self.transaction.as_mut().filter(|driver| driver.machine.is_open()) else { return };
         driver.machine.handle_end(commit);
-        if driver.machine.is_aborting() {
+        // First of all the reason, which the batches are told.
+        self.follow_transaction();
+        if self.is_aborting() {
             // Also what came after the failure that is the reason (T8).
             self.fail_transaction();
         } else {
             // All that was enqueued goes now, whatever its linger.
             self.flush();
         }
-        self.follow_transaction();
     }
 
     /// Asks coordinators for what is next. Costs nothing without transactions.
