@@ -3,7 +3,7 @@
 //!
 //! Nothing waits: time is virtual. What the client was told is compared with what is visible.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, task::Poll, time::Duration};
 
 use milena::{
     ConsumerGroupMetadata, ErrorCode, ErrorKind, Kafka, Record, TopicPartition, TransactionalProducer,
@@ -159,6 +159,8 @@ async fn t3_a_failed_add_partitions_leaves_nothing_hanging() {
         let committed = transaction.commit().await;
         assert_eq!(fault.left(), 0);
         assert_eq!(committed.is_err(), refused, "{action:?} at {at}");
+        let is_denied = matches!(action, FaultAction::Error(code) if *code == ErrorCode::TOPIC_AUTHORIZATION_FAILED.0);
+        assert_eq!(refused, is_denied, "whatever else happens is tried again: {action:?} at {at}");
         commit(&mut producer, "b").await.expect("committed");
         let mut expected = vec!["b0", "b1", "b2"];
         if !refused {
@@ -327,7 +329,8 @@ async fn t6_offsets_of_a_zombie_abort_the_transaction() {
         assert!(matches!(error, CommitError::Aborted(_)), "{error}");
         assert_eq!(world.cluster.committed_offset("billing", TOPIC, 0), None);
         let transaction = producer.begin().await.expect("the producer lives");
-        transaction.send_offsets(&ConsumerGroupMetadata::new("billing"), offsets).await.expect("taken");
+        let twice = [3, 7].map(|offset| (TopicPartition::new(TOPIC, 0), offset));
+        transaction.send_offsets(&ConsumerGroupMetadata::new("billing"), twice).await.expect("taken");
         assert_eq!(world.cluster.committed_offset("billing", TOPIC, 0), None, "not before the commit");
         transaction.commit().await.expect("committed");
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -368,6 +371,24 @@ async fn kip_447_offsets_are_committed_with_their_transaction() {
                 assert_eq!(world.cluster.committed_offset("billing", TOPIC, 2), Some(5), "version {version} {fault:?}");
             }
         }
+    }
+}
+
+/// A topic that was made again has another id than the client knows: it looks before it asks again.
+#[tokio::test(start_paused = true)]
+async fn kip_1319_offsets_under_a_stale_topic_id_are_looked_up_again() {
+    for version in VERSIONS {
+        let world = World::new(version).await;
+        let mut producer = world.producer().await;
+        let looked = || world.cluster.requests(Api::Metadata).values().sum::<u64>();
+        let transaction = producer.begin().await.expect("begins");
+        let before = looked();
+        let stale = world.cluster.inject(Fault::error(Api::TxnOffsetCommit, ErrorCode::UNKNOWN_TOPIC_ID));
+        let group = ConsumerGroupMetadata::new("billing");
+        transaction.send_offsets(&group, [(TopicPartition::new(TOPIC, 0), 7)]).await.expect("taken");
+        assert_eq!(stale.left(), 0);
+        assert!(looked() > before, "version {version}");
+        transaction.commit().await.expect("committed");
     }
 }
 
@@ -417,6 +438,37 @@ async fn t7_a_dropped_transaction_is_aborted_by_itself() {
     }
 }
 
+/// A transaction that nobody holds: `begin` was dropped when it had succeeded, or its transaction was leaked.
+#[tokio::test(start_paused = true)]
+async fn t7_a_transaction_without_an_owner_does_not_keep_the_producer_alive() {
+    for version in VERSIONS {
+        for (leak, close) in [(false, true), (true, true), (true, false)] {
+            let world = World::new(version).await;
+            let mut producer = world.producer().await;
+            if leak {
+                let transaction = producer.begin().await.expect("begins");
+                transaction.send(record(0, "leaked")).await.expect("written");
+                std::mem::forget(transaction);
+            } else {
+                let mut begin = std::pin::pin!(producer.begin());
+                let pends = std::future::poll_fn(|cx| Poll::Ready(begin.as_mut().poll(cx).is_pending())).await;
+                assert!(pends, "it has asked, and nobody looks at the answer");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let what = format!("version {version}, leaked: {leak}");
+            if close {
+                let closed = tokio::time::timeout(Duration::from_secs(2), producer.close()).await;
+                closed.expect(&what).expect("closes");
+            } else {
+                drop(producer);
+            }
+            if leak {
+                assert_eq!(world.state().await.1, "CompleteAbort", "{what}");
+            }
+        }
+    }
+}
+
 /// A commit whose future is dropped goes on.
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_nobody_waits_for_goes_on() {
@@ -453,21 +505,47 @@ async fn t8_a_transaction_whose_every_record_failed_is_aborted_and_nothing_hangs
     }
 }
 
+/// T8: a record whose caller waited for memory gets in when the transaction has failed already.
+#[tokio::test(start_paused = true)]
+async fn t8_a_record_that_slips_in_behind_a_failure_does_not_hold_up_the_abort() {
+    for version in VERSIONS {
+        for elsewhere in [false, true] {
+            let world = World::new(version).await;
+            let builder = world.kafka.producer().buffer_memory(64 << 10).batch_size(64 << 10);
+            let mut producer = builder.transactional(ID).await.expect("an identity");
+            world.cluster.inject(Fault::error(Api::Produce, ErrorCode::INVALID_RECORD));
+            let began = tokio::time::Instant::now();
+            let transaction = producer.begin().await.expect("begins");
+            let large = "x".repeat(40 << 10);
+            let first = transaction.enqueue(record(0, &large)).await.expect("there is room");
+            let late =
+                transaction.enqueue(record(i32::from(elsewhere), &large)).await.expect("room once the first failed");
+            assert!(first.await.is_err());
+            assert_eq!(late.await.expect_err("it is not written").kind(), ErrorKind::Aborted);
+            transaction.abort().await.expect("aborted");
+            assert!(began.elapsed() < Duration::from_secs(1), "version {version}: {:?}", began.elapsed());
+            commit(&mut producer, "b").await.expect("committed");
+            assert_eq!(world.visible().await, ["b0", "b1", "b2"], "version {version}");
+        }
+    }
+}
+
 /// Batches that are lost, refused for a while, or out of order: what is committed is there once.
 #[tokio::test(start_paused = true)]
 async fn lost_batches_are_written_once() {
     let actions = [
-        FaultAction::Disconnect(When::BeforeApplying),
-        FaultAction::Disconnect(When::AfterApplying),
-        FaultAction::Silence(When::AfterApplying),
-        FaultAction::Error(ErrorCode::NOT_LEADER_OR_FOLLOWER.0),
-        FaultAction::Error(ErrorCode::CONCURRENT_TRANSACTIONS.0),
-        FaultAction::Error(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER.0),
-        FaultAction::Error(ErrorCode::INVALID_PRODUCER_EPOCH.0),
-        FaultAction::Error(ErrorCode::UNKNOWN_PRODUCER_ID.0),
+        // What happens to a batch, and whether its transaction is committed all the same.
+        (FaultAction::Disconnect(When::BeforeApplying), true),
+        (FaultAction::Disconnect(When::AfterApplying), true),
+        (FaultAction::Silence(When::AfterApplying), true),
+        (FaultAction::Error(ErrorCode::NOT_LEADER_OR_FOLLOWER.0), true),
+        (FaultAction::Error(ErrorCode::CONCURRENT_TRANSACTIONS.0), true),
+        (FaultAction::Error(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER.0), false),
+        (FaultAction::Error(ErrorCode::INVALID_PRODUCER_EPOCH.0), false),
+        (FaultAction::Error(ErrorCode::UNKNOWN_PRODUCER_ID.0), false),
     ];
     for version in VERSIONS {
-        for action in &actions {
+        for (action, must_commit) in &actions {
             let world = World::new(version).await;
             let mut producer = world.producer().await;
             commit(&mut producer, "a").await.expect("committed");
@@ -475,13 +553,40 @@ async fn lost_batches_are_written_once() {
             let mut expected = vec!["a0", "a1", "a2"];
             match commit(&mut producer, "b").await {
                 Ok(()) => expected.extend(["b0", "b1", "b2"]),
-                Err(error) => assert!(matches!(error, CommitError::Aborted(_)), "{error}"),
+                Err(error) => {
+                    assert!(matches!(error, CommitError::Aborted(_)), "{error}");
+                    assert!(!must_commit, "version {version}, {action:?}: {error}");
+                }
             }
             commit(&mut producer, "c").await.expect("committed");
             expected.extend(["c0", "c1", "c2"]);
             assert_eq!(world.visible().await, expected, "version {version}, {action:?}");
         }
     }
+}
+
+/// The topic of an earlier transaction is made again while another one is open that has nothing to do with it.
+#[tokio::test(start_paused = true)]
+async fn kip_516_a_topic_of_an_earlier_transaction_does_not_abort_the_open_one() {
+    let world = World::new(2).await;
+    world.cluster.create_topic("other", 1).expect("made");
+    let mut producer = world.producer().await;
+    let transaction = producer.begin().await.expect("begins");
+    transaction.send(Record::to("other").partition(0).value("x")).await.expect("written");
+    transaction.commit().await.expect("committed");
+    let transaction = producer.begin().await.expect("begins");
+    transaction.send(record(0, "a")).await.expect("written");
+    world.kafka.admin().delete_topic("other").await.expect("deleted");
+    world.cluster.create_topic("other", 1).expect("made again");
+    // Whoever looks for a leader hears of the new topic.
+    for broker in [0, 1, 2] {
+        world.cluster.move_leader(TOPIC, 0, broker).expect("moves");
+        transaction.send(record(0, "b")).await.expect("written");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    transaction.send(Record::to("other").partition(0).value("y")).await.expect("written to the new one");
+    transaction.commit().await.expect("committed");
+    assert_eq!(world.visible().await, ["a", "b", "b", "b"]);
 }
 
 /// A partition's leader is away until the records' time is over.
@@ -558,6 +663,31 @@ async fn fenced_is_terminal_and_says_by_whom() {
             assert!(matches!(producer.begin().await, Err(TransactionError::Fatal(_))));
             drop(newer);
             assert_eq!(world.visible().await, ["a0", "a1", "a2"], "version {version}");
+        }
+    }
+}
+
+/// Who asks for an end while the coordinator is asked who fenced it hears of that, not of a transaction that was aborted.
+#[tokio::test(start_paused = true)]
+async fn a_fenced_producer_is_not_told_that_it_lives() {
+    // In the second version nothing but the end asks the coordinator.
+    for version in [0, 1] {
+        for commit in [true, false] {
+            let world = World::new(version).await;
+            let mut producer = world.producer().await;
+            let transaction = producer.begin().await.expect("begins");
+            let _newer = world.producer().await;
+            let slow = FaultAction::Delay(Duration::from_millis(500));
+            let describe = world.cluster.inject(Fault::on(Api::DescribeTransactions, slow));
+            transaction.send(record(0, "late")).await.expect_err("its partition is not added any more");
+            let ended = if commit {
+                transaction.commit().await.map_err(|error| format!("{error:?}"))
+            } else {
+                transaction.abort().await.map_err(|error| format!("{error:?}"))
+            };
+            assert_eq!(describe.left(), 0);
+            let error = ended.expect_err("fenced");
+            assert!(error.starts_with("Fatal"), "version {version}: {error}");
         }
     }
 }

@@ -23,6 +23,13 @@ pub(crate) struct ProducerId {
     pub(crate) epoch: i16,
 }
 
+impl ProducerId {
+    /// The identity in a coordinator's answer; `None` if it names none.
+    pub(crate) fn answered(id: i64, epoch: i16) -> Option<Self> {
+        (id >= 0 && epoch >= 0).then_some(Self { id, epoch })
+    }
+}
+
 /// What may be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -114,6 +121,13 @@ mod tests {
         assert!(identity.poll_ask());
         identity.handle_granted(ProducerId { id: 7, epoch });
         identity
+    }
+
+    #[test]
+    fn an_answer_that_names_no_identity_gives_none() {
+        for (id, epoch, named) in [(-1, -1, false), (7, -1, false), (-1, 0, false), (0, 0, true)] {
+            assert_eq!(ProducerId::answered(id, epoch).is_some(), named, "{id} {epoch}");
+        }
     }
 
     #[test]

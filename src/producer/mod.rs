@@ -66,7 +66,6 @@ use delivery::Cell;
 use metrics::Counters;
 use partition::Partition;
 use partitioner::Stalls;
-use scratch::Scratch;
 use sender::{Event, Sender};
 use topic::Topic;
 use topics::Topics;

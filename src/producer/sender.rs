@@ -276,6 +276,10 @@ impl Sender {
     /// Looks at a partition: takes its sealed batches, and starts the linger of its open one.
     fn visit(&mut self, number: usize) {
         self.learn_slots(number);
+        if self.is_aborting() && number < self.slots.len() {
+            // Its caller had not heard of the failure yet (T8).
+            return self.fail_partition(number);
+        }
         let Some(slot) = self.slots.get_mut(number) else { return };
         let (mut sealed, mut opened) = slot.partition.fetch();
         let (now, settings) = (Instant::now(), &self.core.settings);
@@ -517,6 +521,12 @@ impl Sender {
             last_error: None,
             armed: None,
         }));
+    }
+
+    /// Whether nobody can say anything more.
+    pub(super) fn is_orphaned(&self) -> bool {
+        // In this order: what was said before the last handle was dropped is in the queue by then.
+        self.core.handles.load(Ordering::Acquire) == 0 && self.events.is_empty()
     }
 
     fn is_finished(&mut self) -> bool {

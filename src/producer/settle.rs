@@ -4,6 +4,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     machine::{
         conn::Certainty,
+        identity::Standing,
         metadata::LeaderHint,
         queue::{BatchId, Done, Failure, Outcome, Refusal, Verdict},
         txn,
@@ -160,7 +161,10 @@ impl Sender {
         }
         if let Some(broken) = self.slots[number].queue.poll_broken() {
             tracing::debug!(topic = %self.slots[number].partition.topic, ?broken, "the producer's epoch is over here");
+            let is_current = self.identity.standing() == Standing::Ready(broken);
             match &mut self.transaction {
+                // An identity that is over was that of a transaction before.
+                Some(_) if !is_current => {}
                 Some(driver) => driver.handle_broken(self.slots[number].last_error.as_ref()),
                 None => self.identity.handle_broken(broken),
             }

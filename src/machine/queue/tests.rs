@@ -128,6 +128,16 @@ fn p2_an_answer_out_of_turn_completes_nothing() {
     story.refuse(b, ErrorCode::NOT_ENOUGH_REPLICAS);
     story.queue.handle_acked(c, 99, -1);
     assert_eq!(story.done(), None);
+    let (name, _, sequence, b) = story.send().expect("b again");
+    assert_eq!((name, sequence), ("b", 10));
+    story.queue.handle_acked(b, 10, -1);
+    let acked = |base_offset| Outcome::Acked { base_offset, log_append_time: -1 };
+    assert_eq!(story.done(), Some(("b", acked(10))));
+    let (name, _, sequence, c) = story.send().expect("c is asked after in its turn");
+    assert_eq!((name, sequence), ("c", 20), "with the number it had");
+    story.refuse(c, ErrorCode::DUPLICATE_SEQUENCE_NUMBER);
+    assert!(matches!(story.done(), Some(("c", Outcome::Acked { .. }))));
+    assert_eq!((story.done(), story.send()), (None, None), "once");
 }
 
 #[test]

@@ -9,8 +9,9 @@
 //!   raised the epoch twice there (KAFKA-19367): it aborts in *e* + 2, and the newer producer gets *e* + 3.
 //!
 //! So an abort in the first epoch that nobody was given is the coordinator's (or a newer producer's first half). In the first
-//! version anything else in *e* + 1 is a newer producer's that found the transaction ended. Whatever else there is tells no
-//! more than that there is a newer producer.
+//! version anything else in *e* + 1 is a newer producer's that found the transaction ended, unless it is still open: the
+//! coordinator raises the epoch before it notes that it aborts. Whatever else there is tells no more than that there is a
+//! newer producer.
 
 use crate::machine::identity::ProducerId;
 
@@ -68,6 +69,8 @@ pub(super) fn judge(version: Version, ours: ProducerId, owner: ProducerId, phase
         // Nobody has the epoch in which an interrupted transaction is aborted. In the first version a newer producer
         // may have got it and aborted one of its own.
         (Version::First, 1, Phase::Aborting) => (Fencer::Timeout, None),
+        // It may be ours, about to be aborted: its epoch is raised before its state is. Or a newer producer's.
+        (Version::First, 1, Phase::Ongoing) => (Fencer::Unknown, None),
         (Version::First, 1, _) => (newer, Some(true)),
         (Version::Second, 1, Phase::Ongoing | Phase::Aborting) => (Fencer::Timeout, Some(false)),
         (Version::Second, 2, Phase::Aborting) => (Fencer::Timeout, Some(false)),
@@ -89,7 +92,7 @@ mod tests {
         let table = [
             // Version, owner, phase: by whom, was the lost end done.
             (First, at(7, 6), Empty, newer(7, 6), Some(true)),
-            (First, at(7, 6), Ongoing, newer(7, 6), Some(true)),
+            (First, at(7, 6), Ongoing, Fencer::Unknown, None),
             (First, at(7, 6), Committing, newer(7, 6), Some(true)),
             (First, at(7, 6), Aborting, Fencer::Timeout, None),
             (First, at(7, 7), Empty, newer(7, 7), None),

@@ -309,6 +309,27 @@ fn who_fenced_may_stay_unknown_but_fenced_is_terminal() {
 }
 
 #[test]
+fn what_was_asked_before_the_fencing_changes_nothing_of_it() {
+    let refused = Reply::Refused(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    for late in [Reply::Done(None), refused, LOST, Reply::Parts(vec![(2, ErrorCode::CLUSTER_AUTHORIZATION_FAILED)])] {
+        let mut story = Story::written(First);
+        assert!(!story.txn.admit(2));
+        assert_eq!(story.poll(), Some(Ask::AddPartitions(vec![2])));
+        story.txn.handle_dead(Step::Produce, ErrorCode::PRODUCER_FENCED);
+        story.reply(late.clone());
+        story.answer(Ask::Describe, Reply::Described(NEXT, Phase::Empty));
+        let dead = Told::Dead { why: Death::Fenced(Fencer::Newer(NEXT)), committed: Some(false) };
+        assert_eq!(story.told.last(), Some(&dead), "{late:?}");
+    }
+    // Nor does an identity that comes too late bring it back.
+    let mut story = Story::new();
+    assert_eq!(story.poll(), Some(Ask::Init { expected: None }));
+    story.txn.handle_dead(Step::Produce, ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    story.reply(Reply::Done(Some(OURS)));
+    assert!(story.txn.is_dead());
+}
+
+#[test]
 fn an_abortable_refusal_of_a_commit_aborts() {
     for version in [First, Second] {
         let mut story = Story::ending(version, true);
@@ -364,6 +385,30 @@ fn kip_588_a_broken_partition_is_mended_by_a_new_epoch_after_the_abort() {
 }
 
 #[test]
+fn t4_a_partition_that_breaks_while_a_commit_is_asked_for_does_not_take_it_back() {
+    for version in [First, Second] {
+        for lost_before in [false, true] {
+            let mut story = Story::ending(version, true);
+            if lost_before {
+                story.reply(LOST);
+                story.txn.handle_broken(Why::Batch);
+                assert_eq!(story.later(), Some(Ask::End { commit: true }));
+            } else {
+                story.txn.handle_broken(Why::Batch);
+                story.reply(LOST);
+                assert_eq!(story.later(), Some(Ask::End { commit: true }));
+            }
+            story.reply(Reply::Done(Some(NEXT).filter(|_| version == Second)));
+            assert_eq!(story.ends(), [&End::Committed]);
+            if version == First {
+                story.answer(Ask::Init { expected: Some(OURS) }, Reply::Done(Some(NEXT)));
+            }
+            assert!(story.txn.is_ready() && story.told.contains(&Told::Identity(NEXT)));
+        }
+    }
+}
+
+#[test]
 fn a_partition_that_breaks_between_two_transactions_costs_an_epoch() {
     let mut story = Story::ready();
     story.txn.handle_broken(Why::Batch);
@@ -371,6 +416,17 @@ fn a_partition_that_breaks_between_two_transactions_costs_an_epoch() {
     story.answer(Ask::Init { expected: Some(OURS) }, Reply::Done(Some(NEXT)));
     assert_eq!(story.told, [Told::Identity(NEXT)]);
     assert!(story.txn.handle_begin(First));
+}
+
+#[test]
+fn an_epoch_that_was_not_raised_is_asked_for_again_where_it_must_be_new() {
+    let mut story = Story::ready();
+    story.txn.handle_broken(Why::Batch);
+    story.answer(Ask::Init { expected: Some(OURS) }, Reply::Done(Some(OURS)));
+    assert!(!story.txn.is_ready(), "the chain is still broken");
+    assert_eq!(story.later(), Some(Ask::Init { expected: Some(OURS) }));
+    story.reply(Reply::Done(Some(NEXT)));
+    assert!(story.txn.is_ready());
 }
 
 #[test]

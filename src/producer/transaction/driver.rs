@@ -59,7 +59,7 @@ pub(in crate::producer) enum Event {
         answer: Answer<()>,
     },
     Outcome(Answer<Option<Outcome>>),
-    /// Nothing is under way any more.
+    /// Nothing is under way any more. Nobody has a transaction who asks for that: one that is still open is aborted.
     Idle(oneshot::Sender<()>),
     Replied {
         reply: Reply,
@@ -341,12 +341,15 @@ impl Sender {
                 driver.begin = Some((open, answer));
                 driver.machine.handle_resolve();
                 // One that was forgotten, as by `mem::forget`, is as good as dropped.
-                driver.machine.handle_end(false);
+                self.end(false);
             }
             Event::End { commit, answer } => return self.handle_end(commit, answer),
             Event::Offsets { group, offsets, answer } => driver.handle_offsets(Offsets { group, offsets, answer }),
             Event::Outcome(answer) => driver.answer_outcome(answer),
-            Event::Idle(answer) => driver.idle.push(answer),
+            Event::Idle(answer) => {
+                driver.idle.push(answer);
+                self.end(false);
+            }
             Event::Replied { reply, error } => {
                 driver.trouble = error.or(driver.trouble.take());
                 let wait = self.core.cluster.config().retry_backoff;
@@ -365,22 +368,37 @@ impl Sender {
             }
             return;
         }
-        if !driver.machine.is_open() {
+        if !driver.machine.is_open() && !driver.machine.is_ending() {
             return;
         }
-        driver.end = answer;
+        // If it was fenced meanwhile, who by is being asked: whoever ends it now hears of that.
+        driver.end = answer.or(driver.end.take());
+        self.end(commit);
+    }
+
+    /// The transaction ends, if one is open.
+    fn end(&mut self, commit: bool) {
+        let Some(driver) = self.transaction.as_mut().filter(|driver| driver.machine.is_open()) else { return };
         driver.machine.handle_end(commit);
-        // All that was enqueued goes now, whatever its linger.
-        if commit {
+        // First of all the reason, which the batches are told.
+        self.follow_transaction();
+        if self.is_aborting() {
+            // Also what came after the failure that is the reason (T8).
+            self.fail_transaction();
+        } else {
+            // All that was enqueued goes now, whatever its linger.
             self.flush();
         }
-        self.follow_transaction();
     }
 
     /// Asks coordinators for what is next. Costs nothing without transactions.
     pub(in crate::producer) fn tend_transaction(&mut self) {
         if self.transaction.is_none() {
             return;
+        }
+        if self.is_orphaned() {
+            // A transaction borrows its producer: nobody holds this one.
+            self.end(false);
         }
         self.follow_transaction();
         let cluster = &self.core.cluster;
@@ -470,13 +488,22 @@ impl Sender {
     /// KIP-654: an abort does not write first what it then takes back.
     fn fail_transaction(&mut self) {
         self.learn_slots(usize::MAX);
-        for number in 0..self.slots.len() {
-            let sealed = self.slots[number].partition.seal();
-            self.push(number, sealed);
-            self.slots[number].queue.handle_aborting(true);
-            self.slots[number].due = false;
-            self.settle(number);
-        }
+        (0..self.slots.len()).for_each(|number| self.fail_partition(number));
+    }
+
+    /// Nothing that is not on the wire goes there from this partition.
+    pub(in crate::producer) fn fail_partition(&mut self, number: usize) {
+        let slot = &mut self.slots[number];
+        let (mut sealed, _) = slot.partition.fetch();
+        sealed.extend(slot.partition.seal());
+        slot.queue.handle_aborting(true);
+        slot.due = false;
+        self.push(number, sealed);
+        self.settle(number);
+    }
+
+    pub(in crate::producer) fn is_aborting(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|driver| driver.machine.is_aborting())
     }
 
     /// Whether a batch for this partition may go now. Whoever has to wait is listed again when it may.

@@ -6,7 +6,7 @@
 //! - a transaction that is dropped is aborted, in the background;
 //! - nobody waits here for more than is said: `max.block.ms` for a coordinator, `delivery.timeout.ms` for records.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::oneshot,
@@ -219,10 +219,13 @@ impl<K, V> Transaction<'_, K, V> {
         offsets: impl IntoIterator<Item = (TopicPartition, O)>,
     ) -> Result<(), TransactionError> {
         self.producer.link.check()?;
-        let offsets: Vec<_> = offsets.into_iter().map(|(partition, offset)| (partition, offset.into())).collect();
+        // Of a partition that is named twice the last offset counts.
+        let offsets: BTreeMap<TopicPartition, OffsetAndMetadata> =
+            offsets.into_iter().map(|(partition, offset)| (partition, offset.into())).collect();
         if offsets.is_empty() {
             return Ok(());
         }
+        let offsets = offsets.into_iter().collect();
         let (answer, answered) = oneshot::channel();
         self.producer.tell(Event::Offsets { group: group.clone(), offsets, answer });
         answered.await.unwrap_or_else(|_| Err(self.producer.link.check().err().unwrap_or_else(error::closed)))

@@ -15,13 +15,14 @@ use crate::{
         metadata::Metadata,
         txn::{Ask, Phase, Reply, Request, Version},
     },
+    producer::init::nameless,
     types::{ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition},
     wire::{
         self, Choice, ErrorCode, Str, Uuid,
         messages::{
             AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AddPartitionsToTxnTopic, DescribeTransactionsRequest,
             EndTxnRequest, InitProducerIdRequest, TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition,
-            TxnOffsetCommitRequestTopic,
+            TxnOffsetCommitRequestTopic, TxnOffsetCommitResponse, TxnOffsetCommitResponseTopic,
         },
     },
 };
@@ -70,8 +71,10 @@ impl Call {
             ..InitProducerIdRequest::default()
         };
         let answer = self.coordinator(&request, Choice::Stable).await?;
-        let producer = ProducerId { id: answer.producer_id, epoch: answer.producer_epoch };
-        Ok(done(answer.error_code, Some(producer)))
+        match ProducerId::answered(answer.producer_id, answer.producer_epoch) {
+            None if answer.error_code == ErrorCode::NONE => Err(nameless()),
+            producer => Ok(done(answer.error_code, producer)),
+        }
     }
 
     async fn add_partitions(&self) -> Result<Reply> {
@@ -113,6 +116,7 @@ impl Call {
     async fn commit_offsets(&self) -> Result<Reply> {
         let Some((group, offsets)) = &self.offsets else { return Ok(Reply::Done(None)) };
         let (topics, named) = topics(&self.cluster.metadata(), offsets);
+        let wanted = places(&topics);
         let choice = match self.request.version {
             Version::First => Choice::AtMost(4),
             Version::Second if named => Choice::Stable,
@@ -130,10 +134,15 @@ impl Call {
             topics,
         };
         let answer = self.send(KeyType::Group, &group.group_id, &request, choice).await?;
-        let parts = answer.topics.iter().flat_map(|topic| &topic.partitions).map(|part| (0, part.error_code));
-        let parts: Vec<_> = parts.collect();
+        let parts: Option<Vec<_>> = wanted.iter().map(|wanted| answered(&answer, wanted)).collect();
+        for ((name, ..), (_, code)) in wanted.iter().zip(parts.iter().flatten()) {
+            if code.refreshes_metadata() {
+                // Its id may be that of a topic that is no more; the next attempt looks it up again.
+                self.cluster.request_topic(name);
+            }
+        }
         // What is left out was not committed, as far as anybody knows.
-        Ok(if parts.len() < offsets.len() { Reply::Lost { maybe_sent: true } } else { Reply::Parts(parts) })
+        Ok(parts.map_or(Reply::Lost { maybe_sent: true }, Reply::Parts))
     }
 
     async fn end(&self, committed: bool) -> Result<Reply> {
@@ -144,8 +153,7 @@ impl Call {
             Version::Second => Choice::Stable,
         };
         let answer = self.coordinator(&request, choice).await?;
-        let producer = ProducerId { id: answer.producer_id, epoch: answer.producer_epoch };
-        Ok(done(answer.error_code, Some(producer).filter(|producer| producer.id >= 0)))
+        Ok(done(answer.error_code, ProducerId::answered(answer.producer_id, answer.producer_epoch)))
     }
 
     async fn describe(&self) -> Result<Reply> {
@@ -204,6 +212,28 @@ fn topics(
     (topics, named)
 }
 
+/// One partition of TxnOffsetCommit; versions name its topic in one of two ways.
+type Place = (Str, Uuid, i32);
+
+fn places(topics: &[TxnOffsetCommitRequestTopic]) -> Vec<Place> {
+    let places = topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|part| (topic.name.clone(), topic.topic_id, part.partition_index))
+    });
+    places.collect()
+}
+
+/// What the answer says of a partition; `None` if nothing.
+fn answered(answer: &TxnOffsetCommitResponse, (name, id, index): &Place) -> Option<(usize, ErrorCode)> {
+    // An answer by id names nothing.
+    let is_it = |topic: &&TxnOffsetCommitResponseTopic| match topic.topic_id {
+        Uuid(0) => topic.name == *name,
+        topic_id => topic_id == *id,
+    };
+    let topic = answer.topics.iter().find(is_it)?;
+    let part = topic.partitions.iter().find(|part| part.partition_index == *index)?;
+    Some((0, part.error_code))
+}
+
 fn done(code: ErrorCode, producer: Option<ProducerId>) -> Reply {
     match code {
         ErrorCode::NONE => Reply::Done(producer),
@@ -226,5 +256,37 @@ fn worst(reply: &Reply) -> Option<ErrorCode> {
         Reply::Refused(code) => Some(*code),
         Reply::Parts(parts) => parts.iter().map(|(_, code)| *code).find(|code| *code != ErrorCode::NONE),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::messages::TxnOffsetCommitResponsePartition;
+
+    fn topic(name: &str, id: u128, parts: &[(i32, ErrorCode)]) -> TxnOffsetCommitResponseTopic {
+        let part = |&(partition_index, error_code)| TxnOffsetCommitResponsePartition { partition_index, error_code };
+        let partitions = parts.iter().map(part).collect();
+        TxnOffsetCommitResponseTopic { name: name.into(), topic_id: Uuid(id), partitions }
+    }
+
+    #[test]
+    fn an_answer_about_offsets_is_matched_and_not_counted() {
+        const STALE: ErrorCode = ErrorCode::UNKNOWN_TOPIC_ID;
+        let wanted: [Place; 2] = [("a".into(), Uuid(7), 0), ("b".into(), Uuid(8), 3)];
+        let fine = ErrorCode::NONE;
+        let table = [
+            (vec![topic("a", 0, &[(0, fine)]), topic("b", 0, &[(3, STALE)])], [Some(fine), Some(STALE)]),
+            // Version 6 names topics by their ids alone.
+            (vec![topic("", 8, &[(3, STALE)]), topic("", 7, &[(0, fine)])], [Some(fine), Some(STALE)]),
+            // As many parts as were asked for, but not those.
+            (vec![topic("a", 0, &[(0, fine), (0, fine)])], [Some(fine), None]),
+            (vec![topic("a", 0, &[(1, fine)]), topic("", 9, &[(3, fine)])], [None, None]),
+        ];
+        for (topics, expected) in table {
+            let answer = TxnOffsetCommitResponse { topics, ..TxnOffsetCommitResponse::default() };
+            let found = wanted.each_ref().map(|wanted| answered(&answer, wanted).map(|(_, code)| code));
+            assert_eq!(found, expected, "{answer:?}");
+        }
     }
 }
