@@ -257,15 +257,13 @@ impl Transaction {
         }
     }
 
-    /// Decides against the transaction under way, in an epoch that no producer has: its own is over.
+    /// Decides against the transaction under way, in an epoch that no producer has: its own is over. In the second version
+    /// this is also the rise of the epoch that every end brings, not one more (KAFKA-19367; 4.0.0 raised it twice).
     pub(super) fn interrupt(&mut self, second_version: bool, new_id: impl FnMut() -> i64, now: Now) {
+        let next_id = (second_version && is_exhausted(self.producer.epoch)).then(new_id);
         self.producer.epoch = self.producer.epoch.saturating_add(1);
         self.last_epoch = -1;
-        if second_version {
-            self.prepare_and_bump(false, new_id, now);
-        } else {
-            self.prepare(false, None, now);
-        }
+        self.prepare(false, next_id, now);
     }
 
     fn prepare_and_bump(&mut self, commit: bool, mut new_id: impl FnMut() -> i64, now: Now) -> Ending {

@@ -39,11 +39,11 @@ impl Class {
             // What a partition's leader or a group's coordinator says of an epoch that is not the newest one it knows.
             // Whether the producer was fenced, the transaction's coordinator tells when it is asked to abort (KIP-588).
             (ErrorCode::INVALID_PRODUCER_EPOCH, Step::CommitOffsets | Step::Produce) => Self::Abort { bump: false },
+            (super::FORGOTTEN, Step::CommitOffsets | Step::Produce) => Self::Abort { bump: false },
             // How older coordinators say “fenced”.
-            (ErrorCode::INVALID_PRODUCER_EPOCH, _) => Self::Fenced,
+            (ErrorCode::INVALID_PRODUCER_EPOCH | super::FORGOTTEN, _) => Self::Fenced,
             (_, Step::Init) => Self::Fatal,
-            (ErrorCode::UNKNOWN_PRODUCER_ID | ErrorCode::INVALID_PRODUCER_ID_MAPPING, _) => Self::Abort { bump: true },
-            // An answer from the future of this client's states: something is wrong that an abort would not mend.
+            (ErrorCode::UNKNOWN_PRODUCER_ID, _) => Self::Abort { bump: true },
             (ErrorCode::INVALID_TXN_STATE, Step::End | Step::AddPartitions | Step::AddOffsets)
             | (
                 ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED

@@ -5,11 +5,12 @@
 //! - first version: its own end leaves the epoch at *e*, and the next producer gets *e* + 1. A timeout, or a newer producer
 //!   that meets an open transaction, aborts in *e* + 1, which nobody gets; that newer producer then gets *e* + 2;
 //! - second version: its own end raises the epoch to *e* + 1, and the next producer gets *e* + 2. A timeout, or a newer
-//!   producer, first fences with *e* + 1 and then aborts, which makes it *e* + 2; that newer producer gets *e* + 3.
+//!   producer that meets an open transaction, aborts in *e* + 1, too, and that newer producer gets *e* + 2. Kafka 4.0.0
+//!   raised the epoch twice there (KAFKA-19367): it aborts in *e* + 2, and the newer producer gets *e* + 3.
 //!
-//! So an abort in the first epoch after its own end is the coordinator's (or a newer producer's first half), and anything
-//! else there is a newer producer's that found the transaction ended. Later epochs tell no more than that there is a newer
-//! producer.
+//! So an abort in the first epoch that nobody was given is the coordinator's (or a newer producer's first half). In the first
+//! version anything else in *e* + 1 is a newer producer's that found the transaction ended. Whatever else there is tells no
+//! more than that there is a newer producer.
 
 use crate::machine::identity::ProducerId;
 
@@ -68,10 +69,8 @@ pub(super) fn judge(version: Version, ours: ProducerId, owner: ProducerId, phase
         // may have got it and aborted one of its own.
         (Version::First, 1, Phase::Aborting) => (Fencer::Timeout, None),
         (Version::First, 1, _) => (newer, Some(true)),
-        // On its way: fenced, and not yet aborted.
         (Version::Second, 1, Phase::Ongoing | Phase::Aborting) => (Fencer::Timeout, Some(false)),
         (Version::Second, 2, Phase::Aborting) => (Fencer::Timeout, Some(false)),
-        (Version::Second, 2, Phase::Empty | Phase::Ongoing) => (newer, Some(true)),
         _ => (newer, None),
     };
     Judged { by, was_ended }
@@ -96,9 +95,10 @@ mod tests {
             (First, at(7, 7), Empty, newer(7, 7), None),
             (First, at(8, 0), Empty, newer(8, 0), None),
             (First, at(7, 5), Empty, Fencer::Unknown, None),
+            (Second, at(7, 6), Aborting, Fencer::Timeout, Some(false)),
             (Second, at(7, 7), Aborting, Fencer::Timeout, Some(false)),
-            (Second, at(7, 7), Empty, newer(7, 7), Some(true)),
-            (Second, at(7, 7), Ongoing, newer(7, 7), Some(true)),
+            (Second, at(7, 7), Empty, newer(7, 7), None),
+            (Second, at(7, 7), Ongoing, newer(7, 7), None),
             (Second, at(7, 8), Empty, newer(7, 8), None),
             (Second, at(7, 8), Committing, newer(7, 8), None),
             (Second, at(7, 9), Phase::Unknown, Fencer::Unknown, None),

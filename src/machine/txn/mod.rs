@@ -25,7 +25,7 @@
 //! - fenced is terminal.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     time::{Duration, Instant},
 };
 
@@ -38,9 +38,13 @@ use super::identity::ProducerId;
 
 mod class;
 mod judge;
+mod words;
+mod work;
 
 use class::Class;
 pub(crate) use judge::{Fencer, Phase};
+pub(crate) use words::{Ask, Death, End, Reply, Request, Step, Told, Version, Why};
+use work::{Bump, Ending, Work};
 
 /// One transactional id. Partitions are the sender's numbers.
 #[derive(Debug)]
@@ -59,117 +63,6 @@ pub(crate) struct Txn {
     told: VecDeque<Told>,
 }
 
-/// How transactions work in the cluster (KIP-890).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Version {
-    /// The producer adds partitions and groups to the transaction.
-    First,
-    /// The brokers add them, and every transaction has an epoch of its own.
-    Second,
-}
-
-/// A request for a coordinator.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Request {
-    pub(crate) ask: Ask,
-    pub(crate) producer: ProducerId,
-    pub(crate) version: Version,
-    /// Who coordinates has to be looked up anew.
-    pub(crate) fresh: bool,
-}
-
-/// What a coordinator is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ask {
-    /// InitProducerId; with the identity that is to be raised, unless this producer is new (KIP-360).
-    Init { expected: Option<ProducerId> },
-    /// AddPartitionsToTxn.
-    AddPartitions(Vec<usize>),
-    /// AddOffsetsToTxn, for this group.
-    AddOffsets(Str),
-    /// TxnOffsetCommit, of the offsets under this number.
-    CommitOffsets(u64),
-    /// EndTxn.
-    End { commit: bool },
-    /// DescribeTransactions: who owns the id now.
-    Describe,
-}
-
-/// What became of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Reply {
-    /// It was done; with the producer's new identity, where the answer tells one.
-    Done(Option<ProducerId>),
-    /// It was refused as a whole.
-    Refused(ErrorCode),
-    /// It was answered part by part: a partition's number, or anything for offsets.
-    Parts(Vec<(usize, ErrorCode)>),
-    /// Who owns the transactional id, and in which phase its transaction is.
-    Described(ProducerId, Phase),
-    /// There is no answer.
-    Lost { maybe_sent: bool },
-    /// The broker has no version of the request that can say this.
-    Unsupported,
-}
-
-/// What happened, in its order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// The producer's identity from now on.
-    Identity(ProducerId),
-    /// Batches for these partitions may go.
-    Added(Vec<usize>),
-    /// The offsets under this number are in the transaction, or never will be.
-    Offsets(u64, Result<(), Why>),
-    /// Nothing but an abort is possible: batches that are not on the wire fail now (KIP-654).
-    Aborting(Why),
-    /// The transaction is over, or given up on.
-    Ended(End),
-    /// Nothing works any more. `committed` is what became of the transaction, if one was open and it is known.
-    Dead { why: Death, committed: Option<bool> },
-}
-
-/// How a transaction ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum End {
-    Committed,
-    Aborted(Why),
-    /// The coordinator did not answer: it may be either, or still open.
-    Unknown,
-}
-
-/// Why a transaction is aborted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// The caller wants it so.
-    Wish,
-    /// A batch failed.
-    Batch,
-    /// A step was refused.
-    Refused(Step, ErrorCode),
-    /// A step was not answered in time.
-    TimedOut(Step),
-}
-
-/// Why a producer is dead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Death {
-    Fenced(Fencer),
-    Refused(Step, ErrorCode),
-}
-
-/// A step of a transaction, by the request that makes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    Init,
-    Produce,
-    AddPartitions,
-    AddOffsets,
-    CommitOffsets,
-    End,
-    Describe,
-}
-
 #[derive(Debug)]
 enum State {
     /// InitProducerId is asked for.
@@ -183,48 +76,16 @@ enum State {
     AbortOnly(Work, Why),
     Ending(Ending),
     Unknown(Ending),
-    /// Another producer, or the coordinator itself, has ended what was ours.
+    /// Another producer, or the coordinator itself, has ended what was ours; or the coordinator knows nothing of us.
     Fenced {
         version: Version,
+        /// What was refused, and how.
+        refused: (Step, ErrorCode),
         /// An end was asked for, and may have happened.
         unsure: Option<bool>,
         committed: Option<bool>,
     },
     Fatal,
-}
-
-/// What has gone into the open transaction.
-#[derive(Debug)]
-struct Work {
-    version: Version,
-    added: BTreeSet<usize>,
-    wanted: BTreeSet<usize>,
-    groups: BTreeSet<Str>,
-    offsets: VecDeque<(u64, Str)>,
-    /// The coordinator may have heard of it.
-    touched: bool,
-    /// The coordinator is known to have it.
-    confirmed: bool,
-    bump: Bump,
-}
-
-#[derive(Debug)]
-struct Ending {
-    work: Work,
-    commit: bool,
-    why: Why,
-    /// An EndTxn may have been done that nobody answered.
-    unsure: bool,
-}
-
-/// Whether the next transaction needs a new epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Bump {
-    No,
-    /// Something was lost on its way and may come late.
-    Better,
-    /// A partition's chain of sequence numbers is broken.
-    Must,
 }
 
 impl Txn {
@@ -333,7 +194,7 @@ impl Txn {
     /// A broker says that this producer is not the one any more.
     pub(crate) fn handle_dead(&mut self, step: Step, code: ErrorCode) {
         match Class::of(step, code) {
-            Class::Fenced => self.fenced(),
+            Class::Fenced => self.fenced(step, code),
             _ => self.die(Death::Refused(step, code), None),
         }
     }
@@ -462,6 +323,11 @@ impl Txn {
                 ending.work.bump = Bump::Must;
                 return self.ended(false, None);
             }
+            if code == ErrorCode::INVALID_TXN_STATE && ending.commit && ending.work.version == Version::Second {
+                // It is aborted already, because it took too long. The coordinator takes this producer's own abort for
+                // another try of that, and tells the epoch to go on with (KIP-588 as KIP-890 has it).
+                return self.refused_for_now(step, code, false);
+            }
         }
         match class {
             Class::Done => {}
@@ -472,7 +338,7 @@ impl Txn {
                 self.again(now, step, wait);
             }
             Class::Abort { bump } => self.refused_for_now(step, code, bump),
-            Class::Fenced => self.fenced(),
+            Class::Fenced => self.fenced(step, code),
             Class::Fatal => {
                 let committed = self.certainly_not();
                 self.die(Death::Refused(step, code), committed);
@@ -637,7 +503,7 @@ impl Txn {
         }
     }
 
-    fn fenced(&mut self) {
+    fn fenced(&mut self, step: Step, code: ErrorCode) {
         if matches!(self.state, State::Fenced { .. } | State::Fatal) {
             return;
         }
@@ -646,13 +512,16 @@ impl Txn {
             State::Ending(Ending { commit, unsure: true, .. }) => Some(*commit),
             _ => None,
         };
-        self.fail(Why::Refused(Step::End, ErrorCode::PRODUCER_FENCED));
+        self.fail(Why::Refused(step, code));
         self.settled();
-        self.state = State::Fenced { version, unsure, committed };
+        self.state = State::Fenced { version, refused: (step, code), unsure, committed };
     }
 
     fn described(&mut self, owner: ProducerId, phase: Phase) {
-        let State::Fenced { version, unsure, committed } = self.state else { return };
+        let State::Fenced { version, unsure, committed, .. } = self.state else { return };
+        if owner == self.producer {
+            return self.undescribed();
+        }
         let judged = judge::judge(version, self.producer, owner, phase);
         // What was asked for is what was done, if anything was done.
         let found = unsure.and_then(|commit| judged.was_ended.map(|ended| ended && commit));
@@ -660,8 +529,12 @@ impl Txn {
     }
 
     fn undescribed(&mut self) {
-        let State::Fenced { committed, .. } = self.state else { return };
-        self.die(Death::Fenced(Fencer::Unknown), committed);
+        let State::Fenced { refused: (step, code), committed, .. } = self.state else { return };
+        // Without an owner there is no fencer: the coordinator has forgotten the id, or never had it.
+        self.die(
+            if code == FORGOTTEN { Death::Refused(step, code) } else { Death::Fenced(Fencer::Unknown) },
+            committed,
+        );
     }
 
     fn die(&mut self, why: Death, committed: Option<bool>) {
@@ -734,52 +607,11 @@ impl Txn {
     }
 }
 
-impl Work {
-    fn new(version: Version) -> Self {
-        Self {
-            version,
-            added: BTreeSet::new(),
-            wanted: BTreeSet::new(),
-            groups: BTreeSet::new(),
-            offsets: VecDeque::new(),
-            touched: false,
-            confirmed: false,
-            bump: Bump::No,
-        }
-    }
-
-    /// What has to be told before the transaction can end.
-    fn next(&self) -> Option<Ask> {
-        if !self.wanted.is_empty() {
-            return Some(Ask::AddPartitions(self.wanted.iter().copied().collect()));
-        }
-        let (number, group) = self.offsets.front()?;
-        let known = self.version == Version::Second || self.groups.contains(group);
-        Some(if known { Ask::CommitOffsets(*number) } else { Ask::AddOffsets(group.clone()) })
-    }
-}
-
-impl Ending {
-    fn abort(work: Work, why: Why) -> Self {
-        Self { work, commit: false, why, unsure: false }
-    }
-}
-
-impl Ask {
-    pub(crate) fn step(&self) -> Step {
-        match self {
-            Self::Init { .. } => Step::Init,
-            Self::AddPartitions(_) => Step::AddPartitions,
-            Self::AddOffsets(_) => Step::AddOffsets,
-            Self::CommitOffsets(_) => Step::CommitOffsets,
-            Self::End { .. } => Step::End,
-            Self::Describe => Step::Describe,
-        }
-    }
-}
-
 /// The wait for a coordinator, or a partition, that is still busy with the transaction before (T5).
 pub(crate) const SOON: Duration = Duration::from_millis(20);
+/// How a coordinator says that it does not know the producer id: its transactional id expired, or is another's now. A
+/// producer that came back from that could write what a newer one had written before it, too (KAFKA-18019).
+const FORGOTTEN: ErrorCode = ErrorCode::INVALID_PRODUCER_ID_MAPPING;
 /// How long a dead producer asks who killed it.
 const DESCRIBING: Duration = Duration::from_secs(5);
 

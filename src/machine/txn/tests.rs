@@ -275,7 +275,7 @@ fn t4_what_a_lost_end_became_is_told_only_as_far_as_it_is_known() {
         // Lost before it was fenced, who owns the id, in which phase: was it committed.
         (false, newer, Phase::Empty, Some(false)),
         (false, late, Phase::Ongoing, Some(false)),
-        (true, newer, Phase::Empty, Some(true)),
+        (true, newer, Phase::Empty, None),
         (true, newer, Phase::Aborting, Some(false)),
         (true, late, Phase::Empty, None),
     ];
@@ -321,15 +321,30 @@ fn an_abortable_refusal_of_a_commit_aborts() {
 }
 
 #[test]
-fn kip_360_a_coordinator_that_forgot_the_producer_gives_it_a_new_identity() {
-    for code in [ErrorCode::INVALID_PRODUCER_ID_MAPPING, ErrorCode::UNKNOWN_PRODUCER_ID] {
+fn kafka_18019_a_producer_whose_id_was_forgotten_does_not_come_back() {
+    let code = ErrorCode::INVALID_PRODUCER_ID_MAPPING;
+    let other = ProducerId { id: 8, epoch: 0 };
+    let table = [
+        (Reply::Refused(ErrorCode::TRANSACTIONAL_ID_NOT_FOUND), Death::Refused(Step::End, code)),
+        (Reply::Described(OURS, Phase::Empty), Death::Refused(Step::End, code)),
+        (Reply::Described(other, Phase::Empty), Death::Fenced(Fencer::Newer(other))),
+    ];
+    for (reply, why) in table {
         let mut story = Story::ending(First, true);
         story.reply(Reply::Refused(code));
-        assert_eq!(story.ends(), [&End::Aborted(Why::Refused(Step::End, code))]);
-        let other = ProducerId { id: 8, epoch: 0 };
-        story.answer(Ask::Init { expected: Some(OURS) }, Reply::Done(Some(other)));
-        assert!(story.txn.is_ready());
+        story.answer(Ask::Describe, reply);
+        assert_eq!(story.told.last(), Some(&Told::Dead { why, committed: Some(false) }));
     }
+}
+
+#[test]
+fn kip_588_a_commit_that_came_too_late_costs_a_transaction_of_the_second_version() {
+    let mut story = Story::ending(Second, true);
+    story.reply(Reply::Refused(ErrorCode::INVALID_TXN_STATE));
+    story.answer(Ask::End { commit: false }, Reply::Done(Some(NEXT)));
+    let why = Why::Refused(Step::End, ErrorCode::INVALID_TXN_STATE);
+    assert_eq!(story.ends(), [&End::Aborted(why)]);
+    assert!(story.txn.is_ready());
 }
 
 #[test]

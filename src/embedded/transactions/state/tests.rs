@@ -149,15 +149,15 @@ fn only_what_was_added_is_in_the_transaction() {
 
 #[test]
 fn a_newcomer_interrupts_and_comes_again() {
-    // By the first version the second's end cannot tell a newer producer from itself, asking again.
-    for (second, epoch, told) in [(false, 1, ResponseError::InvalidTxnState), (true, 2, ResponseError::ProducerFenced)]
-    {
+    for second in [false, true] {
+        let (epoch, told) = (1, ResponseError::InvalidTxnState);
         let mut subject = Subject::new();
         assert_eq!(subject.add(P0, 1), Ok(()));
         assert_eq!(subject.init_by(None, second), Ok(Arrival::Interrupted));
         assert_eq!(subject.transaction.name(), "PrepareAbort");
         assert_eq!(subject.transaction.producer.epoch, epoch, "that nobody is told of");
         assert_eq!(subject.end(1, P0, true), Err(ResponseError::ProducerFenced));
+        // The second version cannot tell a newer producer from itself, asking again.
         assert_eq!(subject.end(2, P0, true), Err(told));
         assert_eq!(subject.init_by(None, second), Err(ResponseError::ConcurrentTransactions));
         subject.complete();
