@@ -1,7 +1,7 @@
 //! Half an hour at a steady rate under rolling restarts: nothing is lost, and memory stays flat.
 //!
 //! ```text
-//! compose/with-kafka --brokers 3 --no-registry env MILENA_SOAK_MINUTES=30 MILENA_BIN=target/release/milena \
+//! compose/with-kafka --brokers 3 --no-registry env MILENA_SOAK_MINUTES=30 MILENA_BIN=$PWD/target/release/milena \
 //!   cargo test --package protocol-tests --features full --test live_soak -- --nocapture
 //! ```
 //! The producer is `milena verifiable-producer`, a process of its own, so that what is sampled is the client alone.
