@@ -49,6 +49,10 @@ pub enum Plant {
     WrongPartition,
     /// T4: the end of a transaction passes for what was asked, although nobody said so.
     UnknownIsCommitted,
+    /// T3: partitions count as added to a transaction, and nobody asked for that.
+    NeverAdd,
+    /// Offsets count as taken by a transaction, and nobody told it of them.
+    ForgetOffsets,
     /// C10: the leader of a group gives a partition to every member.
     TwoOwners,
     /// Offsets are committed that were not handed out.

@@ -137,6 +137,16 @@ async fn what_no_attempt_can_mend_is_refused_by_name() {
     }
 }
 
+/// On real time: a thread outside the runtime knows no other.
+#[tokio::test]
+async fn an_attempt_needs_no_runtime() {
+    let world = World::new().await;
+    let producer = world.producer(|builder| builder).await;
+    let attempt = std::thread::spawn(move || producer.try_enqueue(numbered(0)).expect("there is room"));
+    let ack = attempt.join().expect("no panic").await.expect("written");
+    assert_eq!(ack.offset, Some(0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_records_go_to_many_topics_with_one_call() {
     let world = World::new().await;
@@ -276,4 +286,39 @@ async fn what_is_buffered_can_be_seen_at_any_time() {
     first.await.expect("written");
     producer.flush().await.expect("written");
     assert_eq!(sizes(&producer), (0, 0));
+}
+
+/// A client may outlive the runtime in which it was made, in a static for example.
+#[test]
+fn p12_a_producer_whose_runtime_has_ended_hangs_nobody_and_says_so() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().expect("a runtime")
+    };
+    let (producer, delivery) = runtime().block_on(async {
+        let world = World::new().await;
+        let producer = world.producer(|builder| builder.linger(HOUR)).await;
+        let delivery = producer.enqueue(numbered(0)).await.expect("there is room");
+        (producer, delivery)
+    });
+    runtime().block_on(async {
+        let patience = Duration::from_secs(10);
+        let told = tokio::time::timeout(patience, delivery).await.expect("it is told").expect_err("nobody sent it");
+        assert_eq!(told.kind(), ErrorKind::Closed);
+        let refused = producer.enqueue(numbered(1)).await.expect_err("nobody would send it");
+        assert_eq!(refused.kind(), ErrorKind::Closed);
+        let flushed = tokio::time::timeout(patience, producer.flush()).await.expect("it does not hang");
+        assert_eq!(flushed.expect_err("a record is lost").kind(), ErrorKind::Closed);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_enqueue_that_is_polled_again_writes_nothing_more() {
+    let world = World::new().await;
+    let producer = world.producer(|builder| builder).await;
+    let mut enqueue = std::pin::pin!(producer.enqueue(numbered(0)));
+    enqueue.as_mut().await.expect("there is room").detach();
+    assert!(tokio::time::timeout(Duration::from_secs(1), enqueue).await.is_err(), "a future that is done stays so");
+    producer.flush().await.expect("it arrives");
+    assert_eq!(world.log_length(TOPIC).await, 1);
 }

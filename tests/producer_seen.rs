@@ -166,8 +166,11 @@ struct Tracer {
     name: &'static str,
     panics: bool,
     shown: AtomicUsize,
-    told: Mutex<Vec<(i32, Option<i64>, Option<ErrorKind>)>>,
+    told: Mutex<Vec<Told>>,
 }
+
+/// A batch's records, first offset and error.
+type Told = (i32, Option<i64>, Option<ErrorKind>);
 
 impl Tracer {
     fn new(name: &'static str, panics: bool) -> Arc<Self> {

@@ -407,3 +407,51 @@ async fn an_idle_producer_wakes_for_metadata_alone() {
     assert!((11..=13).contains(&asked), "{asked}");
     assert!(wakes <= 12 * asked, "{wakes} wakes for {asked} refreshes");
 }
+
+/// An unclean election took acknowledged records away: the leader expects older numbers. What was never sent goes on
+/// under a new epoch; what may stand in the log is not written twice, and its error says so.
+#[tokio::test(start_paused = true)]
+async fn kip_360_a_log_that_lost_records_is_written_on_and_nothing_silently_twice() {
+    for is_uncertain in [false, true] {
+        let (cluster, kafka) = setting(1, &[("t", 1)], &[]).await;
+        let producer = kafka.producer().linger(Duration::ZERO).build().await.expect("builds");
+        for _ in 0..4 {
+            timed(producer.send(Record::to("t").value("x"))).await;
+        }
+        let silence = FaultAction::Silence(When::BeforeApplying);
+        let silent = is_uncertain.then(|| cluster.inject(Fault::on(Api::Produce, silence)));
+        if !is_uncertain {
+            cluster.truncate("t", 0, 2).expect("lost");
+        }
+        let uncertain = timed(producer.enqueue(Record::to("t").value("y"))).await.0;
+        if let Some(silent) = silent {
+            silent.exhausted().await;
+            cluster.truncate("t", 0, 2).expect("lost");
+        }
+        let outcome = timeout(PATIENCE, uncertain).await.expect("in time");
+        assert_eq!(outcome.as_ref().is_err_and(milena::Error::maybe_written), is_uncertain, "{outcome:?}");
+        timed(producer.send(Record::to("t").value("z"))).await;
+        assert_eq!(length(&kafka, "t").await, if is_uncertain { 3 } else { 4 });
+    }
+}
+
+/// A lane whose broker has left the cluster neither dials nor spins.
+#[tokio::test(start_paused = true)]
+async fn n7_a_broker_that_left_costs_no_wakes() {
+    let (cluster, kafka) = setting(2, &[("t", 2)], &[]).await;
+    let producer = kafka.producer().linger(Duration::ZERO).build().await.expect("builds");
+    for partition in 0..2 {
+        timed(producer.send(Record::to("t").partition(partition).value("known"))).await;
+    }
+    cluster.kill(0).await;
+    for partition in 0..2 {
+        drop(timed(producer.enqueue(Record::to("t").partition(partition).value("x"))).await);
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let parked = || tokio::runtime::Handle::current().metrics().worker_park_count(0);
+    let before = parked();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let wakes = parked() - before;
+    println!("{wakes} wakes in a minute without a leader");
+    assert!(wakes < 6_000, "{wakes} wakes");
+}

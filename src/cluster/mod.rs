@@ -279,7 +279,13 @@ impl Cluster {
             if unanswered == MOST_UNANSWERED {
                 return Err(error);
             }
-            let again = Instant::now() + self.0.config.retry_backoff.delay(failures, fastrand::f64());
+            // A broker that cannot be dialled now is waited for as long as that takes, and not for one backoff more.
+            let dialled = match route.to {
+                To::Broker(broker) => self.dials_again_at(broker, route.traffic),
+                _ => None,
+            };
+            let later = || Instant::now() + self.0.config.retry_backoff.delay(failures, fastrand::f64());
+            let again = dialled.unwrap_or_else(later);
             if !error.is_retriable() || again >= deadline {
                 return Err(error);
             }

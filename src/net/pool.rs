@@ -135,7 +135,8 @@ impl Pool {
     /// When the next dial to `destination` may begin, if the last one failed and its backoff is not over.
     pub(crate) fn dials_again_at(&self, destination: &Destination, traffic: Traffic) -> Option<Instant> {
         match self.slots().get(&(destination.clone(), traffic))?.state {
-            State::BackingOff { until, .. } => Some(until),
+            // One that is over says nothing: whoever waited for it would not wait at all.
+            State::BackingOff { until, .. } => Some(until).filter(|until| *until > Instant::now()),
             _ => None,
         }
     }

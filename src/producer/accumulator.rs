@@ -9,11 +9,10 @@
 //!   compressing and splitting take besides, some copies of a batch for each worker and a chunk for each half.
 
 use std::{
-    collections::VecDeque,
     pin::pin,
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -25,14 +24,14 @@ use tokio::{
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    record::{AppendError, BatchBuilder, CHUNK, ChunkPool, Header, SealedBatch},
-    wire::Str,
+    record::{AppendError, BatchBuilder, CHUNK, ChunkPool, Header},
 };
 
 use super::{
-    clock::{BatchClock, Clock},
+    clock::Clock,
     delivery::{Cell, Delivery, Settler},
     interceptor::Added,
+    partition::{Open, Partition, PartitionState},
     partitioner::{Choice, Partitioning},
     topic::Topic,
 };
@@ -61,47 +60,6 @@ pub(super) struct Accumulator {
     closing: Notify,
     /// Why the producer cannot go on, if that is why it is closed.
     fatal: OnceLock<Error>,
-}
-
-/// One partition's open batch and the sealed ones that the sender has not yet fetched.
-#[derive(Debug)]
-pub(super) struct Partition {
-    pub(super) topic: Str,
-    pub(super) index: i32,
-    /// Its number in the producer: the sender's name for it.
-    pub(super) number: usize,
-    /// Bytes that a batch may have here, once the broker refused a larger one.
-    limit: AtomicUsize,
-    /// Batches that were begun and are not settled (KIP-794).
-    queued: AtomicU32,
-    state: Mutex<PartitionState>,
-}
-
-#[derive(Debug, Default)]
-struct PartitionState {
-    open: Option<Open>,
-    sealed: VecDeque<Sealed>,
-    /// The sender has been told and has not looked yet.
-    listed: bool,
-}
-
-#[derive(Debug)]
-struct Open {
-    builder: BatchBuilder,
-    cell: Settler,
-    created: Instant,
-    clock: BatchClock,
-    reserved: usize,
-}
-
-/// A batch that takes no more records.
-#[derive(Debug)]
-pub(super) struct Sealed {
-    pub(super) batch: SealedBatch,
-    pub(super) cell: Settler,
-    pub(super) created: Instant,
-    /// Bytes of memory to give back when it is settled.
-    pub(super) reserved: usize,
 }
 
 /// One record's bytes.
@@ -239,7 +197,7 @@ impl Accumulator {
         }
         let mut sealed = false;
         if let Some(open) = &mut state.open {
-            let limit = self.batch_size.min(partition.limit.load(Ordering::Relaxed));
+            let limit = self.batch_size.min(partition.limit());
             if let Some(delivery) = self.join(open, limit, record, len, attempt) {
                 return Some(delivery);
             }
@@ -479,86 +437,6 @@ impl Drop for Blocked<'_> {
     }
 }
 
-impl Partition {
-    pub(super) fn new(topic: Str, index: i32, number: usize) -> Self {
-        Self {
-            topic,
-            index,
-            number,
-            limit: AtomicUsize::new(usize::MAX),
-            queued: AtomicU32::new(0),
-            state: Mutex::default(),
-        }
-    }
-
-    /// Batches that were begun and are not settled.
-    pub(super) fn queued(&self) -> u32 {
-        self.queued.load(Ordering::Relaxed)
-    }
-
-    /// There is one batch more: it was begun, or another one was split.
-    pub(super) fn count_queued(&self) {
-        self.queued.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_settled(&self) {
-        self.queued.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// From now on batches are begun smaller: the broker has refused one of twice the size. There is no way back up: the
-    /// topic's limit may be raised, but asking whether it was would cost a refused batch each time.
-    pub(super) fn limit_to(&self, bytes: usize) {
-        self.limit.fetch_min(bytes.max(SMALLEST_LIMIT), Ordering::Relaxed);
-    }
-
-    /// What the sender comes for: the sealed batches, and when the open one was begun.
-    pub(super) fn fetch(&self) -> (VecDeque<Sealed>, Option<Instant>) {
-        let mut state = self.state();
-        state.listed = false;
-        (std::mem::take(&mut state.sealed), state.open.as_ref().map(|open| open.created))
-    }
-
-    /// Records that the sender has not fetched.
-    pub(super) fn records(&self) -> usize {
-        let state = self.state();
-        let sealed = state.sealed.iter().map(|sealed| sealed.batch.record_count);
-        let open = state.open.as_ref().map(|open| open.builder.record_count());
-        sealed.chain(open).map(|records| records.unsigned_abs() as usize).sum()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        let state = self.state();
-        state.open.is_none() && state.sealed.is_empty()
-    }
-
-    /// Seals the open batch, because its time has come.
-    pub(super) fn seal(&self) -> VecDeque<Sealed> {
-        let mut state = self.state();
-        state.seal();
-        std::mem::take(&mut state.sealed)
-    }
-
-    fn state(&self) -> MutexGuard<'_, PartitionState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl PartitionState {
-    fn seal(&mut self) {
-        if let Some(Open { builder, cell, created, reserved, .. }) = self.open.take() {
-            self.sealed.push_back(Sealed { batch: builder.seal(), cell, created, reserved });
-        }
-    }
-}
-
-impl Open {
-    /// The record that was just appended.
-    #[inline]
-    fn last(&self) -> Delivery {
-        self.cell.0.delivery(self.builder.record_count() - 1)
-    }
-}
-
 impl Attempt<'_> {
     fn meet(&mut self, obstacle: Obstacle) -> Option<Delivery> {
         self.obstacle = obstacle;
@@ -584,8 +462,6 @@ impl Bytes<'_> {
 const COMFORTABLE: usize = 8 << 20;
 /// And for so long at most per batch, so that a stalled broker's buffer still fills.
 const LONGEST_PACE: Duration = Duration::from_millis(5);
-/// No partition's batches are begun smaller than this.
-const SMALLEST_LIMIT: usize = 1024;
 /// Lengths, deltas and attributes of one record, at most.
 const RECORD_OVERHEAD: usize = 48;
 /// A batch's header.

@@ -6,7 +6,7 @@ use crate::{
     cluster::Cluster,
     error::{Error, ErrorKind, Result},
     properties::ProducerSettings,
-    record::Compression,
+    record::{CHUNK, Compression},
     serdes,
     types::FOREVER,
     wire::Str,
@@ -182,7 +182,8 @@ impl<K, V> ProducerBuilder<K, V> {
         self
     }
 
-    /// How long a record may take from `enqueue` to its acknowledgement. Default: 120 s. Java: `delivery.timeout.ms`.
+    /// How long a record may take from `enqueue` to its acknowledgement. Default: 120 s. Java: `delivery.timeout.ms`. A
+    /// batch that is on the wire then is waited for, for the client's `request.timeout.ms` at the most.
     /// Raised: a dead broker is reported later; what waits for it holds its memory longer. Below the sum of `linger`
     /// and the client's `request.timeout.ms` a record may fail before its first answer could come; it is not refused
     /// here.
@@ -198,7 +199,7 @@ impl<K, V> ProducerBuilder<K, V> {
         self
     }
 
-    /// How long `enqueue` may wait for memory, and how long for a topic to be known. Default: 60 s. Java:
+    /// How long `enqueue` may wait for memory and for a topic to be known, both together. Default: 60 s. Java:
     /// `max.block.ms`. Raised: callers hang longer while no broker answers.
     pub fn max_block(mut self, time: Duration) -> Self {
         self.settings.max_block = time;
@@ -368,6 +369,9 @@ impl Settings {
             Self { idempotent: true, retries: 0, .. } => refuse("enable.idempotence=true needs retries above 0"),
             Self { transactional_id: Some(_), .. } => {
                 refuse("transactional.id is set: end the builder with `transactional`, not with `build`")
+            }
+            Self { buffer_memory: 0..CHUNK, .. } => {
+                refuse("buffer.memory is at least 32768: memory is taken in chunks of that size")
             }
             Self { max_in_flight: 0, .. } => refuse("max.in.flight.requests.per.connection must be at least 1"),
             _ => Ok(()),

@@ -98,6 +98,24 @@ impl Delivery {
     }
 }
 
+impl Drop for Delivery {
+    /// Whoever gives up waiting has not heard of the outcome: `flush` tells it then.
+    fn drop(&mut self) {
+        if self.waker == NO_WAKER {
+            return;
+        }
+        match &mut *self.cell.state() {
+            State::Open(wakers) => {
+                if let Some(waker) = wakers.get_mut(self.waker as usize) {
+                    waker.clone_from(Waker::noop());
+                }
+            }
+            State::Settled { told, .. } => *told = false,
+            State::Split(_) => {}
+        }
+    }
+}
+
 impl Future for Delivery {
     type Output = Result<RecordAck>;
 
@@ -113,6 +131,7 @@ impl Future for Delivery {
             }
             State::Settled { outcome, told } => {
                 *told = true;
+                this.waker = NO_WAKER;
                 Poll::Ready(outcome.clone().map(|ack| this.cell.ack(ack, this.index)))
             }
             State::Open(wakers) => {
@@ -171,7 +190,7 @@ impl BatchDelivery {
             Some(run) if Arc::ptr_eq(&run.cell, &delivery.cell) && run.first + run.count == delivery.index => {
                 run.count += 1;
             }
-            _ => self.runs.push(Run { cell: delivery.cell, first: delivery.index, count: 1 }),
+            _ => self.runs.push(Run { cell: delivery.cell.clone(), first: delivery.index, count: 1 }),
         }
     }
 }
@@ -251,7 +270,8 @@ impl Cell {
     /// The batch's fate is known: every waiter wakes.
     pub(super) fn settle(&self, outcome: Result<BatchAck>) {
         let mut state = self.state();
-        let told = matches!(&*state, State::Open(wakers) if !wakers.is_empty());
+        let waits = |waker: &Waker| !waker.will_wake(Waker::noop());
+        let told = matches!(&*state, State::Open(wakers) if wakers.iter().any(waits));
         let before = std::mem::replace(&mut *state, State::Settled { outcome, told });
         drop(state);
         if let State::Open(wakers) = before {
@@ -396,6 +416,26 @@ mod tests {
         }
         assert_eq!(offsets, [Ok(Some(10)), Ok(Some(11)), Err("third".into()), Ok(Some(90)), Ok(Some(91))]);
         assert_eq!(all.await.unwrap().map_err(|error| error.to_string()), Err("third".into()));
+    }
+
+    #[tokio::test]
+    async fn p12_whoever_gave_up_waiting_has_not_been_told() {
+        let failed = || Err(Error::new(crate::ErrorKind::Closed, "failed"));
+        for (stays, told) in [(true, true), (false, false)] {
+            let cell = Cell::new("t".into(), 0);
+            let mut delivery = Some(cell.delivery(0));
+            std::future::poll_fn(|cx| {
+                assert!(delivery.as_mut().is_some_and(|delivery| Pin::new(delivery).poll(cx).is_pending()));
+                Poll::Ready(())
+            })
+            .await;
+            delivery = delivery.filter(|_| stays);
+            cell.settle(failed());
+            assert_eq!(cell.is_told(), told);
+            // Woken, and gone before it looked.
+            drop(delivery);
+            assert!(cell.tell().is_some(), "flush is the one to tell");
+        }
     }
 
     #[tokio::test]

@@ -204,7 +204,7 @@ pub(super) struct Added(Vec<u8>);
 
 impl Added {
     fn fresh() -> Self {
-        Self(ADDED.take())
+        Self(ADDED.try_with(Cell::take).unwrap_or_default())
     }
 
     fn push(&mut self, key: &str, value: Option<&[u8]>) {
@@ -237,10 +237,11 @@ impl Added {
         if self.is_empty() {
             return then(record);
         }
-        let mut headers = recycled(HEADERS.take());
+        let mut headers = recycled(HEADERS.try_with(Cell::take).unwrap_or_default());
         headers.extend(record.headers.iter().copied().chain(self.iter()));
         let outcome = then(Bytes { headers: &headers, ..record });
-        HEADERS.set(recycled(headers));
+        // A thread that is ending keeps nothing.
+        let _ = HEADERS.try_with(|kept| kept.set(recycled(headers)));
         outcome
     }
 }
@@ -250,7 +251,7 @@ impl Drop for Added {
         let mut buffer = std::mem::take(&mut self.0);
         buffer.clear();
         if (1..=MOST_KEPT).contains(&buffer.capacity()) {
-            ADDED.set(buffer);
+            let _ = ADDED.try_with(|kept| kept.set(buffer));
         }
     }
 }

@@ -94,6 +94,14 @@ impl Sender {
         if waits && !took { stall.begin() } else { stall.end() }
     }
 
+    /// A broker for which nothing is ready any more has nothing to take: it counts as well until something is.
+    pub(super) fn note_idle(&self, broker: BrokerId) {
+        let is_idle = self.lanes.get(&broker).is_none_or(|lane| lane.ready.is_empty());
+        if is_idle && !self.core.settings.spread.availability_timeout.is_zero() {
+            self.core.stalls.of(broker).end();
+        }
+    }
+
     /// Sends one request to a broker. `false` when nothing more can go there now.
     fn send_one(&mut self, broker: BrokerId) -> bool {
         let Some(connection) = self.connection(broker) else { return false };
@@ -235,7 +243,6 @@ impl Sender {
             acks: self.core.settings.acks.code(),
             timeout_ms: i32::try_from(self.core.cluster.config().request_timeout.as_millis()).unwrap_or(i32::MAX),
             topic_data: topics,
-            ..ProduceRequest::default()
         };
         Ok((request, version))
     }
@@ -343,6 +350,7 @@ impl Sender {
             self.slots[number].listed = false;
             self.list(number);
         }
+        self.note_idle(broker);
     }
 }
 

@@ -37,6 +37,7 @@ mod init;
 mod interceptor;
 mod lane;
 mod metrics;
+mod partition;
 mod partitioner;
 mod record;
 mod scratch;
@@ -58,12 +59,14 @@ pub use transaction::{
     UnknownOutcome,
 };
 
-use accumulator::{Accumulator, Attempt, Bytes, Obstacle, Partition};
+use accumulator::{Accumulator, Attempt, Bytes, Obstacle};
 pub(crate) use builder::Settings;
 use clock::Clock;
 use delivery::Cell;
 use metrics::Counters;
+use partition::Partition;
 use partitioner::Stalls;
+use scratch::Scratch;
 use sender::{Event, Sender};
 use topic::Topic;
 use topics::Topics;
@@ -136,6 +139,8 @@ impl<K, V> Producer<K, V> {
             if let Some(given) = &record {
                 let mut attempt = Attempt::default();
                 if let Some(delivery) = self.enqueue_at_once(given, &mut attempt) {
+                    // Whoever polls once more gets nothing, and writes nothing.
+                    record = None;
                     return Poll::Ready(Ok(delivery));
                 }
                 let wait = |record| Box::pin(async move { self.enqueue_one(&record, attempt).await });
@@ -151,7 +156,7 @@ impl<K, V> Producer<K, V> {
     /// # Errors
     /// The first failure among the batches that were waited for; or else, one among those that failed before and of
     /// which nobody heard, because the deliveries were dropped. Each is told once. It comes after about
-    /// `delivery.timeout.ms` at the latest.
+    /// `delivery.timeout.ms` and, for what is on the wire then, `request.timeout.ms`.
     ///
     /// # Cancel safety
     /// Dropping the future stops the waiting, not the sending.

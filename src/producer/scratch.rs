@@ -60,7 +60,7 @@ impl Scratch {
             AsBytes::Plain(_) => Place::Plain,
             AsBytes::Written => {
                 if self.0.capacity() == 0 {
-                    self.0 = SCRATCH.take();
+                    self.0 = SCRATCH.try_with(Cell::take).unwrap_or_default();
                 }
                 let start = self.0.len();
                 field.write(serializer, target, &mut self.0)?;
@@ -83,7 +83,8 @@ impl Drop for Scratch {
         let mut buffer = std::mem::take(&mut self.0);
         buffer.clear();
         if (1..=MAX_SCRATCH).contains(&buffer.capacity()) {
-            SCRATCH.set(buffer);
+            // A thread that is ending keeps nothing.
+            let _ = SCRATCH.try_with(|scratch| scratch.set(buffer));
         }
     }
 }

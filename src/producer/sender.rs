@@ -20,7 +20,7 @@ use tracing::{Span, field::Empty};
 
 use crate::{
     cluster::Watch,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     machine::{
         identity::{Identity, ProducerId, Standing},
         metadata::Metadata,
@@ -34,11 +34,11 @@ use crate::{
 
 use super::{
     Core,
-    accumulator::{Partition, Sealed},
     compressor::{Codec, Compressor, Part},
     delivery::{Cell, Settler},
     lane::Lane,
     metrics::Tally,
+    partition::{Partition, Sealed},
     transaction,
 };
 
@@ -60,6 +60,8 @@ pub(super) struct Sender {
     asks_again_at: Instant,
     /// Everything that is open is to go out, whatever its linger.
     flushing: bool,
+    /// So is everything that is begun: the producer is being closed, or somebody waits for memory.
+    pressed: bool,
     /// When what is left is to fail, because the producer is being closed.
     abandon_at: Option<Instant>,
     /// Only with a transactional id.
@@ -189,6 +191,7 @@ impl Sender {
             asked: 0,
             asks_again_at: Instant::now(),
             flushing: false,
+            pressed: false,
             abandon_at: None,
             transaction,
         }
@@ -225,9 +228,11 @@ impl Sender {
         if self.abandon_at.is_some_and(|at| at <= Instant::now()) {
             self.abandon();
         }
-        if self.core.accumulator.is_closed() || self.core.accumulator.has_blocked() {
+        let pressed = self.core.accumulator.is_closed() || self.core.accumulator.has_blocked();
+        if pressed && !self.pressed {
             self.make_all_due();
         }
+        self.pressed = pressed;
         for number in self.core.accumulator.take_ready() {
             self.visit(number);
         }
@@ -283,7 +288,7 @@ impl Sender {
             sealed.extend(slot.partition.seal());
             opened = None;
         }
-        slot.due = opened.is_some_and(|opened| self.flushing || opened + settings.linger <= now);
+        slot.due = opened.is_some_and(|opened| self.flushing || self.pressed || opened + settings.linger <= now);
         // A batch that is due is sealed when it can go out, which may be never.
         let wait = if slot.due { settings.delivery_timeout } else { settings.linger.min(settings.delivery_timeout) };
         self.push(number, sealed);
@@ -359,6 +364,7 @@ impl Sender {
             lane.ready.retain(|listed| *listed != number);
             self.slots[number].listed = false;
         }
+        broker.into_iter().for_each(|broker| self.note_idle(broker));
     }
 
     /// Comes back to a partition at a time. A timer that is too early costs a look, one too late cannot be: when it
@@ -449,23 +455,21 @@ impl Sender {
     /// The producer may not write any more: everything fails, and so does whatever is asked of it from now on.
     pub(super) fn die(&mut self, code: ErrorCode, why: Error) {
         self.core.accumulator.fail(why);
-        self.learn_slots(usize::MAX);
-        for number in 0..self.slots.len() {
-            let sealed = self.slots[number].partition.seal();
-            self.push(number, sealed);
-            self.slots[number].queue.handle_dead(Failure::Refused(code));
-            self.settle(number);
-        }
+        self.fail_all(Failure::Refused(code));
     }
 
     /// Nobody waits for the rest any longer: it fails, and what is on the wire may have been written.
     fn abandon(&mut self) {
         self.abandon_at = None;
+        self.fail_all(Failure::Abandoned);
+    }
+
+    fn fail_all(&mut self, why: Failure) {
         self.learn_slots(usize::MAX);
         for number in 0..self.slots.len() {
             let sealed = self.slots[number].partition.seal();
             self.push(number, sealed);
-            self.slots[number].queue.handle_dead(Failure::Abandoned);
+            self.slots[number].queue.handle_dead(why);
             self.settle(number);
         }
     }
@@ -538,6 +542,23 @@ impl Sender {
 
     pub(super) fn wait_after(&self, failures: u32) -> Duration {
         self.core.cluster.config().retry_backoff.delay(failures + 1, fastrand::f64())
+    }
+}
+
+impl Drop for Sender {
+    /// If this comes before all is done, the runtime has ended or the task has panicked: nobody may wait for ever, and
+    /// nothing may be accepted that nobody sends (P12).
+    fn drop(&mut self) {
+        if self.is_finished() {
+            return;
+        }
+        let why = "the producer's task has ended before the producer: its runtime is gone";
+        self.core.accumulator.fail(Error::new(ErrorKind::Closed, why));
+        self.learn_slots(usize::MAX);
+        for slot in &self.slots {
+            // Their deliveries hear of it as these are dropped.
+            drop(slot.partition.seal());
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 use super::{
-    accumulator::Partition,
+    partition::Partition,
     partitioner::{Choice, Spread, Stall, Stalls, Sticky},
 };
 

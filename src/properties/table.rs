@@ -224,7 +224,7 @@ pub(super) const TABLE: &[Entry] = &[
     row("partitioner.adaptive.partitioning.enable", "P", Bool, "true", "Whether partitions with fewer batches waiting get more of the records that may go anywhere (KIP-794)."),
     row("partitioner.availability.timeout.ms", "P", Millis { min: 0, max: LONG }, "0", "A broker that has taken nothing for so long gets none of those records until it does; 0 is never (KIP-794)."),
     row("partitioner.rack.aware", "P", Bool, "false", "Whether those records go to partitions led from client.rack, while there are any (KIP-1123, Kafka 4.4). Needs client.rack."),
-    ignored("metadata.max.idle.ms", "P", "the picture holds the topics that are in use"),
+    ignored("metadata.max.idle.ms", "P", "a topic that was used stays in the picture for the life of the client"),
     ignored("key.serializer", "P", CODE),
     ignored("value.serializer", "P", CODE),
     // The consumer.

@@ -32,6 +32,7 @@ mod consumer;
 mod producer;
 #[cfg(feature = "registry")]
 mod registry;
+mod transaction;
 
 /// Every public future and the test that drops it: `file` and `fn` or, where a type is the future, the type.
 const COVERED: &[(&str, &str, &str)] = &[
@@ -52,6 +53,15 @@ const COVERED: &[(&str, &str, &str)] = &[
     ("producer/enqueue.rs", "enqueue_batch", "a_dropped_batch_enqueued_what_it_took_but_the_last"),
     ("producer/delivery.rs", "settled", "a_dropped_batch_enqueued_what_it_took_but_the_last"),
     ("producer/delivery.rs", "Delivery", "p9_a_dropped_delivery_takes_nothing_back"),
+    ("producer/builder.rs", "transactional", "a_dropped_start_of_a_transactional_producer_can_be_made_again"),
+    ("producer/transaction/mod.rs", "begin", "a_dropped_begin_leaves_no_transaction_open"),
+    ("producer/transaction/mod.rs", "send", "p9_a_dropped_send_in_a_transaction_is_in_it_once_or_not_at_all"),
+    ("producer/transaction/mod.rs", "enqueue", "p9_a_dropped_send_in_a_transaction_is_in_it_once_or_not_at_all"),
+    ("producer/transaction/mod.rs", "send_offsets", "dropped_offsets_are_committed_with_their_transaction_or_never"),
+    ("producer/transaction/mod.rs", "commit", "t4_a_dropped_commit_goes_on_and_its_outcome_is_told"),
+    ("producer/transaction/mod.rs", "outcome", "t4_a_dropped_commit_goes_on_and_its_outcome_is_told"),
+    ("producer/transaction/mod.rs", "abort", "a_dropped_abort_aborts"),
+    ("producer/transaction/mod.rs", "close", "a_dropped_close_of_a_transactional_producer_ends_what_is_under_way"),
     ("consumer/builder.rs", "assign", "a_dropped_start_of_a_consumer_starts_nothing"),
     ("consumer/mod.rs", "assign", "a_dropped_assign_leaves_the_assignment_as_it_was"),
     ("consumer/mod.rs", "close", "a_dropped_close_of_a_consumer_closes_it"),

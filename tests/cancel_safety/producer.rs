@@ -11,7 +11,7 @@ use milena::{
 
 use super::{Cut, PATIENCE, TOPIC, World, at_every_poll};
 
-const MEMORY: usize = 100_000;
+pub(super) const MEMORY: usize = 100_000;
 
 impl World {
     pub(super) async fn producer(&self, adjust: impl FnOnce(ProducerBuilder) -> ProducerBuilder) -> Producer {
@@ -28,7 +28,7 @@ impl World {
     }
 }
 
-fn record(value: &str) -> Record<'_, Absent, Given<&str>> {
+pub(super) fn record(value: &str) -> Record<'_, Absent, Given<&str>> {
     Record::to(TOPIC).value(value)
 }
 

@@ -103,6 +103,10 @@ pub async fn read(
     let mut reader = Reader { consumer, number, next: vec![0; partitions as usize], rng, recorder };
     while !reader.is_through(&mut ends) {
         reader.poll().await;
+        let count = ends.borrow().as_ref().map_or(0, BTreeMap::len);
+        if count > reader.next.len() {
+            reader.grow(count).await;
+        }
         let is_last_stretch = ends.borrow().is_some();
         if plan.restlessness > 0 && reader.rng.u32(..plan.restlessness) == 0 && !is_last_stretch {
             reader.stir();
@@ -129,6 +133,15 @@ impl Reader {
             self.consumer.position(&TopicPartition::new(TOPIC, partition)).is_some_and(|position| position >= end)
         };
         ends.as_ref().is_some_and(|ends| ends.iter().all(|(partition, end)| is_read(*partition, *end)))
+    }
+
+    /// Reads what came later as well.
+    async fn grow(&mut self, count: usize) {
+        let all = (0..count).map(|partition| (TopicPartition::new(TOPIC, partition as i32), StartFrom::Offset(0)));
+        match self.consumer.assign(all).await {
+            Ok(()) => self.next.resize(count, 0),
+            Err(error) => self.recorder.note(Event::Troubled { reader: self.number, error: error.to_string() }),
+        }
     }
 
     async fn poll(&mut self) {

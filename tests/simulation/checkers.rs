@@ -45,6 +45,7 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("two owners", two_owners),
     ("commit ahead", commit_ahead),
     ("unread", unread),
+    ("exactly once", exactly_once),
 ];
 
 /// What does not hold of this run.
@@ -120,8 +121,14 @@ fn foreign(_: &Plan, run: &Run, tell: &mut dyn FnMut(String)) {
 /// Where the trouble is shorter than what a producer sits out, nothing fails.
 fn gave_up(plan: &Plan, run: &Run, tell: &mut dyn FnMut(String)) {
     for (at, event) in run.history.events.iter().filter(|_| !plan.is_harsh) {
-        if let Event::Failed { record, error, .. } | Event::Refused { record, error } = event {
-            tell(format!("{record:?} failed at {at:?}: {error}"));
+        match event {
+            Event::Failed { record, error, .. } | Event::Refused { record, error } => {
+                tell(format!("{record:?} failed at {at:?}: {error}"));
+            }
+            Event::Ended { writer, wish: true, committed, .. } if *committed != Some(true) => {
+                tell(format!("writer {writer} was told {committed:?} at {at:?} of what it had committed"));
+            }
+            _ => {}
         }
     }
 }
@@ -340,9 +347,33 @@ fn unread(plan: &Plan, run: &Run, tell: &mut dyn FnMut(String)) {
         _ => None,
     });
     let handed: BTreeSet<_> = handed.collect();
-    for partition in run.truth.partitions.keys() {
+    // Those that came later are nobody's.
+    for partition in run.truth.partitions.keys().filter(|partition| **partition < plan.partitions) {
         let missed = run.truth.records(*partition).find(|stored| !handed.contains(&(*partition, stored.offset)));
         missed.into_iter().for_each(|stored| tell(format!("{}@{} was handed to no member", partition, stored.offset)));
+    }
+}
+
+/// The committed copies of a partition are its committed records, each once and in their order.
+fn exactly_once(plan: &Plan, run: &Run, tell: &mut dyn FnMut(String)) {
+    let was_stuck = run.history.events.iter().any(|(_, event)| matches!(event, Event::Stuck { .. }));
+    if plan.copier.is_none() || was_stuck {
+        return;
+    }
+    for partition in 0..plan.partitions {
+        let committed = |log: Option<&Vec<Stored>>| -> Vec<_> {
+            let visible = log.into_iter().flatten().filter(|stored| stored.is_committed());
+            visible.filter_map(|stored| stored.value.as_ref().ok().copied()).collect()
+        };
+        let expected = committed(run.truth.partitions.get(&partition));
+        let copied = committed(run.truth.copies.get(&partition));
+        if expected != copied {
+            let at = expected.iter().zip(&copied).position(|(one, other)| one != other);
+            let at = at.unwrap_or(expected.len().min(copied.len()));
+            let (wanted, found) = (expected.get(at), copied.get(at));
+            let (all, made) = (expected.len(), copied.len());
+            tell(format!("{partition}: copy {at} is {found:?} instead of {wanted:?}; {made} copies of {all} records"));
+        }
     }
 }
 

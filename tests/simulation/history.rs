@@ -55,11 +55,18 @@ pub enum Event {
         reader: u16,
         error: String,
     },
-    /// A transaction of a writer ended: committed, aborted, or it is not known which.
+    /// A transaction of a writer ended: committed, aborted, or it is not known which. `wish`: a commit was asked for.
     Ended {
         writer: u16,
         records: Vec<Id>,
+        wish: bool,
         committed: Option<bool>,
+    },
+    /// A transaction of the copier ended, or did not.
+    Copied {
+        instance: u16,
+        records: usize,
+        known: bool,
     },
     /// A member of the group has these partitions for this generation.
     Assigned {
@@ -168,6 +175,8 @@ pub fn read_value(value: Option<&[u8]>) -> Result<Id, String> {
 #[derive(Debug, Default)]
 pub struct Truth {
     pub partitions: BTreeMap<i32, Vec<Stored>>,
+    /// The topic of copies.
+    pub copies: BTreeMap<i32, Vec<Stored>>,
 }
 
 /// A record that stands in a log.

@@ -14,6 +14,7 @@ use std::{
 
 mod actors;
 mod checkers;
+mod copier;
 mod history;
 mod member;
 mod plan;

@@ -225,7 +225,9 @@ impl Member {
     async fn is_read(&self, ends: &Ends) -> bool {
         let Some(ends) = ends.borrow().clone() else { return false };
         let committed = self.committed().await.unwrap_or_default();
-        ends.iter().all(|(partition, end)| committed.get(partition).is_some_and(|offset| offset >= end))
+        // Partitions that came later are nobody's.
+        let own = ends.iter().filter(|(partition, _)| **partition < self.partitions);
+        own.clone().all(|(partition, end)| committed.get(partition).is_some_and(|offset| offset >= end))
     }
 }
 

@@ -23,6 +23,11 @@ pub struct Plan {
     pub producers: Vec<ProducerPlan>,
     pub readers: Vec<ReaderPlan>,
     pub writers: Vec<WriterPlan>,
+    pub copier: Option<CopierPlan>,
+    /// The feature with which transactions begin.
+    pub transaction_version: i16,
+    /// Whether brokers look whether a batch's transaction is open, as they do from 3.6 on.
+    pub verifies: bool,
     /// Of one group.
     pub members: Vec<MemberPlan>,
     /// What goes wrong, in order.
@@ -68,6 +73,29 @@ pub struct WriterPlan {
     pub transactions: u32,
     pub records: u32,
     pub pause: Duration,
+    pub settings: TransactionPlan,
+}
+
+/// What a transactional producer is told.
+#[derive(Debug, Clone)]
+pub struct TransactionPlan {
+    pub is_harsh: bool,
+    pub timeout: Duration,
+    pub max_block: Duration,
+    pub delivery_timeout: Duration,
+    pub linger: Duration,
+    pub batch_size: usize,
+}
+
+/// Who copies the topic to another.
+#[derive(Debug, Clone)]
+pub struct CopierPlan {
+    /// When each instance begins.
+    pub instances: Vec<Duration>,
+    /// So many batches in a transaction at most.
+    pub batches: usize,
+    pub pause: Duration,
+    pub settings: TransactionPlan,
 }
 
 /// A member of the group.
@@ -81,15 +109,59 @@ pub struct MemberPlan {
 /// Something that goes wrong.
 #[derive(Debug, Clone)]
 pub enum Trouble {
-    Fault { api: Api, action: FaultAction, broker: Option<i32>, skip: usize, times: usize },
-    MoveLeader { partition: i32, broker: i32 },
-    Kill { broker: i32, lasts: Duration },
-    Cut { broker: i32 },
-    CutAfter { broker: i32, way: Way, bytes: usize },
-    Abandon { broker: i32 },
-    Refuse { broker: i32, lasts: Duration },
-    Stall { broker: i32, way: Way, lasts: Duration },
-    Swallow { broker: i32, way: Way, lasts: Duration },
+    Fault {
+        api: Api,
+        action: FaultAction,
+        broker: Option<i32>,
+        skip: usize,
+        times: usize,
+    },
+    MoveLeader {
+        partition: i32,
+        broker: i32,
+    },
+    MoveCoordinator {
+        key: &'static str,
+        broker: i32,
+    },
+    /// Somebody takes a transactional id away from its producer.
+    Fence {
+        id: &'static str,
+    },
+    /// Transactions of the second version are switched on.
+    Upgrade,
+    Grow {
+        count: i32,
+    },
+    Kill {
+        broker: i32,
+        lasts: Duration,
+    },
+    Cut {
+        broker: i32,
+    },
+    CutAfter {
+        broker: i32,
+        way: Way,
+        bytes: usize,
+    },
+    Abandon {
+        broker: i32,
+    },
+    Refuse {
+        broker: i32,
+        lasts: Duration,
+    },
+    Stall {
+        broker: i32,
+        way: Way,
+        lasts: Duration,
+    },
+    Swallow {
+        broker: i32,
+        way: Way,
+        lasts: Duration,
+    },
 }
 
 impl Plan {
@@ -119,7 +191,10 @@ impl Plan {
             is_harsh,
             producers: (0..rng.usize(1..=3)).map(|_| ProducerPlan::draw(rng, work, is_harsh)).collect(),
             readers: (0..rng.usize(1..=2)).map(|_| ReaderPlan::draw(rng, work)).collect(),
-            writers: (0..writers).map(|_| WriterPlan::draw(rng, work)).collect(),
+            writers: (0..writers).map(|_| WriterPlan::draw(rng, work, is_harsh)).collect(),
+            copier: rng.bool().then(|| CopierPlan::draw(rng, work, is_harsh)),
+            transaction_version: *rng.choice(&[0, 1, 2, 2, 2]).expect("five"),
+            verifies: rng.u8(..3) > 0,
             members: (0..members).map(|place| MemberPlan::draw(rng, work, place == 0)).collect(),
             troubles,
         }
@@ -168,16 +243,45 @@ impl ReaderPlan {
 }
 
 impl WriterPlan {
-    fn draw(rng: &mut Rng, work: Duration) -> Self {
+    fn draw(rng: &mut Rng, work: Duration, is_harsh: bool) -> Self {
         let transactions = rng.u32(2..=12);
-        Self { transactions, records: rng.u32(1..=6), pause: work / transactions }
+        let settings = TransactionPlan::draw(rng, is_harsh);
+        Self { transactions, records: rng.u32(1..=6), pause: work / transactions, settings }
+    }
+}
+
+impl TransactionPlan {
+    fn draw(rng: &mut Rng, is_harsh: bool) -> Self {
+        let long = Duration::from_secs(1800);
+        Self {
+            is_harsh,
+            timeout: if is_harsh { Duration::from_secs(8) } else { Duration::from_secs(900) },
+            max_block: if is_harsh { millis(rng, 2_000..=20_000) } else { long },
+            delivery_timeout: if is_harsh { millis(rng, 1_000..=8_000) } else { long },
+            linger: millis(rng, 0..=50),
+            batch_size: rng.usize(200..=8_000),
+        }
+    }
+}
+
+impl CopierPlan {
+    fn draw(rng: &mut Rng, work: Duration, is_harsh: bool) -> Self {
+        let mut instances: Vec<_> = (0..rng.usize(1..=3)).map(|_| work.mul_f64(rng.f64())).collect();
+        instances.sort();
+        let settings = TransactionPlan::draw(rng, is_harsh);
+        Self { instances, batches: rng.usize(1..=3), pause: millis(rng, 0..=500), settings }
     }
 }
 
 fn trouble(rng: &mut Rng, brokers: i32, partitions: i32, is_harsh: bool) -> Trouble {
     let broker = rng.i32(0..brokers);
     let lasts = millis(rng, 200..=15_000);
-    match rng.u8(..20) {
+    match rng.u8(..25) {
+        20..=21 => Trouble::MoveCoordinator { key: rng.choice(KEYS).expect("some"), broker },
+        22 if is_harsh => Trouble::Fence { id: rng.choice(&KEYS[..3]).expect("some") },
+        22 => Trouble::Upgrade,
+        23 => Trouble::Grow { count: partitions + rng.i32(1..=3) },
+        24 => fault(rng, brokers, is_harsh),
         0..=8 => fault(rng, brokers, is_harsh),
         9..=11 => Trouble::MoveLeader { partition: rng.i32(0..partitions), broker },
         12..=13 => Trouble::Kill { broker, lasts },
@@ -202,7 +306,19 @@ fn fault(rng: &mut Rng, brokers: i32, is_harsh: bool) -> Trouble {
         Api::OffsetCommit,
         Api::OffsetFetch,
     ];
-    let apis = if rng.u8(..3) > 0 { COMMON } else { OTHERS };
+    const TRANSACTIONS: &[Api] = &[
+        Api::InitProducerId,
+        Api::AddPartitionsToTxn,
+        Api::AddOffsetsToTxn,
+        Api::TxnOffsetCommit,
+        Api::EndTxn,
+        Api::EndTxn,
+    ];
+    let apis = match rng.u8(..6) {
+        0..=2 => COMMON,
+        3 => OTHERS,
+        _ => TRANSACTIONS,
+    };
     let api = *rng.choice(apis).expect("some");
     let when = if rng.u8(..3) == 0 { When::BeforeApplying } else { When::AfterApplying };
     let action = match rng.u8(..12) {
@@ -229,7 +345,10 @@ fn error(rng: &mut Rng, api: Api, is_harsh: bool) -> i16 {
         Api::Produce if is_harsh && rng.bool() => HARSH,
         Api::Produce => PRODUCE,
         Api::Fetch => FETCH,
-        Api::InitProducerId => &[14, 15, 16, 51],
+        Api::AddPartitionsToTxn | Api::EndTxn if is_harsh && rng.u8(..3) == 0 => &[53],
+        Api::AddOffsetsToTxn | Api::TxnOffsetCommit if is_harsh && rng.u8(..3) == 0 => &[53, 30, 120],
+        Api::InitProducerId | Api::AddPartitionsToTxn | Api::EndTxn | Api::AddOffsetsToTxn => &[14, 15, 16, 51],
+        Api::TxnOffsetCommit => &[14, 15, 16, 3, 7],
         Api::FindCoordinator => &[15],
         Api::JoinGroup | Api::SyncGroup | Api::Heartbeat | Api::OffsetCommit | Api::OffsetFetch => &[14, 15, 16],
         Api::ListOffsets => &[6, 3, 78, 5],
@@ -237,6 +356,9 @@ fn error(rng: &mut Rng, api: Api, is_harsh: bool) -> i16 {
     };
     *rng.choice(codes).expect("some")
 }
+
+/// Whose coordinators move.
+const KEYS: &[&str] = &["writer-100", "writer-101", "copier", "copiers", "readers"];
 
 fn way(rng: &mut Rng) -> Way {
     *rng.choice(&[Way::ToBroker, Way::FromBroker, Way::Both]).expect("three")

@@ -35,6 +35,8 @@ const PLANTS: &[(Plant, &[&str])] = &[
     (Plant::IgnoreCrc, &["damaged"]),
     (Plant::WrongPartition, &["foreign"]),
     (Plant::UnknownIsCommitted, &["atomic"]),
+    (Plant::NeverAdd, &["atomic"]),
+    (Plant::ForgetOffsets, &["exactly once"]),
     (Plant::DeliverAborted, &["aborted"]),
     (Plant::TwoOwners, &["two owners"]),
     (Plant::CommitAhead, &["commit ahead", "unread"]),
@@ -113,6 +115,8 @@ found! {
     c14_a_checksum_that_nobody_looks_at IgnoreCrc
     p10_a_batch_that_is_sent_again_elsewhere WrongPartition
     t4_an_unknown_outcome_taken_for_a_commit UnknownIsCommitted
+    t3_a_partition_that_counts_as_added_and_is_not NeverAdd
+    t8_offsets_that_are_not_in_their_transaction ForgetOffsets
     t10_records_of_aborted_transactions DeliverAborted
     c10_a_partition_that_is_given_to_two_members TwoOwners
     an_offset_committed_before_its_record_is_handed_out CommitAhead
@@ -145,6 +149,7 @@ fn first_batch_refused(seed: u64) -> Plan {
     plan.producers.truncate(1);
     // Nobody else is to be refused in its stead.
     plan.writers.clear();
+    plan.copier = None;
     for producer in &mut plan.producers {
         (producer.burst, producer.length, producer.placing) = (20, 200, Placing::Named);
         (producer.batch_size, producer.max_in_flight, producer.linger) = (300, 5, Duration::ZERO);

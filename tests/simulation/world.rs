@@ -9,7 +9,7 @@ use milena::{
     Kafka,
     embedded::{EmbeddedCluster, Fault, MemoryNetwork},
     record::{Batches, ControlType, DecodeScratch},
-    wire::messages::{FetchPartition, FetchRequest, FetchTopic},
+    wire::messages::{CreatePartitionsRequest, CreatePartitionsTopic, FetchPartition, FetchRequest, FetchTopic},
 };
 use tokio::{
     runtime,
@@ -20,10 +20,11 @@ use tokio::{
 
 use super::{
     actors::{self, TOPIC},
+    copier::{self, COPIES},
     history::{Event, History, Recorder, Stored, Transaction, Truth, read_value},
     member,
     plan::{Plan, Trouble},
-    writer::{self, RawWriter},
+    writer,
 };
 
 /// What is left of a run.
@@ -74,7 +75,10 @@ impl World {
         let (least, most) = plan.latency;
         let network = MemoryNetwork::new().latency(least..=most).start_time_millis(MIDNIGHT);
         let network = plan.bandwidth.into_iter().fold(network, MemoryNetwork::bandwidth);
-        let cluster = EmbeddedCluster::builder().memory(&network).brokers(plan.brokers).topic(TOPIC, plan.partitions);
+        let cluster = EmbeddedCluster::builder().memory(&network).brokers(plan.brokers);
+        let cluster = cluster.topic(TOPIC, plan.partitions).topic(COPIES, plan.partitions);
+        let cluster = cluster.feature("transaction.version", plan.transaction_version);
+        let cluster = cluster.transaction_verification(plan.verifies);
         let cluster = cluster.start().await.expect("the cluster starts");
         Self { network, cluster, recorder }
     }
@@ -89,10 +93,10 @@ impl World {
             );
         }
         for (number, actor) in (FIRST_WRITER..).zip(&plan.writers) {
-            let (client, recorder) = (RawWriter::new(self.client(plan).await, number), self.recorder.clone());
+            let (kafka, recorder) = (self.client(plan).await, self.recorder.clone());
             producers.begin(
                 format!("writer {number}"),
-                writer::write(client, number, actor.clone(), plan.partitions, recorder),
+                writer::write(kafka, number, actor.clone(), plan.partitions, recorder),
             );
         }
         let (tell_ends, ends) = watch::channel(None);
@@ -111,12 +115,22 @@ impl World {
                 member::belong(kafka, number, actor.clone(), plan.partitions, ends, recorder),
             );
         }
+        for (plan_of, instance) in
+            plan.copier.iter().flat_map(|plan| std::iter::repeat(plan).zip(0..plan.instances.len()))
+        {
+            let (kafka, recorder, ends) = (self.client(plan).await, self.recorder.clone(), ends.clone());
+            readers.begin(
+                format!("copier {instance}"),
+                copier::copy(kafka, instance as u16, plan_of.clone(), plan.partitions, ends, recorder),
+            );
+        }
         self.trouble(plan).await;
         self.finish(&mut producers).await;
-        let truth = self.read_logs(plan).await;
+        let mut truth = Truth { partitions: self.read_logs(plan, TOPIC).await, ..Truth::default() };
         let last = |stored: &Vec<Stored>| stored.last().map_or(0, |last| last.offset + 1);
         tell_ends.send_replace(Some(truth.partitions.iter().map(|(partition, log)| (*partition, last(log))).collect()));
         self.finish(&mut readers).await;
+        truth.copies = self.read_logs(plan, COPIES).await;
         drop((producers, readers));
         self.leave().await;
         truth
@@ -142,7 +156,7 @@ impl World {
         for ((at, number), trouble, begins) in all {
             sleep_until(begun + at).await;
             if begins {
-                self.begin(trouble).await;
+                self.begin(plan, trouble).await;
                 ends.insert((at, number), trouble);
             } else {
                 self.end(trouble).await;
@@ -156,7 +170,7 @@ impl World {
         self.recorder.note(Event::Calm);
     }
 
-    async fn begin(&self, trouble: &Trouble) {
+    async fn begin(&self, plan: &Plan, trouble: &Trouble) {
         self.recorder.note(Event::Fault(format!("{trouble:?}")));
         let address = |broker: &i32| format!("broker-{broker}:9092");
         match trouble {
@@ -167,6 +181,14 @@ impl World {
             Trouble::MoveLeader { partition, broker } => {
                 self.cluster.move_leader(TOPIC, *partition, *broker).expect("both exist");
             }
+            Trouble::MoveCoordinator { key, broker } => {
+                self.cluster.move_coordinator(key, *broker).expect("it exists");
+            }
+            // Nobody may have used it so far.
+            Trouble::Fence { id } => drop(self.cluster.fence_producer(id)),
+            Trouble::Upgrade => self.cluster.set_feature("transaction.version", 2),
+            // While the way to the brokers is as it is, it may fail.
+            Trouble::Grow { count } => drop(timeout(Duration::from_secs(2), self.grow(plan, *count)).await),
             Trouble::Kill { broker, .. } => self.cluster.kill(*broker).await,
             Trouble::Cut { broker } => self.network.cut(&address(broker)),
             Trouble::CutAfter { broker, way, bytes } => self.network.cut_after(&address(broker), *way, *bytes),
@@ -175,6 +197,15 @@ impl World {
             Trouble::Stall { broker, way, .. } => self.network.stall(&address(broker), *way),
             Trouble::Swallow { broker, way, .. } => self.network.swallow(&address(broker), *way),
         }
+    }
+
+    async fn grow(&self, plan: &Plan, count: i32) {
+        let kafka = Kafka::builder().memory_network(&self.network).bootstrap(&self.cluster.bootstrap());
+        let timeout = plan.request_timeout.as_millis().to_string();
+        let Ok(kafka) = kafka.property("request.timeout.ms", &timeout).connect().await else { return };
+        let topics = vec![CreatePartitionsTopic { name: TOPIC.into(), count, assignments: None }];
+        let request = CreatePartitionsRequest { topics, timeout_ms: 1_000, validate_only: false };
+        let _ = kafka.request(request).controller().await;
     }
 
     async fn end(&self, trouble: &Trouble) {
@@ -210,10 +241,11 @@ impl World {
     }
 
     /// What the logs hold, asked for request by request and not by a consumer.
-    async fn read_logs(&self, plan: &Plan) -> Truth {
+    async fn read_logs(&self, plan: &Plan, topic: &'static str) -> BTreeMap<i32, Vec<Stored>> {
         let kafka = self.client(plan).await;
-        let mut truth = Truth::default();
-        for partition in 0..plan.partitions {
+        let mut logs = BTreeMap::new();
+        let described = kafka.admin().topic(topic).await.expect("nothing is wrong any more");
+        for partition in 0..described.leaders.len() as i32 {
             let mut log = Vec::new();
             loop {
                 let from = log.last().map_or(0, |last: &Stored| last.offset + 1);
@@ -223,12 +255,12 @@ impl World {
                     partition_max_bytes: 1 << 20,
                     ..Default::default()
                 };
-                let topic = FetchTopic { topic: TOPIC.into(), partitions: vec![part], ..Default::default() };
-                let request = FetchRequest { max_bytes: 1 << 20, topics: vec![topic], ..Default::default() };
+                let wanted = FetchTopic { topic: topic.into(), partitions: vec![part], ..Default::default() };
+                let request = FetchRequest { max_bytes: 1 << 20, topics: vec![wanted], ..Default::default() };
                 let answer = kafka
                     .request(request)
                     .at_most(LAST_BY_NAME)
-                    .leader_of(TOPIC, partition)
+                    .leader_of(topic, partition)
                     .await
                     .expect("nothing is wrong any more");
                 let data =
@@ -239,9 +271,9 @@ impl World {
                 }
                 read_batches(bytes, &mut log);
             }
-            truth.partitions.insert(partition, log);
+            logs.insert(partition, log);
         }
-        truth
+        logs
     }
 }
 

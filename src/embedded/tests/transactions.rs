@@ -278,7 +278,9 @@ async fn what_takes_too_long_is_aborted_and_its_producer_fenced() {
     assert_eq!(client.committed(0).await.2, [(who.0, 0)]);
     assert_eq!(client.describe("tx").await.1, "CompleteAbort");
     assert_eq!(client.write(12, "tx", who, 1).await, code(ResponseError::InvalidProducerEpoch));
-    assert_eq!(client.end(5, "tx", who, true).await.0, code(ResponseError::ProducerFenced));
+    assert_eq!(client.end(4, "tx", who, true).await.0, code(ResponseError::ProducerFenced));
+    assert_eq!(client.end(5, "tx", who, true).await.0, code(ResponseError::InvalidTxnState), "it is aborted");
+    assert_eq!(client.end(5, "tx", who, false).await, (OK, (who.0, who.1 + 1)), "by this version it may go on");
     assert_eq!(client.init(5, "tx", who).await.0, code(ResponseError::ProducerFenced));
     let next = client.begin("tx").await;
     assert!(next.1 > who.1 + 1, "nobody was given the epoch between");

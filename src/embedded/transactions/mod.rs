@@ -224,9 +224,11 @@ impl Transactions {
     pub(super) fn fence(&self, shared: &Shared, id: &str) -> bool {
         let known = self.lock().by_id.get(id).map(|entry| entry.transaction.timeout);
         let Some(timeout) = known else { return false };
-        // An error says that a transaction was interrupted or is ending: the epoch of the one before is over all the
-        // same.
-        let _ = self.init(shared, id, timeout, None);
+        // The first may only interrupt a transaction: its epoch is over then, but in the second version its producer could
+        // go on, which the next epoch prevents. While markers wait there is no next one yet.
+        if self.init(shared, id, timeout, None).is_err() {
+            let _ = self.init(shared, id, timeout, None);
+        }
         true
     }
 

@@ -29,7 +29,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::wire::{ErrorCode, Str};
+use crate::{
+    plant::{self, Plant},
+    wire::{ErrorCode, Str},
+};
 
 use super::identity::ProducerId;
 
@@ -121,7 +124,7 @@ impl Txn {
             work.touched = true;
             return true;
         }
-        let added = work.added.contains(&partition);
+        let added = work.added.contains(&partition) || plant::is(Plant::NeverAdd);
         if !added {
             work.wanted.insert(partition);
         }

@@ -6,7 +6,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::wire::ErrorCode;
+use crate::{
+    plant::{self, Plant},
+    wire::ErrorCode,
+};
 
 use super::{
     Ask, DESCRIBING, Death, End, FORGOTTEN, Fencer, Phase, ProducerId, Reply, SOON, State, Step, Told, Txn, Version,
@@ -26,6 +29,9 @@ impl Txn {
             return self.settled();
         }
         match (ask, reply) {
+            (Ask::End { commit: true }, Reply::Lost { .. }) if plant::is(Plant::UnknownIsCommitted) => {
+                self.ended(true, None);
+            }
             (_, Reply::Lost { maybe_sent }) => {
                 if maybe_sent {
                     self.note_lost(step);

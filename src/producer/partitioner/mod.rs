@@ -30,8 +30,7 @@ pub(super) use sticky::Sticky;
 
 /// A program's own way to choose partitions, asked for every record that names none. See `examples/custom_partitioner.rs`.
 ///
-/// It runs in the caller's thread while the producer's list of topics is held: it must not block, and must not call the
-/// producer. A record that has to wait for memory is asked about again afterwards.
+/// It runs in the caller's thread, for every record: it should not block. A record that has to wait for memory is asked about again afterwards.
 ///
 /// ```
 /// use milena::producer::{Choice, Partitioner, Partitions};

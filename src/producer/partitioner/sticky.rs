@@ -14,7 +14,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    producer::{accumulator::Partition, topic::Topic},
+    producer::{partition::Partition, topic::Topic},
     wire::Str,
 };
 
