@@ -7,8 +7,6 @@
 
 use std::{
     cell::Cell,
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, Ordering},
@@ -16,6 +14,7 @@ use std::{
 };
 
 use super::topic::Topic;
+use crate::types::HashMap;
 
 /// A producer's topics.
 #[derive(Debug)]
@@ -25,7 +24,7 @@ pub(super) struct Topics {
     edition: AtomicU64,
 }
 
-type Known = HashMap<Box<str>, Arc<Topic>, BuildHasherDefault<NameHasher>>;
+type Known = HashMap<Box<str>, Arc<Topic>>;
 
 /// A topic that this thread has used, and the edition it was found in.
 struct Recent {
@@ -98,32 +97,6 @@ fn next_edition() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
-
-/// A hash for names: the standard one would cost more than the append itself. The names are the program's own, so nobody
-/// can choose colliding ones. Eight bytes a step; good enough for a few names.
-#[derive(Debug, Default, Clone, Copy)]
-struct NameHasher(u64);
-
-impl Hasher for NameHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(MULTIPLIER);
-        }
-    }
-
-    fn write_u8(&mut self, byte: u8) {
-        self.0 = (self.0.rotate_left(5) ^ u64::from(byte)).wrapping_mul(MULTIPLIER);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// 2⁶⁴ divided by the golden ratio: spreads the bits well.
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
 mod tests {

@@ -79,8 +79,8 @@ impl Story {
     }
 
     fn ends(&self) -> Vec<&End> {
-        let end = |told| if let &Told::Ended(ref end) = told { Some(end) } else { None };
-        self.told.iter().filter_map(end).collect()
+        let told = self.told.iter();
+        told.filter_map(|told| if let Told::Ended(end) = told { Some(end) } else { None }).collect()
     }
 }
 
