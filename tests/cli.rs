@@ -280,7 +280,7 @@ fn configuration_errors_are_one_line_that_helps() {
     let table: &[(&[&str], &str)] = &[
         (&["-X", "lingre.ms=5"], "unknown property lingre.ms, did you mean linger.ms?"),
         (&["-X", "linger.ms=soon"], "linger.ms is \"soon\", but has to be a number of milliseconds from 0 to"),
-        (&["-X", "transactional.id=a"], "transactional.id cannot be used: "),
+        (&["-X", "interceptor.classes=a"], "interceptor.classes cannot be used: "),
         (&["--properties", "/nowhere/client.properties"], "cannot read /nowhere/client.properties: "),
         (&["--properties", file], ".properties: line 3: "),
         (&["-b", "localhost"], "an address is HOST:PORT"),
