@@ -107,7 +107,7 @@ impl Drop for Delivery {
         match &mut *self.cell.state() {
             State::Open(wakers) => {
                 if let Some(waker) = wakers.get_mut(self.waker as usize) {
-                    waker.clone_from(Waker::noop());
+                    *waker = None;
                 }
             }
             State::Settled { told, .. } => *told = false,
@@ -136,10 +136,13 @@ impl Future for Delivery {
             }
             State::Open(wakers) => {
                 match wakers.get_mut(this.waker as usize) {
-                    Some(waker) => waker.clone_from(cx.waker()),
+                    Some(waker) => match waker {
+                        Some(waker) => waker.clone_from(cx.waker()),
+                        None => *waker = Some(cx.waker().clone()),
+                    },
                     None => {
                         this.waker = u32::try_from(wakers.len()).unwrap_or(NO_WAKER);
-                        wakers.push(cx.waker().clone());
+                        wakers.push(Some(cx.waker().clone()));
                     }
                 }
                 Poll::Pending
@@ -241,12 +244,10 @@ pub(super) struct Cell {
 
 #[derive(Debug)]
 enum State {
-    Open(Vec<Waker>),
+    /// Who waits; `None` is who has given up.
+    Open(Vec<Option<Waker>>),
     /// `told`: somebody has heard of it, or waited for it.
-    Settled {
-        outcome: Result<BatchAck>,
-        told: bool,
-    },
+    Settled { outcome: Result<BatchAck>, told: bool },
     /// The batch was too large; its records are in these, which begin at these numbers.
     Split(Vec<(i32, Arc<Cell>)>),
 }
@@ -270,12 +271,11 @@ impl Cell {
     /// The batch's fate is known: every waiter wakes.
     pub(super) fn settle(&self, outcome: Result<BatchAck>) {
         let mut state = self.state();
-        let waits = |waker: &Waker| !waker.will_wake(Waker::noop());
-        let told = matches!(&*state, State::Open(wakers) if wakers.iter().any(waits));
+        let told = matches!(&*state, State::Open(wakers) if wakers.iter().any(Option::is_some));
         let before = std::mem::replace(&mut *state, State::Settled { outcome, told });
         drop(state);
         if let State::Open(wakers) = before {
-            wakers.into_iter().for_each(Waker::wake);
+            wakers.into_iter().flatten().for_each(Waker::wake);
         }
     }
 
@@ -307,7 +307,7 @@ impl Cell {
         });
         let before = std::mem::replace(&mut *self.state(), State::Split(parts));
         if let State::Open(wakers) = before {
-            wakers.into_iter().for_each(Waker::wake);
+            wakers.into_iter().flatten().for_each(Waker::wake);
         }
         cells
     }
@@ -367,7 +367,7 @@ impl Drop for Settler {
             let outcome = Err(Error::new(crate::ErrorKind::Closed, why).with_maybe_written(true));
             *state = State::Settled { outcome, told: true };
             drop(state);
-            wakers.into_iter().for_each(Waker::wake);
+            wakers.into_iter().flatten().for_each(Waker::wake);
         }
     }
 }
