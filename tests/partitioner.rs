@@ -110,6 +110,33 @@ async fn kip_794_a_silent_broker_gets_nothing_until_it_speaks() {
     assert!(count(to_silent(5_000).await).await > 500, "it speaks again");
 }
 
+/// A rolling restart: what waited for the broker left with its partitions, and nothing is ready for it when they return.
+#[tokio::test(start_paused = true)]
+async fn kip_794_a_broker_whose_partitions_return_gets_records_again() {
+    seeded(5);
+    let properties = [("request.timeout.ms", "2000"), ("metadata.max.age.ms", "1000")];
+    let (network, cluster, kafka) = setting(&properties).await;
+    let builder = producer(&kafka).max_in_flight(1).partitioner_availability_timeout(Duration::from_millis(500));
+    let producer = builder.build().await.expect("builds");
+    let send = async |milliseconds: usize| {
+        let mut to_broker_0 = 0;
+        for _ in 0..milliseconds {
+            let delivery = producer.enqueue(Record::to(TOPIC).value([7; 1_000])).await.expect("there is memory");
+            to_broker_0 += usize::from(leader(delivery.partition()) == 0);
+            sleep(Duration::from_millis(1)).await;
+        }
+        to_broker_0
+    };
+    network.stall("broker-0:9092", Way::Both);
+    assert!(send(400).await > 0, "nobody could know");
+    [0, 3].map(|partition| cluster.move_leader(TOPIC, partition, 1).expect("both exist"));
+    producer.flush().await.expect("the new leader takes it");
+    network.heal();
+    [0, 3].map(|partition| cluster.move_leader(TOPIC, partition, 0).expect("both exist"));
+    sleep(Duration::from_secs(5)).await;
+    assert!(send(3_000).await > 300, "it was shut out");
+}
+
 #[tokio::test(start_paused = true)]
 async fn kip_1123_records_stay_in_the_rack_while_it_has_a_leader() {
     let properties = [("client.rack", "b"), ("partitioner.rack.aware", "true"), ("metadata.max.age.ms", "1000")];
