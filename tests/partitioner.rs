@@ -118,6 +118,11 @@ async fn kip_794_a_broker_whose_partitions_return_gets_records_again() {
     let (network, cluster, kafka) = setting(&properties).await;
     let builder = producer(&kafka).max_in_flight(1).partitioner_availability_timeout(Duration::from_millis(500));
     let producer = builder.build().await.expect("builds");
+    let move_to = |broker| {
+        for partition in [0, 3] {
+            cluster.move_leader(TOPIC, partition, broker).expect("both exist");
+        }
+    };
     let send = async |milliseconds: usize| {
         let mut to_broker_0 = 0;
         for _ in 0..milliseconds {
@@ -129,10 +134,10 @@ async fn kip_794_a_broker_whose_partitions_return_gets_records_again() {
     };
     network.stall("broker-0:9092", Way::Both);
     assert!(send(400).await > 0, "nobody could know");
-    [0, 3].map(|partition| cluster.move_leader(TOPIC, partition, 1).expect("both exist"));
+    move_to(1);
     producer.flush().await.expect("the new leader takes it");
     network.heal();
-    [0, 3].map(|partition| cluster.move_leader(TOPIC, partition, 0).expect("both exist"));
+    move_to(0);
     sleep(Duration::from_secs(5)).await;
     assert!(send(3_000).await > 300, "it was shut out");
 }
