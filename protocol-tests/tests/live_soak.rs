@@ -203,8 +203,8 @@ async fn soak(live: protocol_tests::Live, length: Duration) -> Result<()> {
     let most = |of: &[u64]| of.iter().copied().max().unwrap_or_default();
     let (early, late) = (most(early), most(late));
     println!(
-        "SOAK minutes={:.1} rate={rate} rolls={rolled} cpu_s={cpu:.1} rss_kib_first_third={early} rss_kib_rest={late} refused={refused} \
-         visible={visible} {verdict}",
+        "SOAK minutes={:.1} rate={rate} rolls={rolled} cpu_s={cpu:.1} rss_kib_first_third={early} rss_kib_rest={late} \
+         refused={refused} visible={visible} {verdict}",
         took / 60.0
     );
     assert!(verdict.is_pass() && refused == 0 && visible == 0, "refused={refused} visible={visible} {verdict}");

@@ -298,7 +298,7 @@ async fn in_the_log(brokers: &Brokers, topic: &str, partitions: i32) -> Result<B
     Ok(log)
 }
 
-/// What Java's console consumer finds that is committed. Offsets count more than that, so how much there is milena's own
+/// What Java's console consumer finds that is committed. Offsets count more than that: how much there is milena's own
 /// consumer says, and Java's is asked for one more, which is not to come.
 async fn what_is_committed(brokers: &Brokers, topic: &str, partitions: i32) -> Result<BTreeMap<Place, u64>> {
     let all = (0..partitions).map(|partition| (TopicPartition::new(topic, partition), StartFrom::Beginning));

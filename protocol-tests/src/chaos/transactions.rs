@@ -1,7 +1,7 @@
 //! Who writes in transactions while the cluster breaks: a copier whose input is the numbers from 0.
 //!
 //! Rules this file keeps:
-//! - where it goes on, after anything but a commit, is what its group has committed, as for a process that has just started;
+//! - where it goes on, after anything but a commit, is what its group has committed, as if it had just been started;
 //! - a number is acknowledged when the commit of its transaction, or the question what became of it, says so;
 //! - a producer dies for one reason only: another took its place.
 

@@ -1,8 +1,8 @@
 //! Copies partitions of a topic in transactions that commit the offsets with the copies.
 //!
 //! Rules this file keeps:
-//! - where it goes on is what the group has committed, asked for after every older copier of the id is fenced: nothing that
-//!   this process remembers counts after an abort;
+//! - where it goes on is what the group has committed, asked for after every older copier of the id is fenced: nothing
+//!   that this process remembers counts after an abort;
 //! - a commit whose outcome is not known is asked for until it is, before anything else is read or written;
 //! - the first signal ends the work behind the open transaction, the second at once.
 
@@ -36,8 +36,9 @@ use crate::{
 ///
 /// Takes the flags and writes the lines of Kafka's TransactionalMessageCopier; --partition-step is milena's own. Each
 /// transaction has the copies of some records and the offset behind them, which it commits for the group. A record keeps
-/// its key and value, and goes to the partition of its own number, modulo those that there are. It ends where the input
-/// ended when it began. Needs brokers of Kafka 3.0 or newer. milena has no consumer groups yet, so --group-mode is refused.
+/// its key and value, and goes to the partition of its own number, modulo those that there are. The copier ends where
+/// the input ended when it began. It needs Kafka 3.0 or newer. As there are no consumer groups yet, it refuses
+/// --group-mode.
 #[derive(Debug, Args)]
 pub(crate) struct TransactionalCopier {
     /// The first brokers to ask, separated by commas.
@@ -353,7 +354,9 @@ impl TransactionalCopier {
         let topic = OffsetFetchRequestTopics { name, partition_indexes: numbers.clone(), ..Default::default() };
         let of = OffsetFetchRequestGroup { group_id: group.into(), topics: Some(vec![topic]), ..Default::default() };
         let request = OffsetFetchRequest { groups: vec![of], require_stable: true, ..Default::default() };
+        let mut asked = 0u32;
         loop {
+            asked += 1;
             // Version 8 is the first with several groups, 10 has ids in place of names.
             let call = kafka.request(request.clone()).at_most(9).coordinator_of_group(group).elsewhere(refusal);
             match call.await {
@@ -362,7 +365,11 @@ impl TransactionalCopier {
                     let text = format!("the offsets of group {group} are not told");
                     return Err(Error::new(ErrorKind::Broker(refusal(&answer)), text).into());
                 }
-                Ok(answer) => say(&format!("waiting for the offsets of group {group}: {}", refusal(&answer))),
+                // For a moment that is usual: the end of a transaction comes to the group by itself.
+                Ok(answer) if asked.is_multiple_of(PATIENCE) => {
+                    say(&format!("waiting for the offsets of group {group}: {}", refusal(&answer)));
+                }
+                Ok(_) => {}
                 Err(error) if error.is_retriable() => say(&format!("note: {}", chain(&error))),
                 Err(error) => return Err(error.into()),
             }
@@ -428,6 +435,9 @@ const MAX_SIZE: i64 = 1_000_000;
 
 /// In a row, before it is clear that the next one fails too.
 const MAX_FAILURES: u32 = 50;
+
+/// After so many questions without an answer one is told of.
+const PATIENCE: u32 = 20;
 
 /// Before the next attempt.
 const PAUSE: Duration = Duration::from_millis(100);
