@@ -345,6 +345,11 @@ impl Settings {
         })
     }
 
+    /// Whether any topic's batches are compressed.
+    pub(super) fn compresses(&self) -> bool {
+        self.compression != Compression::None || !self.topic_compression.is_empty()
+    }
+
     /// How batches of a topic are compressed.
     pub(super) fn codec(&self, topic: &str) -> Codec {
         let all = Codec { compression: self.compression, level: self.compression_level };

@@ -126,6 +126,7 @@ impl<K, V> Producer<K, V> {
     /// # Cancel safety
     /// If the future is dropped, the record is not enqueued, unless the future was ready: whatever a call waits for, it
     /// waits for before it appends.
+    #[inline]
     pub fn enqueue<'r, RK, RV>(&self, record: Record<'r, RK, RV>) -> impl Future<Output = Result<Delivery>>
     where
         RK: Field<K>,
@@ -136,14 +137,12 @@ impl<K, V> Producer<K, V> {
         let (mut record, mut waiting) = (Some(record), None);
         poll_fn(move |cx| {
             if let Some(given) = &record {
-                let mut attempt = Attempt::default();
-                if let Some(delivery) = self.enqueue_at_once(given, &mut attempt) {
+                if let Some(delivery) = self.enqueue_at_once(given) {
                     // Whoever polls once more gets nothing, and writes nothing.
                     record = None;
                     return Poll::Ready(Ok(delivery));
                 }
-                let wait = |record| Box::pin(async move { self.enqueue_one(&record, attempt).await });
-                waiting = record.take().map(wait);
+                waiting = record.take().map(|record| Box::pin(async move { self.enqueue_one(&record).await }));
             }
             waiting.as_mut().map_or(Poll::Pending, |waiting| waiting.as_mut().poll(cx))
         })
@@ -248,7 +247,8 @@ impl Core {
             settings.buffer_memory,
             Clock::of(&cluster),
         )
-        .with_partitioning(settings.partitioning.clone());
+        .with_partitioning(settings.partitioning.clone())
+        .with_compression(settings.compresses());
         let core = Arc::new(Self {
             cluster,
             settings,

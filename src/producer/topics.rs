@@ -46,18 +46,26 @@ impl Topics {
     /// Does something with a topic. `None` if it is not known.
     #[inline]
     pub(super) fn with<R>(&self, name: &str, act: impl FnOnce(&Topic) -> R) -> Option<R> {
+        let mut act = Some(act);
+        let done = RECENT.try_with(|places| self.with_recent(&places[place_of(name)], name, act.take()?));
+        match (done, act) {
+            // A thread that is ending remembers nothing.
+            (Err(_), Some(act)) => Some(act(&*self.known(name)?)),
+            (done, _) => done.ok().flatten(),
+        }
+    }
+
+    #[inline]
+    fn with_recent<R>(&self, place: &Cell<Option<Recent>>, name: &str, act: impl FnOnce(&Topic) -> R) -> Option<R> {
         let edition = self.edition.load(Ordering::Acquire);
         // What is in the place is taken out for the time being: partitioners are the user's code, and may use a producer
         // themselves.
-        let place = place_of(name);
-        let recent = RECENT.try_with(|recent| recent[place].take()).ok().flatten();
-        let recent = match recent {
-            Some(recent) if recent.edition == edition && *recent.topic.name == *name => recent,
+        let recent = match place.take() {
+            Some(recent) if recent.edition == edition && recent.topic.name.as_bytes() == name.as_bytes() => recent,
             _ => Recent { edition, topic: self.known(name)? },
         };
         let done = act(&recent.topic);
-        // A thread that is ending remembers nothing.
-        let _ = RECENT.try_with(|places| places[place].set(Some(recent)));
+        place.set(Some(recent));
         Some(done)
     }
 

@@ -17,10 +17,43 @@ pub(crate) fn size(value: i64) -> usize {
     bits.div_ceil(7)
 }
 
+/// A number in its final bytes, the first one lowest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Packed {
+    /// Zero beyond `len`.
+    pub(crate) bits: u128,
+    /// How many bytes there are.
+    pub(crate) len: usize,
+}
+
+/// The bytes of `value` in a register: bytes that are stored one by one and copied at once make the copy wait.
+#[inline(always)]
+pub(crate) fn pack(value: i64) -> Packed {
+    let rest = zigzag(value);
+    if rest < 0x80 {
+        return Packed { bits: u128::from(rest), len: 1 };
+    }
+    if rest < 0x4000 {
+        return Packed { bits: u128::from(rest & 0x7f | 0x80 | rest >> 7 << 8), len: 2 };
+    }
+    pack_long(rest)
+}
+
+#[inline(never)]
+fn pack_long(mut rest: u64) -> Packed {
+    let (mut bits, mut len) = (0, 0u32);
+    while rest >= 0x80 {
+        bits |= u128::from(rest & 0x7f | 0x80) << (8 * len);
+        rest >>= 7;
+        len += 1;
+    }
+    Packed { bits: bits | u128::from(rest) << (8 * len), len: len as usize + 1 }
+}
+
 /// Writes `value` at `at` of a buffer on the stack and returns where the next byte goes.
 ///
 /// The caller's buffer holds the longest form; what would not fit is not written.
-#[inline]
+#[cfg(test)]
 pub(crate) fn put(buffer: &mut [u8], mut at: usize, value: i64) -> usize {
     let mut rest = zigzag(value);
     for slot in buffer.iter_mut().skip(at) {
@@ -135,6 +168,19 @@ mod tests {
         let mut buffer = [0; MAX_VARLONG];
         let end = put(&mut buffer, 0, value);
         buffer[..end].to_vec()
+    }
+
+    #[test]
+    fn packed_numbers_are_the_written_ones() {
+        for bits in 0..64 {
+            for value in [1i64 << bits, (1i64 << bits).wrapping_sub(1), (1i64 << bits).wrapping_neg()] {
+                let mut written = [0; 16];
+                let len = put(&mut written, 0, value);
+                let packed = pack(value);
+                assert_eq!((packed.len, size(value)), (len, len), "{value}");
+                assert_eq!(packed.bits.to_le_bytes(), written, "{value}");
+            }
+        }
     }
 
     #[test]
