@@ -304,7 +304,7 @@ impl Core {
         if !self.settings.interceptors.is_empty() {
             return self.append_intercepted(topic, partition, record, attempt);
         }
-        self.topics.with(topic, |topic| self.accumulator.append(topic, partition, record, attempt)).flatten()
+        self.topics.with(topic, |topic| self.accumulator.append(topic, partition, record, attempt))
     }
 
     /// Interceptors see a record once, however many attempts it takes.
@@ -319,7 +319,7 @@ impl Core {
         let added = attempt.added.take();
         let added = added.unwrap_or_else(|| self.settings.interceptors.show(topic, partition, *record));
         let delivery = added.with(*record, |record| {
-            self.topics.with(topic, |topic| self.accumulator.append(topic, partition, &record, attempt)).flatten()
+            self.topics.with(topic, |topic| self.accumulator.append(topic, partition, &record, attempt))
         });
         attempt.added = Some(added);
         delivery

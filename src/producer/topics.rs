@@ -43,20 +43,25 @@ impl Default for Topics {
 }
 
 impl Topics {
-    /// Does something with a topic. `None` if it is not known.
+    /// Does something with a topic. `None` if it is not known, or if that comes to nothing.
     #[inline]
-    pub(super) fn with<R>(&self, name: &str, act: impl FnOnce(&Topic) -> R) -> Option<R> {
+    pub(super) fn with<R>(&self, name: &str, act: impl FnOnce(&Topic) -> Option<R>) -> Option<R> {
         let mut act = Some(act);
         let done = RECENT.try_with(|places| self.with_recent(&places[place_of(name)], name, act.take()?));
         match (done, act) {
             // A thread that is ending remembers nothing.
-            (Err(_), Some(act)) => Some(act(&*self.known(name)?)),
+            (Err(_), Some(act)) => act(&*self.known(name)?),
             (done, _) => done.ok().flatten(),
         }
     }
 
     #[inline]
-    fn with_recent<R>(&self, place: &Cell<Option<Recent>>, name: &str, act: impl FnOnce(&Topic) -> R) -> Option<R> {
+    fn with_recent<R>(
+        &self,
+        place: &Cell<Option<Recent>>,
+        name: &str,
+        act: impl FnOnce(&Topic) -> Option<R>,
+    ) -> Option<R> {
         let edition = self.edition.load(Ordering::Acquire);
         // What is in the place is taken out for the time being: partitioners are the user's code, and may use a producer
         // themselves.
@@ -66,7 +71,7 @@ impl Topics {
         };
         let done = act(&recent.topic);
         place.set(Some(recent));
-        Some(done)
+        done
     }
 
     /// A topic that is known.
@@ -118,7 +123,7 @@ mod tests {
     #[test]
     fn a_thread_remembers_no_topic_that_has_changed_and_none_of_another_producer() {
         let (ours, theirs) = (Topics::default(), Topics::default());
-        let count = |topics: &Topics| topics.with("t", |topic| topic.partitions.len());
+        let count = |topics: &Topics| topics.with("t", |topic| Some(topic.partitions.len()));
         assert_eq!(count(&ours), None);
         ours.change("t", |before| {
             assert!(before.is_none());
@@ -141,9 +146,9 @@ mod tests {
             named.name = name.into();
             topics.change(name, |_| named);
         }
-        let count = |name| topics.with(name, |topic| topic.partitions.len());
+        let count = |name| topics.with(name, |topic| Some(topic.partitions.len()));
         assert_eq!((count("abc"), count("cba"), count("abc")), (Some(3), Some(5), Some(3)));
-        assert_eq!(topics.with("cba", |_| (count("cba"), count("abc"))), Some((Some(5), Some(3))));
+        assert_eq!(topics.with("cba", |_| Some((count("cba"), count("abc")))), Some((Some(5), Some(3))));
         assert_eq!(topics.all().len(), 2);
     }
 }

@@ -36,6 +36,10 @@ pub(crate) fn pack(value: i64) -> Packed {
     if rest < 0x4000 {
         return Packed { bits: u128::from(rest & 0x7f | 0x80 | rest >> 7 << 8), len: 2 };
     }
+    if rest < 0x20_0000 {
+        let bits = rest & 0x7f | 0x80 | (rest >> 7 & 0x7f | 0x80) << 8 | rest >> 14 << 16;
+        return Packed { bits: u128::from(bits), len: 3 };
+    }
     pack_long(rest)
 }
 
