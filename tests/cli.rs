@@ -839,8 +839,9 @@ fn perf_measures_what_the_broker_then_has() {
         assert_eq!(json["records"], *records, "{arguments:?}: {json}");
         // Before it measures, `latency` sends one record.
         let there = records + u64::from(arguments[0] == "latency");
-        let note = format!("milena: note: topic {topic} had {there} records; it is deleted\n");
-        assert_eq!(text(&output.stderr), note, "{arguments:?}");
+        let made = format!("milena: note: topic {topic} was not there; it has been made\n");
+        let deleted = format!("milena: note: topic {topic} had {there} records; it is deleted\n");
+        assert_eq!(text(&output.stderr), made + &deleted, "{arguments:?}");
     }
 }
 
@@ -865,6 +866,7 @@ fn assert_perf_json(output: &Output, more: &[&str]) -> serde_json::Value {
 fn perf_fails_when_a_record_does() {
     let mut broker = Broker::start(&[]);
     let flags = ["--brokers", &broker.bootstrap, "--topic", "lost"];
+    assert!(run(&[&["perf", "produce", "--count", "0"], &flags[..]].concat(), b"").status.success());
     let large = run(&[&["perf", "produce", "--size", "9000", "-X", "max.request.size=8000"], &flags[..]].concat(), b"");
     assert_one_line_error(&large, "max.request.size");
     let other = run(&[&["perf", "produce", "--partitions", "9"], &flags[..]].concat(), b"");

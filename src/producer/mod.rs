@@ -51,6 +51,9 @@ pub use builder::{Acks, ProducerBuilder};
 pub use delivery::{BatchDelivery, Deliveries, Delivery, RecordAck};
 pub use enqueue::{EnqueueBatchError, NotEnqueued, TryEnqueueError};
 pub use interceptor::{OutgoingRecord, ProducerInterceptor, SettledBatch};
+// For `milena perf`, which counts in the same way.
+#[doc(hidden)]
+pub use metrics::Recorder;
 pub use metrics::{Histogram, ProducerMetrics, TopicMetrics, Unit};
 pub use partitioner::{Choice, Partitioner, Partitioning, Partitions};
 pub use record::{Absent, AsBytes, Field, Given, Record};

@@ -97,9 +97,7 @@ public final class Peer {
                     count(System.nanoTime() - called);
                 });
             }
-            // As tokio's clock does: on the next millisecond.
-            long next = (long) (sent * 1e9 / rate);
-            LockSupport.parkNanos((next + 999_999) / 1_000_000 * 1_000_000 - (System.nanoTime() - begun));
+            LockSupport.parkNanos((long) (sent * 1e9 / rate) - (System.nanoTime() - begun));
         }
         return count;
     }
@@ -147,8 +145,9 @@ public final class Peer {
         } else {
             String[] words = Files.readString(Path.of(System.getenv("PEERS_WORDS"))).trim().split("\\s+");
             long state = 42;
-            values = new byte[POOL][];
-            for (int text = 0; text < POOL; text++) {
+            // At most 256 MiB of them, and never fewer than 64.
+            values = new byte[Integer.highestOneBit(Math.max(64, Math.min(POOL, (256 << 20) / Math.max(size, 1))))][];
+            for (int text = 0; text < values.length; text++) {
                 var value = new StringBuilder();
                 while (value.length() < size) {
                     state += 0x9e3779b97f4a7c15L;

@@ -62,27 +62,37 @@ pub(crate) async fn partitions(kafka: &Kafka, properties: &Properties, topic: &s
     Ok(kafka.admin().timeout(patience).topic(topic).await?.leaders.len())
 }
 
-/// Makes sure that a topic can be written to. As other producers' tools, these make one that is not there, with the
-/// broker's defaults, and say so; unless `allow.auto.create.topics`, in Java the consumer's, is false.
-pub(crate) async fn ready_topic(kafka: &Kafka, properties: &Properties, topic: &str) -> Result<(), Failure> {
-    match properties.value(CREATE).map(|value| value.trim().to_ascii_lowercase()).as_deref() {
-        None | Some("true") => {}
-        Some("false") => return partitions(kafka, properties, topic).await.map(drop),
+/// Makes sure that a topic can be written to, and has so many partitions if `count` says how many. As other producers'
+/// tools, these make one that is not there, otherwise with the broker's defaults, and say so; unless
+/// `allow.auto.create.topics`, in Java the consumer's, is false.
+pub(crate) async fn ready_topic(
+    kafka: &Kafka,
+    properties: &Properties,
+    topic: &str,
+    count: Option<i32>,
+) -> Result<(), Failure> {
+    let is_made = match properties.value(CREATE).map(|value| value.trim().to_ascii_lowercase()).as_deref() {
+        None | Some("true") => match kafka.admin().create_topic(NewTopic::new(topic, count.unwrap_or(-1), -1)).await {
+            Ok(()) => true,
+            Err(error) if error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS) && count.is_none() => return Ok(()),
+            // Whoever may not make topics can still write to one. An unknown topic is one error now, not one per line.
+            Err(error) if error.code().is_some_and(|code| NOT_MADE.contains(&code)) => false,
+            Err(error) => return Err(error.into()),
+        },
+        Some("false") => false,
         Some(value) => return Err(Failure::error(format!("{CREATE} is {value:?}, but has to be true or false"))),
+    };
+    if is_made {
+        say(&format!("note: topic {topic} was not there; it has been made"));
+        return Ok(());
     }
-    match kafka.admin().create_topic(NewTopic::new(topic, -1, -1)).await {
-        Ok(()) => say(&format!("note: topic {topic} was not there; it has been made")),
-        Err(error) if error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS) => {}
-        // Whoever may not make topics can still write to one. An unknown topic is one error now, not one per line.
-        Err(error)
-            if error.code() == Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED)
-                || error.code() == Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED) =>
-        {
-            partitions(kafka, properties, topic).await?;
+    let there = partitions(kafka, properties, topic).await?;
+    match count {
+        Some(asked) if usize::try_from(asked) != Ok(there) => {
+            Err(Failure::error(format!("topic {topic} has {there} partitions, not {asked}")))
         }
-        Err(error) => return Err(error.into()),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The name of a topic; the broker judges the rest of it.
@@ -134,6 +144,10 @@ pub(crate) fn registry(properties: &Properties) -> Result<Registry, Failure> {
 
 /// Whether a missing topic is made.
 pub(crate) const CREATE: &str = "allow.auto.create.topics";
+
+/// The answers to those who may not make a topic, or need not.
+const NOT_MADE: [ErrorCode; 3] =
+    [ErrorCode::TOPIC_ALREADY_EXISTS, ErrorCode::TOPIC_AUTHORIZATION_FAILED, ErrorCode::CLUSTER_AUTHORIZATION_FAILED];
 
 /// How long an unknown topic is asked for.
 const TOPIC_TIMEOUT: Duration = Duration::from_secs(10);

@@ -81,7 +81,7 @@ impl Produce {
 
     async fn start(&self, properties: &Properties) -> Result<Tally, Failure> {
         let kafka = connect(properties).await?;
-        ready_topic(&kafka, properties, &self.topic).await?;
+        ready_topic(&kafka, properties, &self.topic, None).await?;
         Ok(Tally::start(kafka.producer().build().await?))
     }
 }

@@ -92,7 +92,7 @@ impl Counters {
             tally.batches_acked.fetch_add(1, Relaxed);
             tally.raw_bytes.fetch_add(raw as u64, Relaxed);
             tally.wire_bytes.fetch_add(wire as u64, Relaxed);
-            tally.latency.record_time(latency);
+            tally.latency.record(micros(latency));
         }
         self.batch_bytes.record(wire as u64);
         self.batch_records.record(records);
@@ -110,7 +110,7 @@ impl Counters {
 
     /// A batch goes out for the first time, after so long a wait.
     pub(crate) fn count_first_try(&self, waited: Duration) {
-        self.queue_time.record_time(waited);
+        self.queue_time.record(micros(waited));
     }
 
     pub(crate) fn count_retry(&self, topic: Option<&Tally>, records: i32) {
@@ -140,7 +140,7 @@ impl Counters {
     pub(crate) fn count_landed(&self, time: Option<Duration>) {
         self.requests_in_flight.fetch_sub(1, Relaxed);
         if let Some(time) = time {
-            self.request_time.record_time(time);
+            self.request_time.record(micros(time));
         }
     }
 
@@ -221,7 +221,8 @@ fn count<T: Copy + PartialEq>(counts: &Mutex<Vec<(T, u64)>>, what: T, rest: T, b
     }
 }
 
-fn micros(time: Duration) -> u64 {
+/// Whole microseconds: what times are counted in.
+pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 

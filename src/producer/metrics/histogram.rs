@@ -1,9 +1,10 @@
-//! How often which value came, in bounded memory: log-linear buckets, sixteen to each power of two.
+//! How often which value came, in bounded memory: log-linear buckets, sixteen to each power of two or more.
 //!
 //! Rules this file keeps:
 //! - recording is a few relaxed additions, without a lock and without allocating;
-//! - a quantile is at most a sixteenth above the true value, and never above the largest value seen;
-//! - a snapshot holds only the buckets in which there is something.
+//! - a quantile is at most the width of a bucket above the true value, and never above the largest value seen;
+//! - a snapshot holds only the buckets in which there is something;
+//! - it needs nothing else of milena: the drivers of `benches/peers` are compiled with this very file.
 
 use std::{
     fmt,
@@ -12,14 +13,14 @@ use std::{
     time::Duration,
 };
 
-/// How often which value came: what [`ProducerMetrics`](super::ProducerMetrics) says of times and sizes.
+/// How often which value came: what `ProducerMetrics` says of times and sizes.
 ///
 /// It counts since the producer was started; [`since`](Self::since) takes out what an earlier snapshot had already.
 /// Quantiles are upper bounds, at most 6.25 % (for times, or a microsecond) above the true value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Histogram<T> {
-    /// Bucket and count, where there is any.
-    buckets: Vec<(u16, u64)>,
+    /// The largest value of a bucket, and how many fell into it, where there are any.
+    buckets: Vec<(u64, u64)>,
     count: u64,
     sum: u64,
     max: u64,
@@ -61,7 +62,7 @@ impl<T: Unit> Histogram<T> {
             seen += count;
             seen >= rank
         });
-        bucket.map(|(bucket, _)| T::from_raw(upper_bound(*bucket).min(self.max)))
+        bucket.map(|(top, _)| T::from_raw((*top).min(self.max)))
     }
 
     /// The median.
@@ -82,7 +83,7 @@ impl<T: Unit> Histogram<T> {
     /// The buckets that are not empty, from small to large: the largest value that falls into it, and how many did. For
     /// exporters that keep histograms of their own.
     pub fn buckets(&self) -> impl Iterator<Item = (T, u64)> {
-        self.buckets.iter().map(|(bucket, count)| (T::from_raw(upper_bound(*bucket)), *count))
+        self.buckets.iter().map(|(top, count)| (T::from_raw(*top), *count))
     }
 
     /// What came after an earlier snapshot of the same histogram.
@@ -90,14 +91,14 @@ impl<T: Unit> Histogram<T> {
     pub fn since(&self, earlier: &Self) -> Self {
         let mut before = earlier.buckets.iter().peekable();
         let mut buckets = Vec::new();
-        for (bucket, count) in &self.buckets {
-            while before.next_if(|(earlier, _)| earlier < bucket).is_some() {}
-            let known = before.next_if(|(earlier, _)| earlier == bucket).map_or(0, |(_, count)| *count);
+        for (top, count) in &self.buckets {
+            while before.next_if(|(earlier, _)| earlier < top).is_some() {}
+            let known = before.next_if(|(earlier, _)| earlier == top).map_or(0, |(_, count)| *count);
             if *count > known {
-                buckets.push((*bucket, count - known));
+                buckets.push((*top, count - known));
             }
         }
-        let max = buckets.last().map_or(0, |(bucket, _)| upper_bound(*bucket).min(self.max));
+        let max = buckets.last().map_or(0, |(top, _)| (*top).min(self.max));
         let count = buckets.iter().map(|(_, count)| count).sum();
         Self { buckets, count, sum: self.sum.saturating_sub(earlier.sum), max, unit: PhantomData }
     }
@@ -138,58 +139,60 @@ impl Unit for f64 {
     }
 }
 
-/// The histogram itself, which values go into.
+/// The histogram itself, which values go into. A power of two has 2<sup>`BITS`</sup> buckets, so that with the 4 of the
+/// producer's own figures a value is told at most 6.25 % too large, and it takes 5 KiB.
 #[derive(Debug)]
-pub(crate) struct Recorder {
+pub struct Recorder<const BITS: u32 = 4> {
     buckets: Box<[AtomicU64]>,
     sum: AtomicU64,
     max: AtomicU64,
 }
 
-impl Default for Recorder {
+impl<const BITS: u32> Default for Recorder<BITS> {
     fn default() -> Self {
-        let buckets = std::iter::repeat_with(AtomicU64::default).take(BUCKETS).collect();
+        let buckets = std::iter::repeat_with(AtomicU64::default).take(Self::BUCKETS).collect();
         Self { buckets, sum: AtomicU64::new(0), max: AtomicU64::new(0) }
     }
 }
 
-impl Recorder {
-    pub(crate) fn record(&self, value: u64) {
-        if let Some(bucket) = self.buckets.get(usize::from(bucket_of(value))) {
+impl<const BITS: u32> Recorder<BITS> {
+    /// The values below 2<sup>`BITS`</sup> by themselves, and the powers of two up to the largest value.
+    const BUCKETS: usize = ((LARGEST_BITS - BITS + 1) as usize) << BITS;
+
+    /// Counts a value.
+    pub fn record(&self, value: u64) {
+        if let Some(bucket) = self.buckets.get(Self::bucket_of(value)) {
             bucket.fetch_add(1, Relaxed);
         }
         self.sum.fetch_add(value, Relaxed);
         self.max.fetch_max(value, Relaxed);
     }
 
-    pub(crate) fn record_time(&self, time: Duration) {
-        self.record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-    }
-
-    pub(crate) fn snapshot<T>(&self) -> Histogram<T> {
-        let counts = self.buckets.iter().map(|count| count.load(Relaxed));
-        let buckets: Vec<_> = (0..).zip(counts).filter(|(_, count)| *count > 0).collect();
+    /// What was counted until now.
+    pub fn snapshot<T>(&self) -> Histogram<T> {
+        let counts = self.buckets.iter().map(|count| count.load(Relaxed)).enumerate();
+        let filled = counts.filter(|(_, count)| *count > 0);
+        let buckets: Vec<_> = filled.map(|(bucket, count)| (Self::upper_bound(bucket), count)).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
         let (sum, max) = (self.sum.load(Relaxed), self.max.load(Relaxed));
         Histogram { buckets, count, sum, max, unit: PhantomData }
     }
-}
 
-/// The values below 16 have a bucket each; from there on, sixteen share each power of two.
-fn bucket_of(value: u64) -> u16 {
-    let value = value.min(LARGEST);
-    let magnitude = u64::BITS - value.leading_zeros();
-    let shift = magnitude.saturating_sub(LINEAR_BITS + 1);
-    // At most 16 · 40 + 15: see `BUCKETS`.
-    ((u64::from(shift) << LINEAR_BITS) + (value >> shift)) as u16
-}
+    /// The smallest values have a bucket each; from there on, 2<sup>`BITS`</sup> share each power of two.
+    fn bucket_of(value: u64) -> usize {
+        let value = value.min(LARGEST);
+        let magnitude = u64::BITS - value.leading_zeros();
+        let shift = magnitude.saturating_sub(BITS + 1);
+        ((shift as usize) << BITS) + (value >> shift) as usize
+    }
 
-/// The largest value of a bucket.
-fn upper_bound(bucket: u16) -> u64 {
-    let (row, place) = (u64::from(bucket) >> LINEAR_BITS, u64::from(bucket) & (LINEAR - 1));
-    match row.checked_sub(1) {
-        None => place,
-        Some(shift) => ((LINEAR + place + 1) << shift) - 1,
+    /// The largest value of a bucket.
+    fn upper_bound(bucket: usize) -> u64 {
+        let (row, place) = (bucket as u64 >> BITS, bucket as u64 & ((1 << BITS) - 1));
+        match row.checked_sub(1) {
+            None => place,
+            Some(shift) => (((1 << BITS) + place + 1) << shift) - 1,
+        }
     }
 }
 
@@ -200,37 +203,39 @@ mod sealed {
     impl Sealed for f64 {}
 }
 
-const LINEAR_BITS: u32 = 4;
-const LINEAR: u64 = 1 << LINEAR_BITS;
+const LARGEST_BITS: u32 = 44;
 /// Larger values count as this one: 203 days of microseconds, or 16 TB.
-const LARGEST: u64 = (1 << 44) - 1;
-/// 16 values by themselves, and 40 powers of two: 5 KiB.
-const BUCKETS: usize = 41 << LINEAR_BITS;
+const LARGEST: u64 = (1 << LARGEST_BITS) - 1;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn buckets_have_no_gap_and_are_a_sixteenth_wide() {
-        assert_eq!(usize::from(bucket_of(u64::MAX)), BUCKETS - 1);
-        assert_eq!(upper_bound(bucket_of(u64::MAX)), LARGEST);
-        for bucket in 0..BUCKETS as u16 {
-            let top = upper_bound(bucket);
+    fn buckets_have_no_gap_and_are_as_wide_as_they_say() {
+        no_gap::<4>();
+        no_gap::<6>();
+        assert_eq!(size_of_val(&*Recorder::<4>::default().buckets), 41 << 7, "as the documentation says");
+    }
+
+    fn no_gap<const BITS: u32>() {
+        let (bucket_of, top_of) = (Recorder::<BITS>::bucket_of, Recorder::<BITS>::upper_bound);
+        assert_eq!(bucket_of(u64::MAX), Recorder::<BITS>::BUCKETS - 1);
+        assert_eq!(top_of(bucket_of(u64::MAX)), LARGEST);
+        for bucket in 0..Recorder::<BITS>::BUCKETS {
+            let top = top_of(bucket);
             assert_eq!(bucket_of(top), bucket, "{top}");
-            if top < LARGEST {
-                assert_eq!(bucket_of(top + 1), bucket + 1, "{top}");
-            }
+            assert!(top == LARGEST || bucket_of(top + 1) == bucket + 1, "{top}");
         }
-        for value in [17, 1_000, 123_456_789, 1 << 43] {
-            let top = upper_bound(bucket_of(value));
-            assert!((value..=value + value / 16).contains(&top), "{value}: {top}");
+        for value in (0..3000).chain([123_456_789, 1 << 43, (1 << 43) + (1 << 42)]) {
+            let top = top_of(bucket_of(value));
+            assert!((value..=value + (value >> BITS)).contains(&top), "{value}: {top}");
         }
     }
 
     #[test]
     fn quantiles_of_known_values() {
-        let recorder = Recorder::default();
+        let recorder = Recorder::<4>::default();
         (1..=10_000).for_each(|value| recorder.record(value));
         let histogram: Histogram<u64> = recorder.snapshot();
         assert_eq!((histogram.count(), histogram.mean(), histogram.max()), (10_000, Some(5_000), Some(10_000)));
@@ -243,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_came_since_is_what_is_new() {
-        let recorder = Recorder::default();
+        let recorder = Recorder::<4>::default();
         (0..100).for_each(|_| recorder.record(1_000_000));
         let before: Histogram<Duration> = recorder.snapshot();
         (1..=3).for_each(|value| recorder.record(value));

@@ -16,8 +16,8 @@ use super::Buffered;
 mod counters;
 mod histogram;
 
-pub(super) use counters::{Counters, Tally};
-pub use histogram::{Histogram, Unit};
+pub(super) use counters::{Counters, Tally, micros};
+pub use histogram::{Histogram, Recorder, Unit};
 
 /// A snapshot of a producer's figures, taken by [`Producer::metrics`](crate::Producer::metrics). Counters and histograms
 /// begin with the producer and only grow; gauges say how things stand.

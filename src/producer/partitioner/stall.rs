@@ -14,7 +14,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::types::{BrokerId, HashMap};
+use crate::{
+    producer::metrics::micros,
+    types::{BrokerId, HashMap},
+};
 
 /// Since when one broker has not taken what is ready for it.
 #[derive(Debug)]
@@ -58,8 +61,4 @@ impl Stalls {
         let mut stalls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         stalls.entry(broker).or_insert_with(|| Arc::new(Stall::new())).clone()
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

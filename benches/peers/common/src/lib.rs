@@ -7,17 +7,24 @@ use std::{
     error::Error,
     future::Future,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
+
+use histogram::{Histogram, Recorder};
+use pace::Pace;
+use report::{Latencies, Times};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::{runtime::Builder, task::JoinSet};
 
-#[path = "../../../../src/bin/milena/perf/histogram.rs"]
+#[allow(dead_code)]
+#[path = "../../../../src/producer/metrics/histogram.rs"]
 mod histogram;
+#[path = "../../../../src/bin/milena/perf/pace.rs"]
+mod pace;
 #[path = "../../../../src/bin/milena/perf/payload.rs"]
 mod payload;
 #[path = "../../../../src/bin/milena/perf/report.rs"]
@@ -184,7 +191,7 @@ where
     Ok(report::Outcome { records: count, bytes, usage, latencies: None }.write(&mut std::io::stdout().lock())?)
 }
 
-async fn measure<C: Client>(client: C, work: Work, payloads: Payloads) -> Result<(u64, Option<histogram::Histogram>)> {
+async fn measure<C: Client>(client: C, work: Work, payloads: Payloads) -> Result<(u64, Option<Latencies>)> {
     match work {
         Work::Produce { count, .. } => {
             client.produce(payloads, count).await?;
@@ -204,14 +211,13 @@ async fn measure<C: Client>(client: C, work: Work, payloads: Payloads) -> Result
 }
 
 /// As `milena perf latency`.
-async fn latency<C: Client>(client: &C, payloads: Payloads, rate: u64, count: u64) -> Result<histogram::Histogram> {
-    let (mut times, mut answers) = (histogram::Histogram::default(), JoinSet::new());
+async fn latency<C: Client>(client: &C, payloads: Payloads, rate: u64, count: u64) -> Result<Latencies> {
+    let (times, mut answers) = (Times::default(), JoinSet::new());
     client.enqueue(payloads.key(count), payloads.value(count)).await?.await?;
-    let begun = Instant::now();
-    let mut sent = 0;
+    let (pace, mut sent) = (Pace::start(rate, count), 0);
     while sent < count {
-        let due = (begun.elapsed().as_secs_f64() * rate as f64) as u64 + 1;
-        while sent < due.min(count) {
+        let due = pace.beyond(sent).await;
+        while sent < due {
             let called = Instant::now();
             let answer = client.enqueue(payloads.key(sent), payloads.value(sent)).await?;
             answers.spawn(async move { answer.await.map(|()| called.elapsed()) });
@@ -220,17 +226,16 @@ async fn latency<C: Client>(client: &C, payloads: Payloads, rate: u64, count: u6
         while let Some(answer) = answers.try_join_next() {
             times.count(answer??);
         }
-        tokio::time::sleep_until((begun + Duration::from_secs_f64(sent as f64 / rate as f64)).into()).await;
     }
     while let Some(answer) = answers.join_next().await {
         times.count(answer??);
     }
-    Ok(times)
+    Ok(times.snapshot())
 }
 
 /// As `milena perf await`.
-async fn send_all<C: Client>(client: &C, payloads: Payloads, tasks: u32, count: u64) -> Result<histogram::Histogram> {
-    let (taken, times) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(histogram::Histogram::default())));
+async fn send_all<C: Client>(client: &C, payloads: Payloads, tasks: u32, count: u64) -> Result<Latencies> {
+    let (taken, times) = (Arc::new(AtomicU64::new(0)), Arc::new(Times::default()));
     let mut sending = JoinSet::new();
     for _ in 0..tasks {
         let (client, taken, times) = (client.clone(), taken.clone(), times.clone());
@@ -243,7 +248,7 @@ async fn send_all<C: Client>(client: &C, payloads: Payloads, tasks: u32, count: 
                 }
                 client.enqueue(payloads.key(number), payloads.value(number)).await?.await?;
                 let now = Instant::now();
-                times.lock().expect("a clean lock").count(now - begun);
+                times.count(now - begun);
                 begun = now;
             }
         });
@@ -251,6 +256,5 @@ async fn send_all<C: Client>(client: &C, payloads: Payloads, tasks: u32, count: 
     while let Some(done) = sending.join_next().await {
         done??;
     }
-    let times = times.lock().expect("a clean lock").clone();
-    Ok(times)
+    Ok(times.snapshot())
 }

@@ -10,17 +10,14 @@ use std::time::Duration;
 
 use clap::Args;
 use milena::Result;
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep_until},
-};
+use tokio::{task::JoinSet, time::Instant};
 
-use super::{Common, Done, Load, histogram::Histogram};
+use super::{Common, Done, Load, pace::Pace, report::Times};
 use crate::failure::Failure;
 
 /// Sends records at a steady rate and tells how long each took, from the call to the acknowledgement.
 ///
-/// Those that are due are sent together every millisecond.
+/// Each is sent when it is due; only those that are due before the clock's thread wakes up again leave together.
 #[derive(Debug, Args)]
 pub(super) struct Latency {
     /// Records per second.
@@ -42,14 +39,13 @@ impl Latency {
 }
 
 async fn latency(load: Load, rate: u64, count: u64) -> Result<Done, Failure> {
-    let (mut times, mut answers) = (Histogram::default(), JoinSet::new());
+    let (times, mut answers) = (Times::default(), JoinSet::new());
     // The first record waits for metadata, a connection and an identity: start-up, measured elsewhere.
     load.producer.send(load.record(count)).await?;
-    let begun = Instant::now();
-    let mut sent = 0;
+    let (pace, mut sent) = (Pace::start(rate, count), 0);
     while sent < count {
-        let due = (begun.elapsed().as_secs_f64() * rate as f64) as u64 + 1;
-        while sent < due.min(count) {
+        let due = pace.beyond(sent).await;
+        while sent < due {
             let called = Instant::now();
             let delivery = load.producer.enqueue(load.record(sent)).await?;
             answers.spawn(async move { delivery.await.map(|_| called.elapsed()) });
@@ -58,13 +54,12 @@ async fn latency(load: Load, rate: u64, count: u64) -> Result<Done, Failure> {
         while let Some(answer) = answers.try_join_next() {
             times.count(settled(answer)?);
         }
-        sleep_until(begun + Duration::from_secs_f64(sent as f64 / rate as f64)).await;
     }
     while let Some(answer) = answers.join_next().await {
         times.count(settled(answer)?);
     }
     load.finish(count + 1).await?;
-    Ok(Done { records: count, latencies: Some(times) })
+    Ok(Done { records: count, latencies: Some(times.snapshot()) })
 }
 
 fn settled(answer: std::result::Result<Result<Duration>, tokio::task::JoinError>) -> Result<Duration, Failure> {

@@ -9,16 +9,16 @@ use std::{future::Future, io, sync::Arc, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 use milena::{
-    ErrorCode, Kafka, Record,
-    admin::{NewTopic, OffsetSpec},
-    producer::Producer,
+    Kafka, Record,
+    admin::OffsetSpec,
+    producer::{Histogram, Producer, Recorder},
     properties::Properties,
 };
 use tokio::runtime::{Builder, Runtime};
 
 mod awaited;
-mod histogram;
 mod latency;
+mod pace;
 mod payload;
 mod produce;
 mod report;
@@ -26,10 +26,10 @@ mod usage;
 
 use crate::{
     failure::{Failure, say},
-    options::{Options, connect, topic_name, with_bootstrap},
+    options::{Options, connect, ready_topic, topic_name, with_bootstrap},
 };
 use payload::Payloads;
-use report::Outcome;
+use report::{Latencies, Outcome};
 use usage::Meter;
 
 /// Measures what sending costs: records per second, CPU per record, latency to the acknowledgement.
@@ -89,7 +89,8 @@ struct Common {
     #[arg(long, value_name = "BYTES")]
     batch: Option<u64>,
 
-    /// What the values are: texts of dictionary words, 65,536 different ones from a fixed seed, or one byte over and over.
+    /// What the values are: texts of dictionary words from a fixed seed, or one byte over and over. Of the texts there are
+    /// 65,536 different ones, or as many as 256 MiB hold, a power of two and never fewer than 64.
     #[arg(long, value_enum, default_value_t = Kind::RandomText)]
     payload: Kind,
 
@@ -157,7 +158,7 @@ impl Common {
         let runtime = runtime(self.threads)?;
         let done = runtime.block_on(async {
             let kafka = connect(&properties).await?;
-            self.ready_topic(&kafka).await?;
+            ready_topic(&kafka, &properties, &self.topic, self.partitions).await?;
             let load = self.load(&kafka).await?;
             let meter = Meter::start();
             // On a worker, not beside them, where there are several.
@@ -190,22 +191,6 @@ impl Common {
         with_bootstrap(properties, self.brokers.as_deref())
     }
 
-    async fn ready_topic(&self, kafka: &Kafka) -> Result<(), Failure> {
-        match kafka.admin().create_topic(NewTopic::new(&*self.topic, self.partitions.unwrap_or(-1), -1)).await {
-            Ok(()) => Ok(()),
-            Err(error) if error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS) => {
-                let there = kafka.admin().topic(&self.topic).await?.leaders.len();
-                match self.partitions {
-                    Some(asked) if usize::try_from(asked) != Ok(there) => {
-                        Err(Failure::error(format!("topic {} has {there} partitions, not {asked}", self.topic)))
-                    }
-                    _ => Ok(()),
-                }
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
     async fn load(&self, kafka: &Kafka) -> Result<Load, Failure> {
         let key_size = self.key_size.map_or(0, |bytes| bytes as usize);
         let payloads = Arc::new(Payloads::new(self.payload, self.size as usize, key_size));
@@ -217,7 +202,7 @@ impl Common {
 #[derive(Debug)]
 struct Done {
     records: u64,
-    latencies: Option<histogram::Histogram>,
+    latencies: Option<Latencies>,
 }
 
 fn runtime(threads: u16) -> io::Result<Runtime> {
@@ -236,5 +221,5 @@ async fn delete(kafka: &Kafka, topic: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The largest value: 64 Ki payloads of it are made, and memory is not endless.
+/// The largest value, a MiB: 256 payloads of it are made.
 const MAX_SIZE: i64 = 1 << 20;

@@ -20,7 +20,7 @@ pub(super) struct Payloads {
 impl Payloads {
     pub(super) fn new(kind: Kind, size: usize, key_size: usize) -> Self {
         let (values, count) = match kind {
-            Kind::RandomText => (texts(size), POOL),
+            Kind::RandomText => (texts(size, texts_of(size)), texts_of(size)),
             Kind::Constant => (vec![b'x'; size], 1),
         };
         Self { values, keys: keys(key_size), size, key_size, mask: count - 1 }
@@ -39,12 +39,18 @@ impl Payloads {
     }
 }
 
+/// How many different texts of a size there are: a power of two.
+fn texts_of(size: usize) -> usize {
+    let fit = (MOST_BYTES / size.max(1)).clamp(FEWEST, POOL);
+    1 << fit.ilog2()
+}
+
 /// Words with a blank behind each, cut off at the size.
-fn texts(size: usize) -> Vec<u8> {
+fn texts(size: usize, count: usize) -> Vec<u8> {
     let words: Vec<&str> = WORDS.split_whitespace().collect();
     let mut random = SplitMix(SEED);
-    let mut all = Vec::with_capacity(size * POOL);
-    for text in 1..=POOL {
+    let mut all = Vec::with_capacity(size * count);
+    for text in 1..=count {
         while all.len() < size * text {
             all.extend_from_slice(words[(random.next() % words.len() as u64) as usize].as_bytes());
             all.push(b' ');
@@ -81,14 +87,20 @@ const WORDS: &str = include_str!("words.txt");
 
 const SEED: u64 = 42;
 
-/// How many different values, and keys, there are.
+/// How many different keys there are, and values unless they are large.
 pub(super) const POOL: usize = 65_536;
+
+/// What all values take together, unless a few take more.
+const MOST_BYTES: usize = 256 << 20;
+
+/// So many values differ, however large they are.
+const FEWEST: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
-    use super::{Kind, POOL, Payloads, SplitMix, WORDS};
+    use super::{Kind, POOL, Payloads, SplitMix, WORDS, texts_of};
 
     /// The programs in other languages are held against the same values: `benches/peers/README.md`.
     #[test]
@@ -107,6 +119,23 @@ mod tests {
         assert!(pool.value(7).iter().all(|byte| byte.is_ascii_lowercase() || *byte == b' '));
         assert_eq!(pool.value(7), pool.value(7 + 3 * POOL as u64));
         assert_eq!(pool.key(7), None);
+    }
+
+    #[test]
+    fn large_values_are_fewer() {
+        let table = [
+            (0, POOL),
+            (100, POOL),
+            (4096, POOL),
+            (4097, POOL / 2),
+            (10 << 10, POOL / 4),
+            (1 << 20, 256),
+            (4 << 20, 64),
+            (1 << 30, 64),
+        ];
+        for (size, count) in table {
+            assert_eq!(texts_of(size), count, "{size}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{histogram::Histogram, usage::Usage};
+use super::{Histogram, Recorder, usage::Usage};
 
 /// Everything that was measured.
 #[derive(Debug)]
@@ -16,7 +16,24 @@ pub(super) struct Outcome {
     /// Of keys and values.
     pub bytes: u64,
     pub usage: Usage,
-    pub latencies: Option<Histogram>,
+    pub latencies: Option<Latencies>,
+}
+
+/// In microseconds.
+pub(super) type Latencies = Histogram<f64>;
+
+/// Times while they are taken: counted in nanoseconds, and told at most 1/64 too long.
+#[derive(Debug, Default)]
+pub(super) struct Times(Recorder<6>);
+
+impl Times {
+    pub(super) fn count(&self, time: Duration) {
+        self.0.record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn snapshot(&self) -> Latencies {
+        self.0.snapshot()
+    }
 }
 
 /// The last line of stdout. Scripts are written on these names; null is what the system does not say.
@@ -30,11 +47,11 @@ struct Json {
     mb_s: f64,
     peak_rss_mb: Option<f64>,
     #[serde(flatten)]
-    latencies: Option<Latencies>,
+    quantiles: Option<Quantiles>,
 }
 
 #[derive(Debug, Serialize)]
-struct Latencies {
+struct Quantiles {
     p50_us: f64,
     p99_us: f64,
     p999_us: f64,
@@ -54,12 +71,12 @@ impl Outcome {
     fn json(&self) -> Json {
         let Usage { wall, setup_cpu, cpu, peak_rss } = self.usage;
         let seconds = wall.as_secs_f64().max(1e-9);
-        let micros = |time: Duration| rounded(time.as_secs_f64() * 1e6, 1e1);
-        let latencies = self.latencies.as_ref().map(|times| Latencies {
-            p50_us: micros(times.quantile(0.5)),
-            p99_us: micros(times.quantile(0.99)),
-            p999_us: micros(times.quantile(0.999)),
-            max_us: micros(times.longest()),
+        let micros = |time: Option<f64>| rounded(time.unwrap_or(0.0), 1e1);
+        let quantiles = self.latencies.as_ref().map(|times| Quantiles {
+            p50_us: micros(times.p50()),
+            p99_us: micros(times.p99()),
+            p999_us: micros(times.p999()),
+            max_us: micros(times.max()),
         });
         Json {
             records: self.records,
@@ -69,7 +86,7 @@ impl Outcome {
             records_s: rounded(self.records as f64 / seconds, 1.0),
             mb_s: rounded(self.bytes as f64 / 1e6 / seconds, 1e3),
             peak_rss_mb: peak_rss.map(|bytes| rounded(bytes as f64 / 1e6, 1e1)),
-            latencies,
+            quantiles,
         }
     }
 }
@@ -84,8 +101,8 @@ fn rows(json: &Json) -> Vec<(&'static str, String)> {
         rows.push(("client CPU", format!("{cpu:.3} s, {each:.3} \u{b5}s per record; before the clock {setup:.3} s")));
     }
     rows.extend(json.peak_rss_mb.map(|megabytes| ("peak memory", format!("{megabytes:.1} MB, payloads included"))));
-    rows.extend(json.latencies.as_ref().map(|times| {
-        let Latencies { p50_us, p99_us, p999_us, max_us } = times;
+    rows.extend(json.quantiles.as_ref().map(|times| {
+        let Quantiles { p50_us, p99_us, p999_us, max_us } = times;
         ("to the ack", format!("p50 {p50_us} \u{b5}s, p99 {p99_us}, p99.9 {p999_us}, longest {max_us}"))
     }));
     rows

@@ -111,7 +111,7 @@ impl VerifiableProducer {
 
     async fn start(&self, properties: &Properties) -> Result<ProducerBuilder, Failure> {
         let kafka = connect(properties).await?;
-        ready_topic(&kafka, properties, &self.topic).await?;
+        ready_topic(&kafka, properties, &self.topic, None).await?;
         Ok(kafka.producer())
     }
 
