@@ -455,3 +455,13 @@ async fn n7_a_broker_that_left_costs_no_wakes() {
     println!("{wakes} wakes in a minute without a leader");
     assert!(wakes < 6_000, "{wakes} wakes");
 }
+
+/// The connection that asked who the brokers are goes on as its broker's; the one for records is the second and last.
+#[tokio::test(start_paused = true)]
+async fn a_client_of_one_broker_dials_twice() {
+    let (cluster, kafka) = setting(1, &[("orders", 3)], &[]).await;
+    let producer = kafka.producer().build().await.expect("builds");
+    timed(producer.send(Record::to("orders").value("first"))).await;
+    assert_eq!(length(&kafka, "orders").await, 1);
+    assert_eq!(cluster.connections().values().sum::<u64>(), 2);
+}
