@@ -162,6 +162,8 @@ const PARTITIONER_CLASSES: &[&str] = &[
 const CODE: &str = "serializers and deserializers are given in code";
 const JVM: &str = "is about the Java virtual machine";
 const PLUGIN: &str = "names a Java class, which milena cannot load";
+const INTERCEPTOR: &str =
+    "names Java classes, which milena cannot load; ProducerBuilder::interceptor takes them in code";
 const GROUP: &str = "consumer groups come with a later release";
 const TXN: &str = "two-phase commit is not stable in Kafka (KIP-939)";
 const METRIC: &str = "milena has no Java metrics reporters";
@@ -198,7 +200,7 @@ pub(super) const TABLE: &[Entry] = &[
     ignored("metrics.sample.window.ms", "K", METRIC),
     ignored("auto.include.jmx.reporter", "K", METRIC),
     refused("config.providers", "K", PLUGIN),
-    refused("interceptor.classes", "PC", PLUGIN),
+    refused("interceptor.classes", "PC", INTERCEPTOR),
     refused("bootstrap.controllers", "K", "talking to controllers directly comes with a later release"),
     // The producer.
     row("acks", "P", OneOf(&["all", "-1", "0", "1"]), "all", "Which replicas must have a batch before it counts as written."),

@@ -146,27 +146,7 @@ fn unzigzag(raw: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Java's `ByteUtilsTest`.
-    const GOLDEN: &[(i32, &[u8])] = &[
-        (0, &[0x00]),
-        (-1, &[0x01]),
-        (1, &[0x02]),
-        (63, &[0x7e]),
-        (-64, &[0x7f]),
-        (64, &[0x80, 0x01]),
-        (-65, &[0x81, 0x01]),
-        (8191, &[0xfe, 0x7f]),
-        (-8192, &[0xff, 0x7f]),
-        (8192, &[0x80, 0x80, 0x01]),
-        (-8193, &[0x81, 0x80, 0x01]),
-        (1_048_575, &[0xfe, 0xff, 0x7f]),
-        (1_048_576, &[0x80, 0x80, 0x80, 0x01]),
-        (134_217_727, &[0xfe, 0xff, 0xff, 0x7f]),
-        (134_217_728, &[0x80, 0x80, 0x80, 0x80, 0x01]),
-        (i32::MAX, &[0xfe, 0xff, 0xff, 0xff, 0x0f]),
-        (i32::MIN, &[0xff, 0xff, 0xff, 0xff, 0x0f]),
-    ];
+    use crate::wire::varint::golden::SIGNED;
 
     fn written(value: i64) -> Vec<u8> {
         let mut buffer = [0; MAX_VARLONG];
@@ -188,8 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn golden_values() {
-        for &(value, bytes) in GOLDEN {
+    fn integers_are_as_java_writes_them() {
+        for &(value, bytes) in SIGNED {
             assert_eq!(written(i64::from(value)), bytes, "{value}");
             assert_eq!(size(i64::from(value)), bytes.len(), "{value}");
             let mut input = bytes;
