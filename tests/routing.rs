@@ -267,6 +267,25 @@ async fn a_graceful_shutdown_is_no_error_and_no_stall() {
     assert_eq!((producer.metrics().records_failed, length(&kafka, "t").await), (0, 300));
 }
 
+/// What a request holds is bounded; what is larger goes alone.
+#[tokio::test(start_paused = true)]
+async fn a_request_holds_so_many_bytes_of_batches() {
+    for (request_bytes, expected) in [(8 << 20, 1), (21_000, 2), (19_000, 3), (1, 3)] {
+        let (cluster, kafka) = setting(1, &[("t", 3)], &[]).await;
+        let producer = kafka.producer().request_bytes(request_bytes).build().await.expect("builds");
+        let value = "x".repeat(10_000);
+        let record = |partition| Record::to("t").partition(partition).value(&value);
+        for partition in 0..3 {
+            timed(producer.send(record(partition))).await;
+        }
+        let requests = || cluster.requests(Api::Produce).values().sum::<u64>();
+        let before = requests();
+        timed(async { Ok(producer.enqueue_batch((0..3).map(record)).await?.settled().await?) }).await;
+        assert_eq!(requests() - before, expected, "at most {request_bytes} bytes");
+        assert_eq!(length(&kafka, "t").await, 6);
+    }
+}
+
 /// Records that wait, or whose fate is not known, belong to the name: they go to the topic that has it now, once.
 #[tokio::test(start_paused = true)]
 async fn kip_516_what_waits_goes_to_the_topic_that_was_made_again_once() {

@@ -9,7 +9,7 @@ use milena::{
     ConsumerGroupMetadata, ErrorCode, ErrorKind, Kafka, Record, TopicPartition, TransactionalProducer,
     consumer::{IsolationLevel, StartFrom},
     embedded::{Api, EmbeddedCluster, Fault, FaultAction, MemoryNetwork, When},
-    producer::{CommitError, FencedBy, Outcome, TransactionError},
+    producer::{CommitError, FencedBy, NotEnqueued, Outcome, TransactionError},
 };
 
 const TOPIC: &str = "t";
@@ -565,28 +565,61 @@ async fn lost_batches_are_written_once() {
     }
 }
 
-/// The topic of an earlier transaction is made again while another one is open that has nothing to do with it.
+/// The topic of an earlier transaction is made again while another one is open that has nothing to do with it, and then
+/// takes part.
 #[tokio::test(start_paused = true)]
 async fn kip_516_a_topic_of_an_earlier_transaction_does_not_abort_the_open_one() {
-    let world = World::new(2).await;
-    world.cluster.create_topic("other", 1).expect("made");
-    let mut producer = world.producer().await;
-    let transaction = producer.begin().await.expect("begins");
-    transaction.send(Record::to("other").partition(0).value("x")).await.expect("written");
-    transaction.commit().await.expect("committed");
-    let transaction = producer.begin().await.expect("begins");
-    transaction.send(record(0, "a")).await.expect("written");
-    world.kafka.admin().delete_topic("other").await.expect("deleted");
-    world.cluster.create_topic("other", 1).expect("made again");
-    // Whoever looks for a leader hears of the new topic.
-    for broker in [0, 1, 2] {
-        world.cluster.move_leader(TOPIC, 0, broker).expect("moves");
-        transaction.send(record(0, "b")).await.expect("written");
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    for version in VERSIONS {
+        let world = World::new(version).await;
+        world.cluster.create_topic("other", 1).expect("made");
+        let mut producer = world.producer().await;
+        for _ in 0..3 {
+            let transaction = producer.begin().await.expect("begins");
+            transaction.send(Record::to("other").partition(0).value("x")).await.expect("written");
+            transaction.commit().await.expect("committed");
+        }
+        let transaction = producer.begin().await.expect("begins");
+        transaction.send(record(0, "a")).await.expect("written");
+        world.kafka.admin().delete_topic("other").await.expect("deleted");
+        world.cluster.create_topic("other", 1).expect("made again");
+        // Whoever looks for a leader hears of the new topic.
+        for broker in [0, 1, 2] {
+            world.cluster.move_leader(TOPIC, 0, broker).expect("moves");
+            transaction.send(record(0, "b")).await.expect("written");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        for _ in 0..3 {
+            let ack =
+                transaction.send(Record::to("other").partition(0).value("y")).await.expect("written to the new one");
+            assert!(ack.offset.is_some_and(|offset| offset < 3), "version {version}: {ack:?}");
+        }
+        transaction.commit().await.expect("committed");
+        commit(&mut producer, "c").await.expect("it goes on");
+        assert_eq!(world.visible().await, ["a", "b", "b", "b", "c0", "c1", "c2"], "version {version}");
     }
-    transaction.send(Record::to("other").partition(0).value("y")).await.expect("written to the new one");
-    transaction.commit().await.expect("committed");
-    assert_eq!(world.visible().await, ["a", "b", "b", "b"]);
+}
+
+/// A topic of the open transaction is made again: what stood in the old one is gone, and the transaction cannot be whole.
+#[tokio::test(start_paused = true)]
+async fn kip_516_a_topic_of_the_open_transaction_that_is_made_again_aborts_it() {
+    for version in VERSIONS {
+        let world = World::new(version).await;
+        world.cluster.create_topic("other", 1).expect("made");
+        let mut producer = world.producer().await;
+        let transaction = producer.begin().await.expect("begins");
+        transaction.send(Record::to("other").partition(0).value("x")).await.expect("written");
+        transaction.send(record(0, "a")).await.expect("written");
+        world.kafka.admin().delete_topic("other").await.expect("deleted");
+        world.cluster.create_topic("other", 1).expect("made again");
+        for broker in [0, 1, 2] {
+            world.cluster.move_leader(TOPIC, 0, broker).expect("moves");
+            let _ = transaction.send(record(0, "b")).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert!(matches!(transaction.commit().await, Err(CommitError::Aborted(_))), "version {version}");
+        commit(&mut producer, "c").await.expect("it goes on");
+        assert_eq!(world.visible().await, ["c0", "c1", "c2"], "version {version}");
+    }
 }
 
 /// A partition's leader is away until the records' time is over.
@@ -711,6 +744,173 @@ async fn kip_654_an_abort_writes_nothing_more() {
             assert_eq!((error.kind(), error.maybe_written()), (ErrorKind::Aborted, false));
         }
         assert_eq!(sent(), before);
+    }
+}
+
+/// What was aborted was meant to fail: whoever closes the producer then hears nothing of it, wherever its records were.
+#[tokio::test(start_paused = true)]
+async fn closing_tells_nothing_of_what_was_aborted() {
+    let faults = [
+        Fault::on(Api::Produce, FaultAction::Delay(Duration::from_millis(200))).times(100),
+        Fault::on(Api::Produce, FaultAction::Disconnect(When::AfterApplying)).times(3),
+        Fault::error(Api::Produce, ErrorCode::MESSAGE_TOO_LARGE).times(100),
+        Fault::error(Api::Produce, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER).times(2),
+        Fault::on(Api::Produce, FaultAction::Silence(When::BeforeApplying)).times(1_000),
+        Fault::on(Api::EndTxn, FaultAction::Silence(When::AfterApplying)),
+    ];
+    for ((version, fault), ends) in
+        VERSIONS.into_iter().flat_map(|it| faults.iter().map(move |fault| (it, fault))).zip(0..)
+    {
+        let world = World::new(version).await;
+        let mut producer = world.producer().await;
+        commit(&mut producer, "a").await.expect("committed");
+        world.cluster.inject(fault.clone());
+        let transaction = producer.begin().await.expect("begins");
+        for partition in 0..PARTITIONS {
+            transaction.enqueue(record(partition, "on the wire")).await.expect("enqueued").detach();
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let _ = transaction.try_enqueue(record(0, "in its batch"));
+        // As one likes: dropped, or aborted.
+        if ends % 2 == 0 {
+            drop(transaction)
+        } else {
+            drop(transaction.abort().await)
+        }
+        let closed =
+            if ends % 3 == 0 { producer.close_with(Duration::from_secs(60)).await } else { producer.close().await };
+        closed.unwrap_or_else(|error| panic!("version {version}, {fault:?}: {error}"));
+        assert_eq!(world.visible().await, ["a0", "a1", "a2"], "version {version}, {fault:?}");
+    }
+}
+
+/// A commit that nobody waited for is news when it failed, and when it may have.
+#[tokio::test(start_paused = true)]
+async fn t4_closing_tells_of_a_commit_that_nobody_waited_for() {
+    let silent = Fault::on(Api::EndTxn, FaultAction::Silence(When::BeforeApplying)).times(1_000_000);
+    let table = [
+        (None, None),
+        (Some(Fault::error(Api::Produce, ErrorCode::TOPIC_AUTHORIZATION_FAILED).times(100)), Some(ErrorKind::Aborted)),
+        (Some(silent), Some(ErrorKind::OutcomeUnknown)),
+    ];
+    for version in VERSIONS {
+        for (fault, expected) in &table {
+            for patience in [None, Some(Duration::from_secs(15))] {
+                let world = World::new(version).await;
+                let mut producer = world.producer().await;
+                fault.iter().for_each(|fault| drop(world.cluster.inject(fault.clone())));
+                let transaction = producer.begin().await.expect("begins");
+                transaction.enqueue(record(0, "x")).await.expect("enqueued").detach();
+                let mut commit = Box::pin(transaction.commit());
+                std::future::poll_fn(|cx| Poll::Ready(drop(commit.as_mut().poll(cx)))).await;
+                drop(commit);
+                let closed = match patience {
+                    Some(patience) => producer.close_with(patience).await,
+                    None => producer.close().await,
+                };
+                let found = closed.as_ref().err().map(|error| error.kind());
+                assert_eq!(found, *expected, "version {version}, {fault:?}, {patience:?}: {closed:?}");
+            }
+        }
+    }
+}
+
+/// What does not end in time is left, and `close_with` says what that is.
+#[tokio::test(start_paused = true)]
+async fn p12_closing_in_time_says_what_is_left() {
+    let silent = |api| Fault::on(api, FaultAction::Silence(When::BeforeApplying)).times(1_000_000);
+    let table = [
+        // Of a commit whose records were not written nothing can be visible.
+        (silent(Api::Produce), true, ErrorKind::Timeout),
+        (silent(Api::EndTxn), true, ErrorKind::OutcomeUnknown),
+        (silent(Api::EndTxn), false, ErrorKind::Timeout),
+    ];
+    for version in VERSIONS {
+        for (fault, is_commit, expected) in &table {
+            let world = World::new(version).await;
+            let mut producer = world.producer().await;
+            let transaction = producer.begin().await.expect("begins");
+            transaction.send(record(0, "x")).await.expect("written");
+            world.cluster.inject(fault.clone());
+            transaction.enqueue(record(0, "y")).await.expect("enqueued").detach();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let mut end: std::pin::Pin<Box<dyn Future<Output = ()>>> = match is_commit {
+                true => Box::pin(async { drop(transaction.commit().await) }),
+                false => Box::pin(async { drop(transaction.abort().await) }),
+            };
+            std::future::poll_fn(|cx| Poll::Ready(drop(end.as_mut().poll(cx)))).await;
+            drop(end);
+            let begun = tokio::time::Instant::now();
+            let error = producer.close_with(Duration::from_millis(700)).await.expect_err("it has not ended");
+            assert_eq!(error.kind(), *expected, "version {version}, {fault:?}: {error}");
+            assert!(error.to_string().contains(ID), "{error}");
+            assert!(begun.elapsed() < Duration::from_millis(800), "{:?}", begun.elapsed());
+            // The next one of the id ends it.
+            world.cluster.clear_faults();
+            commit(&mut world.producer().await, "a").await.expect("committed");
+            assert_eq!(world.visible().await, ["a0", "a1", "a2"], "version {version}, {fault:?}");
+        }
+    }
+}
+
+/// Every way in that a producer has.
+#[tokio::test(start_paused = true)]
+async fn all_ways_into_a_transaction_lead_to_its_commit_and_end_with_its_failure() {
+    for version in VERSIONS {
+        let world = World::new(version).await;
+        let mut producer = world.producer().await;
+        let transaction = producer.begin().await.expect("begins");
+        let back = transaction.try_enqueue(record(0, "early")).expect_err("its topic is not known");
+        assert!(matches!(back.reason, NotEnqueued::NotReady), "{back}");
+        transaction.prepare(&back.record).await.expect("there is one");
+        transaction.try_enqueue(back.record).expect("known now").detach();
+        let batch = transaction.enqueue_batch((0..PARTITIONS).map(|partition| record(partition, "many"))).await;
+        assert_eq!(batch.expect("enqueued").len(), 3);
+        transaction.flush().await.expect("written");
+        world.cluster.inject(Fault::error(Api::EndTxn, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
+        transaction.commit().await.expect("committed");
+        assert_eq!(producer.buffered().records, 0);
+
+        world.cluster.inject(Fault::error(Api::Produce, ErrorCode::TOPIC_AUTHORIZATION_FAILED));
+        let transaction = producer.begin().await.expect("begins");
+        transaction.enqueue(record(0, "never")).await.expect("enqueued").detach();
+        assert!(matches!(transaction.flush().await, Err(TransactionError::Abortable(_))), "version {version}");
+        let back = transaction.try_enqueue(record(1, "late")).expect_err("the transaction has failed");
+        assert!(matches!(&back.reason, NotEnqueued::Refused(why) if why.kind() == ErrorKind::Aborted), "{back}");
+        let back = transaction.enqueue_batch([record(1, "late"), record(2, "later")]).await.expect_err("it has failed");
+        assert_eq!((back.error.kind(), back.into_records().count()), (ErrorKind::Aborted, 2));
+        assert!(matches!(transaction.commit().await, Err(CommitError::Aborted(_))));
+        assert_eq!(world.visible().await, ["early", "many", "many", "many"], "version {version}");
+    }
+}
+
+/// A program goes on with a new producer when the old one was fenced.
+#[tokio::test(start_paused = true)]
+async fn a_dead_producer_makes_room_for_a_new_one() {
+    for version in VERSIONS {
+        let world = World::new(version).await;
+        let mut producer = world.producer().await;
+        let (mut reopened, mut committed) = (0, 0);
+        while committed < 3 {
+            match producer.ready().await {
+                Err(error) if error.is_fatal() => {
+                    (producer, reopened) = (world.producer().await, reopened + 1);
+                    continue;
+                }
+                ready => ready.expect("the coordinator answers"),
+            }
+            let transaction = producer.begin().await.expect("begins");
+            transaction.send(record(0, "x")).await.expect("written");
+            if committed == 1 && reopened == 0 {
+                // Somebody else has the id for a moment.
+                world.producer().await.close().await.expect("closes");
+            }
+            match transaction.commit().await {
+                Err(why) if why.is_fatal() => {}
+                done => (done.expect("committed"), committed += 1).0,
+            }
+        }
+        assert_eq!((reopened, world.visible().await.len()), (1, 3), "version {version}");
     }
 }
 

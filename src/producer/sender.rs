@@ -152,13 +152,14 @@ pub(super) enum Answer {
 
 impl Slot {
     /// Notices when the topic was made again: a name with another id is another topic (KIP-516).
-    fn learn_id(&mut self, metadata: &Metadata) {
+    /// With `goes_on` it is no affair of the transaction that is open.
+    fn learn_id(&mut self, metadata: &Metadata, goes_on: bool) {
         let id = metadata.topic(&self.partition.topic).map(|topic| topic.id);
         let Some(id) = id.filter(|id| *id != Uuid::default()) else { return };
         let before = std::mem::replace(&mut self.log_id, id);
         if before != id && before != Uuid::default() {
             tracing::debug!(topic = %self.partition.topic, %before, now = %id, "the topic was made again");
-            self.queue.handle_recreated();
+            self.queue.handle_recreated(goes_on);
         }
     }
 }
@@ -266,6 +267,8 @@ impl Sender {
             Event::AskAgain => self.identity.handle_refused(false),
             Event::Learn(topic) => drop(tokio::spawn(self.core.clone().look_for(topic))),
             Event::Flush { reply, patience } => {
+                // Whoever is told of what fails is told by the transaction, too.
+                self.follow_transaction();
                 let _ = reply.send(self.flush());
                 let until = patience.map(|patience| Instant::now() + patience.min(FOREVER));
                 self.abandon_at = self.abandon_at.into_iter().chain(until).min();
@@ -405,7 +408,8 @@ impl Sender {
             if is_elsewhere(&before, &self.metadata, &slot.partition.topic, new) {
                 slot.queue.handle_moved();
             }
-            slot.learn_id(&self.metadata);
+            let is_outside = self.transaction.as_ref().is_some_and(|driver| driver.is_outside(number));
+            slot.learn_id(&self.metadata, is_outside);
             if old != new {
                 slot.queue.handle_leader_known();
                 self.unlist(number, old);
@@ -462,6 +466,7 @@ impl Sender {
     fn abandon(&mut self) {
         self.abandon_at = None;
         self.fail_all(Failure::Abandoned);
+        self.give_up_transaction();
     }
 
     fn fail_all(&mut self, why: Failure) {

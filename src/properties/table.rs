@@ -214,7 +214,7 @@ pub(super) const TABLE: &[Entry] = &[
     row("delivery.timeout.ms", "P", Millis { min: 0, max: INT }, "120000", "How long after append a record is at last acknowledged or failed. Not below linger.ms + request.timeout.ms."),
     row("buffer.memory", "P", Bytes { min: 0, max: LONG }, "33554432", "Bytes of records that may be unacknowledged; above it enqueue waits."),
     row("max.block.ms", "P", Millis { min: 0, max: LONG }, "60000", "How long enqueue may wait for metadata or memory."),
-    row("max.request.size", "P", Bytes { min: 0, max: INT }, "1048576", "The largest record, before compression. Unlike in Java it does not bound a request, which carries batches of several partitions."),
+    row("max.request.size", "P", Bytes { min: 0, max: INT }, "1048576", "The largest record, before compression. Unlike in Java it does not bound a request, which carries batches of several partitions: `ProducerBuilder::request_bytes` does."),
     row("transaction.timeout.ms", "P", Millis { min: 1, max: INT }, "60000", "How long a transaction may be open before its coordinator aborts it and fences its producer."),
     row("transactional.id", "P", Text, "", "Whose transactions these are; the builder then ends with `transactional`."),
     refused("transaction.two.phase.commit.enable", "P", TXN),
