@@ -3,7 +3,7 @@
 //!
 //! Nothing waits: time is virtual. What the client was told is compared with what is visible.
 
-use std::{collections::BTreeMap, task::Poll, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use milena::{
     ConsumerGroupMetadata, ErrorCode, ErrorKind, Kafka, Record, TopicPartition, TransactionalProducer,
@@ -11,6 +11,9 @@ use milena::{
     embedded::{Api, EmbeddedCluster, Fault, FaultAction, MemoryNetwork, When},
     producer::{CommitError, FencedBy, NotEnqueued, Outcome, TransactionError},
 };
+
+mod ends;
+mod offsets;
 
 const TOPIC: &str = "t";
 const PARTITIONS: i32 = 3;
@@ -311,87 +314,6 @@ async fn t5_the_next_transaction_waits_for_slow_markers() {
     }
 }
 
-/// T6, the producer's side: offsets in the name of a member that its group has left behind.
-#[tokio::test(start_paused = true)]
-async fn t6_offsets_of_a_zombie_abort_the_transaction() {
-    for version in VERSIONS {
-        let world = World::new(version).await;
-        let mut producer = world.producer().await;
-        let zombie = ConsumerGroupMetadata::new("billing").member(3, "long-gone");
-        let offsets = [(TopicPartition::new(TOPIC, 0), 7)];
-        let transaction = producer.begin().await.expect("begins");
-        transaction.send(record(0, "a")).await.expect("written");
-        let error = transaction.send_offsets(&zombie, offsets.clone()).await.expect_err("refused");
-        assert!(matches!(error, TransactionError::Abortable(_)), "{error}");
-        let error = transaction.enqueue(record(0, "b")).await.expect_err("it can only be aborted");
-        assert!(matches!(error, TransactionError::Abortable(_)), "{error}");
-        let error = transaction.commit().await.expect_err("it can only be aborted");
-        assert!(matches!(error, CommitError::Aborted(_)), "{error}");
-        assert_eq!(world.cluster.committed_offset("billing", TOPIC, 0), None);
-        let transaction = producer.begin().await.expect("the producer lives");
-        let twice = [3, 7].map(|offset| (TopicPartition::new(TOPIC, 0), offset));
-        transaction.send_offsets(&ConsumerGroupMetadata::new("billing"), twice).await.expect("taken");
-        assert_eq!(world.cluster.committed_offset("billing", TOPIC, 0), None, "not before the commit");
-        transaction.commit().await.expect("committed");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(world.cluster.committed_offset("billing", TOPIC, 0), Some(7));
-        assert!(world.visible().await.is_empty());
-    }
-}
-
-/// Offsets go with their transaction, whatever happens on their way.
-#[tokio::test(start_paused = true)]
-async fn kip_447_offsets_are_committed_with_their_transaction() {
-    let faults = [
-        Fault::on(Api::TxnOffsetCommit, FaultAction::Disconnect(When::AfterApplying)),
-        Fault::on(Api::TxnOffsetCommit, FaultAction::Silence(When::BeforeApplying)),
-        Fault::error(Api::TxnOffsetCommit, ErrorCode::NOT_COORDINATOR),
-        Fault::error(Api::TxnOffsetCommit, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS).times(3),
-        Fault::error(Api::TxnOffsetCommit, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-        Fault::on(Api::AddOffsetsToTxn, FaultAction::Disconnect(When::AfterApplying)),
-        Fault::error(Api::AddOffsetsToTxn, ErrorCode::CONCURRENT_TRANSACTIONS).times(2),
-    ];
-    for version in VERSIONS {
-        for fault in &faults {
-            let world = World::new(version).await;
-            let mut producer = world.producer().await;
-            world.cluster.inject(fault.clone());
-            for (offset, commit) in [(5, true), (6, false)] {
-                let transaction = producer.begin().await.expect("begins");
-                transaction.enqueue(record(1, "a")).await.expect("enqueued").detach();
-                let group = ConsumerGroupMetadata::new("billing");
-                let wanted = (0..PARTITIONS).map(|partition| (TopicPartition::new(TOPIC, partition), offset));
-                transaction.send_offsets(&group, wanted).await.expect("taken");
-                if commit {
-                    transaction.commit().await.expect("committed");
-                } else {
-                    transaction.abort().await.expect("aborted");
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                assert_eq!(world.cluster.committed_offset("billing", TOPIC, 2), Some(5), "version {version} {fault:?}");
-            }
-        }
-    }
-}
-
-/// A topic that was made again has another id than the client knows: it looks before it asks again.
-#[tokio::test(start_paused = true)]
-async fn kip_1319_offsets_under_a_stale_topic_id_are_looked_up_again() {
-    for version in VERSIONS {
-        let world = World::new(version).await;
-        let mut producer = world.producer().await;
-        let looked = || world.cluster.requests(Api::Metadata).values().sum::<u64>();
-        let transaction = producer.begin().await.expect("begins");
-        let before = looked();
-        let stale = world.cluster.inject(Fault::error(Api::TxnOffsetCommit, ErrorCode::UNKNOWN_TOPIC_ID));
-        let group = ConsumerGroupMetadata::new("billing");
-        transaction.send_offsets(&group, [(TopicPartition::new(TOPIC, 0), 7)]).await.expect("taken");
-        assert_eq!(stale.left(), 0);
-        assert!(looked() > before, "version {version}");
-        transaction.commit().await.expect("committed");
-    }
-}
-
 /// T7: a transaction that is dropped is aborted, and nothing of it gets into the next one.
 #[tokio::test(start_paused = true)]
 async fn t7_a_dropped_transaction_is_aborted_before_the_next_one_begins() {
@@ -435,53 +357,6 @@ async fn t7_a_dropped_transaction_is_aborted_by_itself() {
             assert_eq!(world.state().await.1, "CompleteAbort", "version {version}, producer kept: {keep}");
             drop(kept);
         }
-    }
-}
-
-/// A transaction that nobody holds: `begin` was dropped when it had succeeded, or its transaction was leaked.
-#[tokio::test(start_paused = true)]
-async fn t7_a_transaction_without_an_owner_does_not_keep_the_producer_alive() {
-    for version in VERSIONS {
-        for (leak, close) in [(false, true), (true, true), (true, false)] {
-            let world = World::new(version).await;
-            let mut producer = world.producer().await;
-            if leak {
-                let transaction = producer.begin().await.expect("begins");
-                transaction.send(record(0, "leaked")).await.expect("written");
-                std::mem::forget(transaction);
-            } else {
-                let mut begin = std::pin::pin!(producer.begin());
-                let pends = std::future::poll_fn(|cx| Poll::Ready(begin.as_mut().poll(cx).is_pending())).await;
-                assert!(pends, "it has asked, and nobody looks at the answer");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            let what = format!("version {version}, leaked: {leak}");
-            if close {
-                let closed = tokio::time::timeout(Duration::from_secs(2), producer.close()).await;
-                closed.expect(&what).expect("closes");
-            } else {
-                drop(producer);
-            }
-            if leak {
-                assert_eq!(world.state().await.1, "CompleteAbort", "{what}");
-            }
-        }
-    }
-}
-
-/// A commit whose future is dropped goes on.
-#[tokio::test(start_paused = true)]
-async fn a_commit_that_nobody_waits_for_goes_on() {
-    for version in VERSIONS {
-        let world = World::new(version).await;
-        let mut producer = world.producer().await;
-        let transaction = producer.begin().await.expect("begins");
-        transaction.enqueue(record(0, "a")).await.expect("enqueued").detach();
-        world.cluster.inject(Fault::on(Api::EndTxn, FaultAction::Delay(Duration::from_millis(500))));
-        let waited = tokio::time::timeout(Duration::from_millis(100), transaction.commit()).await;
-        assert!(waited.is_err(), "it takes longer");
-        assert_eq!(producer.outcome().await.expect("known in the end"), Some(Outcome::Committed));
-        assert_eq!(world.visible().await, ["a"]);
     }
 }
 
@@ -747,112 +622,6 @@ async fn kip_654_an_abort_writes_nothing_more() {
     }
 }
 
-/// What was aborted was meant to fail: whoever closes the producer then hears nothing of it, wherever its records were.
-#[tokio::test(start_paused = true)]
-async fn closing_tells_nothing_of_what_was_aborted() {
-    let faults = [
-        Fault::on(Api::Produce, FaultAction::Delay(Duration::from_millis(200))).times(100),
-        Fault::on(Api::Produce, FaultAction::Disconnect(When::AfterApplying)).times(3),
-        Fault::error(Api::Produce, ErrorCode::MESSAGE_TOO_LARGE).times(100),
-        Fault::error(Api::Produce, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER).times(2),
-        Fault::on(Api::Produce, FaultAction::Silence(When::BeforeApplying)).times(1_000),
-        Fault::on(Api::EndTxn, FaultAction::Silence(When::AfterApplying)),
-    ];
-    for ((version, fault), ends) in
-        VERSIONS.into_iter().flat_map(|it| faults.iter().map(move |fault| (it, fault))).zip(0..)
-    {
-        let world = World::new(version).await;
-        let mut producer = world.producer().await;
-        commit(&mut producer, "a").await.expect("committed");
-        world.cluster.inject(fault.clone());
-        let transaction = producer.begin().await.expect("begins");
-        for partition in 0..PARTITIONS {
-            transaction.enqueue(record(partition, "on the wire")).await.expect("enqueued").detach();
-        }
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        let _ = transaction.try_enqueue(record(0, "in its batch"));
-        // As one likes: dropped, or aborted.
-        if ends % 2 == 0 {
-            drop(transaction)
-        } else {
-            drop(transaction.abort().await)
-        }
-        let closed =
-            if ends % 3 == 0 { producer.close_with(Duration::from_secs(60)).await } else { producer.close().await };
-        closed.unwrap_or_else(|error| panic!("version {version}, {fault:?}: {error}"));
-        assert_eq!(world.visible().await, ["a0", "a1", "a2"], "version {version}, {fault:?}");
-    }
-}
-
-/// A commit that nobody waited for is news when it failed, and when it may have.
-#[tokio::test(start_paused = true)]
-async fn t4_closing_tells_of_a_commit_that_nobody_waited_for() {
-    let silent = Fault::on(Api::EndTxn, FaultAction::Silence(When::BeforeApplying)).times(1_000_000);
-    let table = [
-        (None, None),
-        (Some(Fault::error(Api::Produce, ErrorCode::TOPIC_AUTHORIZATION_FAILED).times(100)), Some(ErrorKind::Aborted)),
-        (Some(silent), Some(ErrorKind::OutcomeUnknown)),
-    ];
-    for version in VERSIONS {
-        for (fault, expected) in &table {
-            for patience in [None, Some(Duration::from_secs(15))] {
-                let world = World::new(version).await;
-                let mut producer = world.producer().await;
-                fault.iter().for_each(|fault| drop(world.cluster.inject(fault.clone())));
-                let transaction = producer.begin().await.expect("begins");
-                transaction.enqueue(record(0, "x")).await.expect("enqueued").detach();
-                let mut commit = Box::pin(transaction.commit());
-                std::future::poll_fn(|cx| Poll::Ready(drop(commit.as_mut().poll(cx)))).await;
-                drop(commit);
-                let closed = match patience {
-                    Some(patience) => producer.close_with(patience).await,
-                    None => producer.close().await,
-                };
-                let found = closed.as_ref().err().map(|error| error.kind());
-                assert_eq!(found, *expected, "version {version}, {fault:?}, {patience:?}: {closed:?}");
-            }
-        }
-    }
-}
-
-/// What does not end in time is left, and `close_with` says what that is.
-#[tokio::test(start_paused = true)]
-async fn p12_closing_in_time_says_what_is_left() {
-    let silent = |api| Fault::on(api, FaultAction::Silence(When::BeforeApplying)).times(1_000_000);
-    let table = [
-        // Of a commit whose records were not written nothing can be visible.
-        (silent(Api::Produce), true, ErrorKind::Timeout),
-        (silent(Api::EndTxn), true, ErrorKind::OutcomeUnknown),
-        (silent(Api::EndTxn), false, ErrorKind::Timeout),
-    ];
-    for version in VERSIONS {
-        for (fault, is_commit, expected) in &table {
-            let world = World::new(version).await;
-            let mut producer = world.producer().await;
-            let transaction = producer.begin().await.expect("begins");
-            transaction.send(record(0, "x")).await.expect("written");
-            world.cluster.inject(fault.clone());
-            transaction.enqueue(record(0, "y")).await.expect("enqueued").detach();
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            let mut end: std::pin::Pin<Box<dyn Future<Output = ()>>> = match is_commit {
-                true => Box::pin(async { drop(transaction.commit().await) }),
-                false => Box::pin(async { drop(transaction.abort().await) }),
-            };
-            std::future::poll_fn(|cx| Poll::Ready(drop(end.as_mut().poll(cx)))).await;
-            drop(end);
-            let begun = tokio::time::Instant::now();
-            let error = producer.close_with(Duration::from_millis(700)).await.expect_err("it has not ended");
-            assert_eq!(error.kind(), *expected, "version {version}, {fault:?}: {error}");
-            assert!(error.to_string().contains(ID), "{error}");
-            assert!(begun.elapsed() < Duration::from_millis(800), "{:?}", begun.elapsed());
-            // The next one of the id ends it.
-            world.cluster.clear_faults();
-            commit(&mut world.producer().await, "a").await.expect("committed");
-            assert_eq!(world.visible().await, ["a0", "a1", "a2"], "version {version}, {fault:?}");
-        }
-    }
-}
-
 /// Every way in that a producer has.
 #[tokio::test(start_paused = true)]
 async fn all_ways_into_a_transaction_lead_to_its_commit_and_end_with_its_failure() {
@@ -881,36 +650,6 @@ async fn all_ways_into_a_transaction_lead_to_its_commit_and_end_with_its_failure
         assert_eq!((back.error.kind(), back.into_records().count()), (ErrorKind::Aborted, 2));
         assert!(matches!(transaction.commit().await, Err(CommitError::Aborted(_))));
         assert_eq!(world.visible().await, ["early", "many", "many", "many"], "version {version}");
-    }
-}
-
-/// A program goes on with a new producer when the old one was fenced.
-#[tokio::test(start_paused = true)]
-async fn a_dead_producer_makes_room_for_a_new_one() {
-    for version in VERSIONS {
-        let world = World::new(version).await;
-        let mut producer = world.producer().await;
-        let (mut reopened, mut committed) = (0, 0);
-        while committed < 3 {
-            match producer.ready().await {
-                Err(error) if error.is_fatal() => {
-                    (producer, reopened) = (world.producer().await, reopened + 1);
-                    continue;
-                }
-                ready => ready.expect("the coordinator answers"),
-            }
-            let transaction = producer.begin().await.expect("begins");
-            transaction.send(record(0, "x")).await.expect("written");
-            if committed == 1 && reopened == 0 {
-                // Somebody else has the id for a moment.
-                world.producer().await.close().await.expect("closes");
-            }
-            match transaction.commit().await {
-                Err(why) if why.is_fatal() => {}
-                done => (done.expect("committed"), committed += 1).0,
-            }
-        }
-        assert_eq!((reopened, world.visible().await.len()), (1, 3), "version {version}");
     }
 }
 
