@@ -203,12 +203,34 @@ impl<K, V> Producer<K, V> {
         RV: Field<V>,
         I: IntoIterator<Item = Record<'r, RK, RV>>,
     {
+        self.enqueue_batch_while(records, || Ok(())).await
+    }
+
+    /// `enqueue_batch`, asking before each record whether it may go.
+    pub(super) async fn enqueue_batch_while<'r, RK, RV, I>(
+        &self,
+        records: I,
+        may_go: impl Fn() -> Result<()>,
+    ) -> Result<BatchDelivery, EnqueueBatchError<Record<'r, RK, RV>, I::IntoIter>>
+    where
+        RK: Field<K>,
+        RV: Field<V>,
+        I: IntoIterator<Item = Record<'r, RK, RV>>,
+    {
         let mut records = records.into_iter();
         let mut enqueued = BatchDelivery::default();
         while let Some(record) = records.next() {
-            match self.enqueue_one(&record).await {
+            let taken = match may_go() {
+                Ok(()) => self.enqueue_one(&record).await,
+                Err(error) => Err(error),
+            };
+            match taken {
                 Ok(delivery) => enqueued.push(delivery),
-                Err(error) => return Err(EnqueueBatchError { enqueued, record, rest: records, error }),
+                // Why it was not taken may have come about while it waited.
+                Err(error) => {
+                    let error = may_go().err().unwrap_or(error);
+                    return Err(EnqueueBatchError { enqueued, record, rest: records, error });
+                }
             }
         }
         Ok(enqueued)

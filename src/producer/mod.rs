@@ -33,6 +33,7 @@ mod clock;
 mod compressor;
 mod delivery;
 mod enqueue;
+mod idle;
 mod init;
 mod interceptor;
 mod lane;
@@ -374,14 +375,20 @@ impl Core {
 
     fn take_in(&self, described: &TopicMetadata) {
         self.topics.change(&described.name, |before| {
+            if before.is_none() {
+                self.cluster.hold_topic(&described.name);
+            }
             let mut partitions = before.map(|topic| topic.partitions.clone()).unwrap_or_default();
             let mut all = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
             // A topic that was made again with fewer partitions leaves the others in `all`, where they wait to be empty.
             // If they come back they are the same ones: two that number the same log from zero would lose records as
-            // duplicates of each other's.
+            // duplicates of each other's. So do those of a topic that was forgotten because nobody used it.
+            let is_one = |known: &&Arc<Partition>| known.topic == described.name;
+            let has_more = described.partitions.len() > partitions.len();
+            let known = all.iter().filter(is_one).filter(|_| has_more);
+            let mut known: BTreeMap<i32, Arc<Partition>> = known.map(|known| (known.index, known.clone())).collect();
             for index in partitions.len()..described.partitions.len() {
-                let known = all.iter().find(|known| known.topic == described.name && known.index as usize == index);
-                let partition = known.cloned().unwrap_or_else(|| {
+                let partition = known.remove(&(index as i32)).unwrap_or_else(|| {
                     let partition = Arc::new(Partition::new(described.name.clone(), index as i32, all.len()));
                     all.push(partition.clone());
                     partition

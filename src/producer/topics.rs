@@ -94,6 +94,15 @@ impl Topics {
         self.edition.store(next_edition(), Ordering::Release);
     }
 
+    /// Forgets a topic. Whoever has it in hand may still append to its partitions, which are what they were when it is
+    /// looked up again.
+    pub(super) fn forget(&self, name: &str) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.remove(name).is_some() {
+            self.edition.store(next_edition(), Ordering::Release);
+        }
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,6 +143,8 @@ mod tests {
         assert_eq!((count(&theirs), count(&ours)), (Some(7), Some(1)));
         ours.change("t", |before| topic(before.map_or(0, |before| before.partitions.len() + 1)));
         assert_eq!((count(&ours), count(&theirs)), (Some(2), Some(7)));
+        theirs.forget("t");
+        assert_eq!((count(&ours), count(&theirs)), (Some(2), None));
         assert_eq!(std::thread::scope(|scope| scope.spawn(|| count(&ours)).join().ok()), Some(Some(2)));
     }
 

@@ -426,10 +426,13 @@ impl<B> Queue<B> {
     /// here was meant for the name and goes to the new log, under a new identity, so that no number given out for the old
     /// log is given out again in case it comes back into sight. What may have been written is asked after first, with
     /// the stamp it has: a request that named the topic by its name may have reached the new log.
-    pub(crate) fn handle_recreated(&mut self) {
+    ///
+    /// With `goes_on` the identity stays, because it is that of an open transaction in which nothing was sent here, and the
+    /// numbers go on where they are: the new log knows nothing of the producer and takes any first number.
+    pub(crate) fn handle_recreated(&mut self, goes_on: bool) {
         self.handle_moved();
         self.last_acked = None;
-        self.broken |= self.identity.is_some();
+        self.broken |= self.identity.is_some() && !goes_on;
     }
 
     /// Time has passed: the oldest batches whose time is over fail, unless they are on the wire.
@@ -499,6 +502,11 @@ impl<B> Queue<B> {
     /// A batch that is still here.
     pub(crate) fn batch(&self, id: BatchId) -> Option<&B> {
         self.entries.iter().find(|entry| entry.id == id).map(|entry| &entry.batch)
+    }
+
+    /// The oldest batch that is not on the wire, if it is ready to go there.
+    pub(crate) fn next(&self) -> Option<&B> {
+        self.entries.get(self.in_flight).filter(|entry| entry.state == State::Ready).map(|entry| &entry.batch)
     }
 
     /// All batches, oldest first.
