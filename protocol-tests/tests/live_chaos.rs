@@ -9,7 +9,7 @@ use std::{sync::Mutex, time::Duration};
 
 use protocol_tests::{
     PATIENCE,
-    chaos::{Chaos, Fault, judge::Verdict},
+    chaos::{Chaos, Fault, Producing, judge::Verdict},
     live,
 };
 
@@ -39,10 +39,22 @@ fn nothing_acknowledged_is_lost_doubled_or_reordered() {
     assert!(verdict.is_pass() && verdict.failed == 0, "seed {seed}: {verdict}");
 }
 
+/// Each transaction goes on where the group's offset says, which the one before committed: what is aborted, lost on the way
+/// or tried by a producer that was fenced may neither be seen nor leave a gap.
+#[test]
+fn every_number_is_committed_once_by_transactions_that_go_on_where_their_offset_says() {
+    let chaos = Chaos::of_transactions_from_environment();
+    let seed = chaos.seed;
+    let test = "every_number_is_committed_once_by_transactions_that_go_on_where_their_offset_says";
+    let Some(verdict) = run(test, chaos) else { return };
+    assert!(verdict.is_pass() && verdict.failed == 0, "seed {seed}: {verdict}");
+}
+
 /// A judge that never convicts has proven nothing.
 #[test]
 fn a_producer_that_asks_for_no_acknowledgement_is_convicted() {
-    let chaos = Chaos { seed: 1, length: Duration::ZERO, faults: vec![Fault::Swallow, Fault::Cut], reckless: true };
+    let (faults, producing) = (vec![Fault::Swallow, Fault::Cut], Producing::Reckless);
+    let chaos = Chaos { seed: 1, length: Duration::ZERO, faults, producing };
     let Some(verdict) = run("a_producer_that_asks_for_no_acknowledgement_is_convicted", chaos) else { return };
     assert!(verdict.lost > 0 && !verdict.is_pass(), "{verdict}");
 }

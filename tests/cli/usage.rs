@@ -21,6 +21,7 @@ fn wrong_usage_is_exit_code_2() {
         &["demo", "--registry", "http://127.0.0.1:1"],
         &["demo", "--bootstrap", "127.0.0.1:1"],
         &["verifiable-producer", "--bootstrap-server", "127.0.0.1:1", "--topic", "x", "--abort-every", "2"],
+        &["transactional-copier", "--broker-list", "127.0.0.1:1", "--input-topic", "x", "--output-topic", "y"],
         &["perf"],
         &["perf", "produce", "-t", "x"],
         &["perf", "produce", "-b", "127.0.0.1:1", "-t", "x", "--payload", "zeros"],

@@ -126,6 +126,47 @@ fn a_fenced_producer_says_that_nothing_of_its_transaction_counts() {
     assert_eq!(broker.consume_text("taken-over", &["-e", "-X", "isolation.level=read_committed"]).lines().count(), 2);
 }
 
+/// Runs a copier of the group until it is at the end: how many records it copied, in how many attempts.
+fn copy(broker: &Broker, first: &str, more: &[&str]) -> [u64; 2] {
+    let flags = ["transactional-copier", "--broker-list", &broker.bootstrap, "--input-topic", "from", "--output-topic"];
+    let flags =
+        [&flags[..], &["to", "--consumer-group", "copiers", "--transactional-id", first, "--input-partition", first]];
+    let more = [&["--transaction-size", "3", "--use-group-metadata", "--enable-random-aborts"][..], more];
+    let output = run(&[flags.concat(), more.concat()].concat(), b"");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines = json_lines(&output.stdout);
+    assert!(lines[0]["progress"] == first && lines[0]["stage"] == "ProcessLoop", "{}", lines[0]);
+    let last = lines.last().unwrap();
+    assert_eq!((&last["shutdown_complete"], &last["consumed"]), (&first.into(), &last["totalProcessed"]));
+    assert_eq!(last["remaining"], 0);
+    // A line for each attempt, one that finds nothing more to do, and the last.
+    [last["totalProcessed"].as_u64().unwrap(), lines.len() as u64 - 2]
+}
+
+#[test]
+fn the_copier_copies_every_record_once_and_goes_on_where_its_group_is() {
+    let broker = Broker::start(&["--topic", "from:3", "--topic", "to:2"]);
+    let input = |numbers: std::ops::Range<u32>| numbers.map(|n| format!("key{}={n}\n", n % 17)).collect::<String>();
+    assert!(broker.produce("from", &["-K", "="], input(0..200).as_bytes()).status.success());
+    assert_eq!(copy(&broker, "0", &["--partition-step", "2", "--max-messages", "10"])[0], 10);
+    let both = || ["0", "1"].map(|first| copy(&broker, first, &["--partition-step", "2"]));
+    let copied = |both: [[u64; 2]; 2]| both[0][0] + both[1][0];
+    let all = both();
+    assert_eq!((copied(all), copied(both())), (190, 0));
+    assert!(all[0][1] + all[1][1] > 190 / 3 + 2, "of more than 63 transactions one in three is aborted: {all:?}");
+    assert!(broker.produce("from", &["-K", "="], input(200..230).as_bytes()).status.success());
+    assert_eq!((copied(both()), copied(both())), (30, 0));
+    let committed = broker.consume_text("to", &["-e", "-K", "=", "-X", "isolation.level=read_committed"]);
+    let mut sorted: Vec<_> = committed.lines().collect();
+    sorted.sort_by_key(|line| line.split_once('=').unwrap().1.parse::<u64>().unwrap());
+    assert!(sorted.iter().copied().eq(input(0..230).lines()), "everything, once: {committed}");
+    for key in 0..17 {
+        let prefix = format!("key{key}=");
+        let numbers: Vec<u64> = committed.lines().filter_map(|line| line.strip_prefix(&prefix)?.parse().ok()).collect();
+        assert!(numbers.is_sorted(), "key{key}: {numbers:?}");
+    }
+}
+
 #[test]
 fn a_signal_ends_the_verifiable_consumer_with_its_last_lines() {
     let broker = Broker::start(&[]);

@@ -74,8 +74,16 @@ impl Brokers {
 
     /// The coordinator of a group, which need not exist.
     pub async fn coordinator(&self, group: &str) -> usize {
-        let request =
-            FindCoordinatorRequest { coordinator_keys: vec![group.into()], key_type: 0, ..Default::default() };
+        self.coordinator_of(0, group).await
+    }
+
+    /// The coordinator of a transactional id.
+    pub async fn transaction_coordinator(&self, id: &str) -> usize {
+        self.coordinator_of(1, id).await
+    }
+
+    async fn coordinator_of(&self, key_type: i8, key: &str) -> usize {
+        let request = FindCoordinatorRequest { coordinator_keys: vec![key.into()], key_type, ..Default::default() };
         self.asked("the coordinator", async || {
             let answer = self.kafka.request(request.clone()).await.ok()?;
             usize::try_from(answer.coordinators.first()?.node_id).ok().filter(|node| *node > 0)

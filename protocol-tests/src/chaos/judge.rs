@@ -43,6 +43,8 @@ pub struct Verdict {
     pub failed: usize,
     /// Neither acknowledged nor failed when the producer was closed.
     pub unresolved: usize,
+    /// In the log, but not among what was sent: of a transaction that was aborted.
+    pub foreign: usize,
     /// The longest time between two acknowledgements.
     pub stall_max: Duration,
 }
@@ -65,22 +67,23 @@ impl Verdict {
             misplaced: told.acked.iter().filter(elsewhere).count(),
             failed: told.failed.len(),
             unresolved: (told.sent as usize).saturating_sub(told.acked.len() + told.failed.len()),
+            foreign: copies.keys().filter(|value| **value >= told.sent).count(),
             stall_max: told.stall_max,
         }
     }
 
     /// Whether every promise was kept.
     pub fn is_pass(&self) -> bool {
-        let broken = [self.lost, self.dup, self.reorder, self.misplaced, self.unresolved];
+        let broken = [self.lost, self.dup, self.reorder, self.misplaced, self.unresolved, self.foreign];
         self.acked > 0 && broken.iter().all(|count| *count == 0)
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { acked, lost, dup, reorder, misplaced, failed, unresolved, stall_max } = self;
+        let Self { acked, lost, dup, reorder, misplaced, failed, unresolved, foreign, stall_max } = self;
         write!(f, "acked={acked} lost={lost} dup={dup} reorder={reorder} stall_max={:.1}", stall_max.as_secs_f64())?;
-        write!(f, " misplaced={misplaced} failed={failed} unresolved={unresolved}")?;
+        write!(f, " misplaced={misplaced} failed={failed} unresolved={unresolved} foreign={foreign}")?;
         write!(f, " verdict={}", if self.is_pass() { "PASS" } else { "FAIL" })
     }
 }
@@ -121,12 +124,13 @@ mod tests {
             log.insert((0, 1), 0);
             told.acked = BTreeMap::from([(1, (1, 0)), (3, (1, 1))]);
         };
-        let broken: [(Change, Verdict); 5] = [
+        let broken: [(Change, Verdict); 6] = [
             (|_, log| log.retain(|place, _| *place != (0, 1)), Verdict { lost: 1, ..kept }),
             (|_, log| log.extend([((1, 2), 1)]), Verdict { dup: 1, ..kept }),
             (swap, Verdict { reorder: 1, acked: 2, unresolved: 2, ..kept }),
             (|told, _| told.acked.extend([(0, (1, 1))]), Verdict { misplaced: 1, ..kept }),
             (|told, _| told.sent = 5, Verdict { unresolved: 1, ..kept }),
+            (|_, log| log.extend([((1, 2), 4)]), Verdict { foreign: 1, ..kept }),
         ];
         for (change, expected) in broken {
             let verdict = judged(change);

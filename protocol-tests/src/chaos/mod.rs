@@ -7,6 +7,7 @@
 
 pub mod brokers;
 pub mod judge;
+pub mod transactions;
 pub mod workload;
 
 use std::{
@@ -16,7 +17,11 @@ use std::{
 };
 
 use fastrand::Rng;
-use milena::{Kafka, Result, admin::NewTopic};
+use milena::{
+    Kafka, Result, TopicPartition,
+    admin::NewTopic,
+    consumer::{IsolationLevel, StartFrom},
+};
 use tokio::time::sleep;
 
 use crate::{
@@ -49,10 +54,14 @@ pub enum Fault {
     SwallowAnswers,
     /// The topic gets more partitions.
     Grow,
+    /// SIGKILL to the coordinator of the transactional id.
+    KillTransactionCoordinator,
+    /// The producer is left alone with a transaction open, and tries to commit it once its successor is there.
+    Abandon,
 }
 
 impl Fault {
-    /// All of them.
+    /// All that can happen to any producer.
     pub const ALL: [Self; 9] = [
         Self::KillLeader,
         Self::KillController,
@@ -64,6 +73,21 @@ impl Fault {
         Self::SwallowAnswers,
         Self::Grow,
     ];
+
+    /// What transactions meet in a short run; a longer one goes on with [`ALL`](Self::ALL).
+    pub const OF_TRANSACTIONS: [Self; 5] =
+        [Self::KillTransactionCoordinator, Self::Abandon, Self::SwallowAnswers, Self::Cut, Self::KillLeader];
+}
+
+/// How the records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Producing {
+    /// By the defaults: acks=all, idempotent.
+    Idempotent,
+    /// acks=0 without idempotence: a producer that the judge has to convict.
+    Reckless,
+    /// In transactions that go on where the offset that they commit says.
+    Transactional,
 }
 
 /// A run.
@@ -75,8 +99,8 @@ pub struct Chaos {
     pub length: Duration,
     /// Which ones.
     pub faults: Vec<Fault>,
-    /// acks=0 without idempotence: a producer that the judge has to convict.
-    pub reckless: bool,
+    /// Under which producer.
+    pub producing: Producing,
 }
 
 impl Chaos {
@@ -87,8 +111,18 @@ impl Chaos {
             seed: number("MILENA_CHAOS_SEED").unwrap_or_else(|| fastrand::u64(1..100_000)),
             length: Duration::from_secs(number("MILENA_CHAOS_SECONDS").unwrap_or(0)),
             faults: Fault::ALL.to_vec(),
-            reckless: false,
+            producing: Producing::Idempotent,
         }
+    }
+
+    /// The same for transactions: the faults that concern them once, and all if it is to be longer.
+    pub fn of_transactions_from_environment() -> Self {
+        let chaos = Self { producing: Producing::Transactional, ..Self::from_environment() };
+        let faults = match chaos.length.is_zero() {
+            true => Fault::OF_TRANSACTIONS.to_vec(),
+            false => [&Fault::ALL[..], &Fault::OF_TRANSACTIONS[..2]].concat(),
+        };
+        Self { faults, ..chaos }
     }
 
     /// Does it, and prints the schedule and the verdict on stderr.
@@ -105,7 +139,7 @@ impl Chaos {
         brokers.kafka.admin().create_topic(NewTopic::new(&topic, PARTITIONS, 3)).await?;
         let through: Vec<&str> = routes.split(',').filter_map(|route| route.split('=').next()).collect();
         let client = Kafka::connect(&through.join(",")).await?;
-        let writing = Writing::start(&client, &topic, self.reckless).await?;
+        let writing = Writing::start(&client, &topic, self.producing).await?;
         let reading = Reading::start(&client, &topic, PARTITIONS).await?;
         let mut run = Run {
             dice: Rng::with_seed(self.seed),
@@ -115,11 +149,15 @@ impl Chaos {
             partitions: PARTITIONS,
             begun: Instant::now(),
             reading: &reading,
+            writing: &writing,
         };
         run.schedule(&self.faults, self.length).await;
         let (brokers, topic, partitions) = (run.brokers, run.topic, run.partitions);
         let told = writing.finish().await?;
-        let log = in_the_log(&brokers, &topic, partitions).await?;
+        let log = match self.producing {
+            Producing::Transactional => what_is_committed(&brokers, &topic, partitions).await?,
+            _ => in_the_log(&brokers, &topic, partitions).await?,
+        };
         let read = reading.finish(&log).await?;
         let verdict = Verdict::of(&told, &log);
         say(&format!("CHAOS seed={} {verdict}", self.seed));
@@ -142,6 +180,7 @@ struct Run<'a> {
     partitions: i32,
     begun: Instant,
     reading: &'a Reading,
+    writing: &'a Writing,
 }
 
 impl Run<'_> {
@@ -196,6 +235,15 @@ impl Run<'_> {
                 self.brokers.grow(&self.topic, self.partitions).await;
                 self.reading.grown(self.partitions);
             }
+            Fault::KillTransactionCoordinator => {
+                let broker = self.brokers.transaction_coordinator(&transactions::id_of(&self.topic)).await;
+                self.kill(fault, broker).await;
+            }
+            Fault::Abandon => {
+                self.tell(fault, 0);
+                self.writing.abandon();
+                sleep(Duration::from_secs(2)).await;
+            }
         }
     }
 
@@ -244,15 +292,41 @@ async fn in_the_log(brokers: &Brokers, topic: &str, partitions: i32) -> Result<B
     let ends = brokers.kafka.admin().offsets(topic, milena::admin::OffsetSpec::Latest).await?;
     assert_eq!(ends.len(), partitions as usize, "partitions of {topic}");
     // Without transactions there are no holes, so the offsets count the records.
-    let count = ends.iter().flatten().sum::<i64>().to_string();
-    let bootstrap = env::var("MILENA_BOOTSTRAP").unwrap_or_default();
-    let read = ["tool", "org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", &bootstrap];
-    let what = ["--topic", topic, "--from-beginning", "--max-messages", &count, "--timeout-ms", "30000"];
-    let how = ["--formatter-property", "print.partition=true", "--formatter-property", "print.offset=true"];
-    let told = brokers.control(&[&read[..], &what, &how].concat()).await;
-    let log: BTreeMap<Place, u64> = told.lines().filter_map(printed).collect();
-    assert_eq!(log.len().to_string(), count, "Java's consumer read less than there is");
+    let count = ends.iter().flatten().sum::<i64>() as usize;
+    let log = as_java_reads(brokers, topic, "read_uncommitted", count, 30).await;
+    assert_eq!(log.len(), count, "Java's consumer read less than there is");
     Ok(log)
+}
+
+/// What Java's console consumer finds that is committed. Offsets count more than that: how much there is milena's own
+/// consumer says, and Java's is asked for one more, which is not to come.
+async fn what_is_committed(brokers: &Brokers, topic: &str, partitions: i32) -> Result<BTreeMap<Place, u64>> {
+    let all = (0..partitions).map(|partition| (TopicPartition::new(topic, partition), StartFrom::Beginning));
+    let mut consumer = brokers.kafka.consumer().isolation(IsolationLevel::ReadCommitted).assign(all).await?;
+    let (ends, mut count) = (consumer.ends().await?, 0);
+    while let Some(batch) = consumer.poll_to(&ends).await? {
+        count += batch.len();
+    }
+    let log = as_java_reads(brokers, topic, "read_committed", count + 1, 10).await;
+    assert_eq!(log.len(), count, "Java's consumer read as much as milena's");
+    Ok(log)
+}
+
+/// Up to so many records, as long as they come in so many seconds.
+async fn as_java_reads(
+    brokers: &Brokers,
+    topic: &str,
+    isolation: &str,
+    most: usize,
+    seconds: u32,
+) -> BTreeMap<Place, u64> {
+    let bootstrap = env::var("MILENA_BOOTSTRAP").unwrap_or_default();
+    let (most, patience) = (most.to_string(), (seconds * 1_000).to_string());
+    let read = ["tool", "org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", &bootstrap];
+    let what = ["--topic", topic, "--from-beginning", "--max-messages", &most, "--timeout-ms", &patience];
+    let how = ["--formatter-property", "print.partition=true", "--formatter-property", "print.offset=true"];
+    let told = brokers.control(&[&read[..], &what, &how, &["--isolation-level", isolation]].concat()).await;
+    told.lines().filter_map(printed).collect()
 }
 
 /// `Partition:3<TAB>Offset:17<TAB>VALUE`.

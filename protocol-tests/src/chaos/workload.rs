@@ -15,7 +15,7 @@ use std::{
 
 use milena::{
     Consumer, Kafka, Record, Result, TopicPartition,
-    consumer::StartFrom,
+    consumer::{IsolationLevel, StartFrom},
     producer::{Acks, Delivery, Producer},
 };
 use tokio::{
@@ -24,30 +24,44 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
-use super::judge::{Place, Told};
+use super::{
+    Producing,
+    judge::{Place, Told},
+    transactions::Transacting,
+};
 use crate::PATIENCE;
 
 /// Numbers being written, a thousand in a second.
 #[derive(Debug)]
 pub struct Writing {
     stop: Arc<AtomicBool>,
+    abandon: Arc<AtomicBool>,
     task: JoinHandle<Result<Told>>,
 }
 
 impl Writing {
-    /// Begins; `reckless` is acks=0 without idempotence.
+    /// Begins.
     ///
     /// # Errors
     /// When the producer cannot be made.
-    pub async fn start(kafka: &Kafka, topic: &str, reckless: bool) -> Result<Self> {
+    pub async fn start(kafka: &Kafka, topic: &str, producing: Producing) -> Result<Self> {
+        let (stop, abandon) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
         let builder = kafka.producer().linger(Duration::from_millis(5));
-        let producer = match reckless {
-            true => builder.acks(Acks::None).idempotence(false).build().await?,
-            false => builder.build().await?,
+        let producer = match producing {
+            Producing::Idempotent => builder.build().await?,
+            Producing::Reckless => builder.acks(Acks::None).idempotence(false).build().await?,
+            Producing::Transactional => {
+                let task = Transacting::new(kafka, topic, stop.clone(), abandon.clone()).run();
+                return Ok(Self { stop, abandon, task: tokio::spawn(task) });
+            }
         };
-        let stop = Arc::new(AtomicBool::new(false));
         let task = tokio::spawn(write(producer, topic.to_owned(), stop.clone()));
-        Ok(Self { stop, task })
+        Ok(Self { stop, abandon, task })
+    }
+
+    /// The producer of transactions is to be left alone with one open, and another to take its place.
+    pub fn abandon(&self) {
+        self.abandon.store(true, Ordering::Relaxed);
     }
 
     /// Ends when every record is acknowledged or failed.
@@ -118,7 +132,9 @@ impl Reading {
     pub async fn start(kafka: &Kafka, topic: &str, count: i32) -> Result<Self> {
         let (partitions, grown) = watch::channel(count);
         let (end, asked) = watch::channel(None);
-        let consumer = kafka.consumer().assign(assignment(topic, count)).await?;
+        // Without transactions all that is read is committed.
+        let consumer = kafka.consumer().isolation(IsolationLevel::ReadCommitted);
+        let consumer = consumer.assign(assignment(topic, count)).await?;
         let task = tokio::spawn(read(kafka.clone(), consumer, topic.to_owned(), grown, asked));
         Ok(Self { partitions, end, task })
     }
@@ -195,4 +211,5 @@ fn assignment(topic: &str, count: i32) -> impl Iterator<Item = (TopicPartition, 
     (0..count).map(move |partition| (TopicPartition::new(topic, partition), StartFrom::Beginning))
 }
 
-const KEYS: u64 = 50;
+/// As many keys as the numbers have.
+pub(super) const KEYS: u64 = 50;

@@ -41,6 +41,7 @@ enum Command {
     Perf(perf::Perf),
     VerifiableProducer(verifiable::VerifiableProducer),
     VerifiableConsumer(verifiable::VerifiableConsumer),
+    TransactionalCopier(verifiable::TransactionalCopier),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Command::Perf(command) => command.run(),
         Command::VerifiableProducer(command) => block_on(command.run()),
         Command::VerifiableConsumer(command) => block_on(command.run()),
+        Command::TransactionalCopier(command) => block_on(command.run()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

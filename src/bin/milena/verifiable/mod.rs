@@ -1,5 +1,6 @@
-//! `milena verifiable-producer` and `milena verifiable-consumer`: the flags and the JSON lines of Kafka's
-//! VerifiableProducer and VerifiableConsumer, so that a harness made for those can drive milena.
+//! `milena verifiable-producer`, `milena verifiable-consumer` and `milena transactional-copier`: the flags and the JSON
+//! lines of Kafka's VerifiableProducer, VerifiableConsumer and TransactionalMessageCopier, so that a harness made for
+//! those can drive milena.
 //!
 //! Rules this folder keeps:
 //! - an event is one line, written whole, in the order in which it became known, and at once when nothing else waits;
@@ -17,10 +18,12 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use crate::failure::Failure;
 
 mod consumer;
+mod copier;
 mod producer;
 mod transactions;
 
 pub(crate) use consumer::VerifiableConsumer;
+pub(crate) use copier::TransactionalCopier;
 pub(crate) use producer::VerifiableProducer;
 
 /// Writes events as they come.
@@ -37,7 +40,12 @@ impl Events {
 
     /// Writes one event; waits while the reader of stdout is slow.
     async fn emit(&self, name: &str, more: Value) -> Result<(), Failure> {
-        self.lines.send(event(name, more)).await.map_err(|_| Failure::StdoutClosed)
+        self.line(event(name, more)).await
+    }
+
+    /// Writes one line as it is; waits while the reader of stdout is slow.
+    async fn line(&self, line: Value) -> Result<(), Failure> {
+        self.lines.send(line).await.map_err(|_| Failure::StdoutClosed)
     }
 
     /// Whether stdout was closed, so that nothing more can be written.

@@ -60,7 +60,7 @@ struct Sent {
 }
 
 /// How a transaction ended.
-enum End {
+pub(super) enum End {
     Committed,
     Aborted(Error),
     /// The producer is dead, and with it this command.
@@ -145,24 +145,14 @@ impl Transactions {
     async fn end(&self, transaction: Transaction<'_>, filled: Result<(), TransactionError>) -> Result<End, Error> {
         let wanted =
             self.numbers.options.transactions.abort_every.is_some_and(|every| self.begun.is_multiple_of(every));
-        let why = match filled {
-            Err(TransactionError::Fatal(why)) => return Ok(End::Fatal(why.outcome(), why.into())),
-            Err(error) => error.into(),
-            Ok(()) if wanted => Error::new(ErrorKind::Aborted, "the transaction was aborted, as --abort-every asks"),
-            Ok(()) => {
-                return match transaction.commit().await {
-                    Ok(()) => Ok(End::Committed),
-                    Err(CommitError::Aborted(why)) => Ok(End::Aborted(why.into())),
-                    Err(CommitError::Unknown(why)) => Err(why.into()),
-                    Err(CommitError::Fatal(why)) => Ok(End::Fatal(why.outcome(), why.into())),
-                };
+        match filled {
+            Err(why) => Ok(abort(transaction, why).await),
+            Ok(()) if wanted => {
+                let why = Error::new(ErrorKind::Aborted, "the transaction was aborted, as --abort-every asks");
+                Ok(abort(transaction, TransactionError::Refused(why)).await)
             }
-        };
-        Ok(match transaction.abort().await {
-            Err(TransactionError::Fatal(fatal)) => End::Fatal(fatal.outcome(), fatal.into()),
-            // Without an answer it is aborted all the same: the next `begin` asks again.
-            Ok(()) | Err(_) => End::Aborted(why),
-        })
+            Ok(()) => commit(transaction).await,
+        }
     }
 
     async fn tell(&mut self, sent: Vec<Sent>, end: End) -> Result<(), Failure> {
@@ -195,9 +185,38 @@ impl Transactions {
     }
 }
 
+/// Commits. `Err`: it is not known whether that was done.
+pub(super) async fn commit(transaction: Transaction<'_>) -> Result<End, Error> {
+    match transaction.commit().await {
+        Ok(()) => Ok(End::Committed),
+        Err(CommitError::Aborted(why)) => Ok(End::Aborted(why.into())),
+        Err(CommitError::Unknown(why)) => Err(why.into()),
+        Err(CommitError::Fatal(why)) => Ok(End::Fatal(why.outcome(), why.into())),
+    }
+}
+
+/// Aborts because of `why`, unless that has killed the producer already.
+pub(super) async fn abort(transaction: Transaction<'_>, why: TransactionError) -> End {
+    let why = match why {
+        TransactionError::Fatal(why) => return End::Fatal(why.outcome(), why.into()),
+        why => why.into(),
+    };
+    match transaction.abort().await {
+        Err(TransactionError::Fatal(fatal)) => End::Fatal(fatal.outcome(), fatal.into()),
+        // Without an answer it is aborted all the same: the next `begin` asks again.
+        Ok(()) | Err(_) => End::Aborted(why),
+    }
+}
+
 /// Begins a transaction, however long the coordinator takes; a signal ends the waiting.
-async fn begin(producer: &mut TransactionalProducer) -> Result<Transaction<'_>, Failure> {
+pub(super) async fn begin(producer: &mut TransactionalProducer) -> Result<Transaction<'_>, Failure> {
     // The borrow of a transaction that is returned would last for the whole loop: so the waiting comes first.
+    settled(producer).await?;
+    producer.begin().await.map_err(|error| Error::from(error).into())
+}
+
+/// Waits until the transaction before has ended, however it did.
+pub(super) async fn settled(producer: &mut TransactionalProducer) -> Result<(), Failure> {
     while let Err(error) = producer.outcome().await {
         if let TransactionError::Fatal(why) = error {
             return Err(Error::from(why).into());
@@ -205,11 +224,11 @@ async fn begin(producer: &mut TransactionalProducer) -> Result<Transaction<'_>, 
         say(&format!("waiting for the coordinator: {}", chain(&Error::from(error))));
         sleep(PAUSE).await;
     }
-    producer.begin().await.map_err(|error| Error::from(error).into())
+    Ok(())
 }
 
 /// Asks until it is known.
-async fn find_out(producer: &mut TransactionalProducer, why: Error) -> End {
+pub(super) async fn find_out(producer: &mut TransactionalProducer, why: Error) -> End {
     say(&format!("not known whether a transaction is committed: {}", chain(&why)));
     loop {
         match producer.outcome().await {
@@ -222,7 +241,7 @@ async fn find_out(producer: &mut TransactionalProducer, why: Error) -> End {
     }
 }
 
-fn unsettled() -> Failure {
+pub(super) fn unsettled() -> Failure {
     Failure::error("ended before the last transaction was settled")
 }
 
