@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn parts_combine_to_the_sum_of_the_whole() {
-        let bytes: Vec<u8> = (0..(1u32 << 21) + 77).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let bytes: Vec<u8> =
+            (0..(1u32 << 21) + 77).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         for len in [0, 1, 7, 8, 63, 64, 65, 1000, 32_768, 1_000_003, 1 << 20, (1 << 21) + 40] {
             let (first, second) = bytes.split_at(bytes.len() - len);
             let combined = combine(extend(0, first), extend(0, second), len);
