@@ -194,9 +194,10 @@ fn p12_a_dropped_close_with_of_a_transactional_producer_keeps_the_deadline() {
         drop(transaction);
         world.cluster.inject(Fault::on(Api::EndTxn, FaultAction::Silence(When::BeforeApplying)).times(1_000));
         let closed = cut.of(producer.close_with(Duration::from_secs(1))).await;
-        // Closed or dropped, it is gone in time: what it had left open is ended by the next one.
-        let again = world.transactional().await;
         world.cluster.clear_faults();
+        // Closed or dropped, it is gone in time: what it had left open is ended by the next one, which waits for nothing
+        // but the connection that fell silent.
+        let again = world.transactional().await;
         world.goes_on(again, &[], cut).await;
         if let Some(closed) = &closed {
             let left = closed.as_ref().expect_err("the abort is not answered");

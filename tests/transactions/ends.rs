@@ -5,10 +5,10 @@ use std::{task::Poll, time::Duration};
 use milena::{
     ErrorCode, ErrorKind,
     embedded::{Api, Fault, FaultAction, When},
-    producer::{Outcome, TransactionError},
+    producer::Outcome,
 };
 
-use super::{ID, PARTITIONS, TOPIC, VERSIONS, World, commit, record};
+use super::{ID, PARTITIONS, VERSIONS, World, commit, record};
 
 /// What was aborted was meant to fail: whoever closes the producer then hears nothing of it, wherever its records were.
 #[tokio::test(start_paused = true)]
