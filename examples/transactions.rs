@@ -8,7 +8,7 @@
 use milena::{
     ConsumerGroupMetadata, ErrorCode, Kafka, Record, TopicPartition,
     admin::NewTopic,
-    producer::{CommitError, TransactionError},
+    producer::{CommitError, FencedBy, TransactionError, TransactionalProducer},
 };
 
 #[tokio::main]
@@ -18,11 +18,16 @@ async fn main() -> milena::Result<()> {
     for topic in ["orders", "invoices", "shipments"] {
         make_topic(&kafka, topic).await?;
     }
-    // The same id after a restart: what this program had left open then is ended, and an older one that still runs is
-    // fenced.
-    let mut producer = kafka.producer().transactional("pricing-1").await?;
+    let mut producer = open(&kafka).await?;
 
     for order in 0..10 {
+        // A producer that the coordinator has given up on (its transaction took too long) makes room for a new one. Asked
+        // before `begin`, whose transaction borrows the producer: as long as the compiler thinks that there may be one,
+        // `producer` cannot be replaced.
+        match producer.ready().await {
+            Err(error) if error.is_fatal() && !is_taken_over(&error) => producer = open(&kafka).await?,
+            ready => ready?,
+        }
         let transaction = producer.begin().await?;
         let value = format!("for order {order}");
         // Deliveries need not be awaited: the commit does that.
@@ -43,17 +48,23 @@ async fn main() -> milena::Result<()> {
             // Nobody answered: ask until somebody does.
             Err(CommitError::Unknown(why)) => {
                 println!("order {order}: {why}");
-                while let Err(error) = producer.outcome().await {
-                    if let TransactionError::Fatal(why) = error {
-                        return Err(why.into());
-                    }
-                }
+                while producer.outcome().await.is_err_and(|error| !error.is_fatal()) {}
             }
-            // Another program has taken over, and this one has to stop.
-            Err(CommitError::Fatal(why)) => return Err(why.into()),
+            // The producer is dead: the next `ready` says so, and by whom.
+            Err(CommitError::Fatal(why)) => println!("order {order}: {why}"),
         }
     }
     producer.close().await
+}
+
+/// The same id after a restart: what this program had left open then is ended, and an older one that still runs is fenced.
+async fn open(kafka: &Kafka) -> milena::Result<TransactionalProducer> {
+    kafka.producer().transactional("pricing-1").await
+}
+
+/// Another program has the id now: two that fenced each other in turns would get nowhere.
+fn is_taken_over(error: &TransactionError) -> bool {
+    matches!(error, TransactionError::Fatal(why) if matches!(why.fenced_by(), Some(FencedBy::NewerProducer { .. })))
 }
 
 /// Topics are not made by using them.

@@ -12,7 +12,7 @@ use crate::{
     producer::{self, ProducerBuilder},
     properties::{ClientSettings, ConsumerSettings, Properties},
     security::Security,
-    types::BrokerId,
+    types::{BrokerId, FOREVER},
     wire::{Features, Request, Versions},
 };
 
@@ -185,6 +185,7 @@ fn cluster_config(settings: ClientSettings, security: Security, network: Network
         request_timeout: settings.request_timeout,
         // Zero would mean a refresh at every look.
         metadata_max_age: settings.metadata_max_age.max(Duration::from_secs(1)),
+        metadata_max_idle: settings.metadata_max_idle.min(FOREVER),
         rebootstrap_trigger: settings.rebootstrap_trigger,
         retry_backoff: Backoff::new(settings.retry_backoff, settings.retry_backoff_max),
         reconnect_backoff: Backoff::new(settings.reconnect_backoff, settings.reconnect_backoff_max),

@@ -5,33 +5,21 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use milena::{
-    ErrorKind, Kafka, Record,
+    ErrorKind, Record,
     admin::OffsetSpec,
-    embedded::{Api, EmbeddedCluster, Fault, FaultAction, MemoryNetwork, Way},
+    embedded::{Api, Fault, FaultAction, Way},
     producer::{Given, NotEnqueued, Producer, ProducerBuilder},
 };
 use tokio::time::{Instant, sleep};
 
-const TOPIC: &str = "t";
-const BROKER: &str = "broker-0:9092";
+mod common;
+
+use common::{BROKER, TOPIC, World};
+
 const MEMORY: usize = 128 << 10;
 const HOUR: Duration = Duration::from_secs(3600);
 
-struct World {
-    network: MemoryNetwork,
-    cluster: EmbeddedCluster,
-    kafka: Kafka,
-}
-
 impl World {
-    async fn new() -> Self {
-        let network = MemoryNetwork::new().latency(Duration::from_millis(1)..=Duration::from_millis(1));
-        let builder = EmbeddedCluster::builder().memory(&network).topic(TOPIC, 1).topic("u", 1);
-        let cluster = builder.start().await.expect("it starts");
-        let kafka = Kafka::builder().memory_network(&network).bootstrap(&cluster.bootstrap()).connect().await;
-        Self { network, cluster, kafka: kafka.expect("it is reachable") }
-    }
-
     async fn producer(&self, adjust: impl FnOnce(ProducerBuilder) -> ProducerBuilder) -> Producer {
         let builder = self.kafka.producer().buffer_memory(MEMORY).batch_size(30 << 10);
         let producer = adjust(builder).build().await.expect("a producer");

@@ -14,9 +14,9 @@ use std::{
 };
 
 use milena::{
-    ErrorCode, ErrorKind, Kafka, Record, TopicPartition,
+    ErrorCode, ErrorKind, Record, TopicPartition,
     consumer::StartFrom,
-    embedded::{Api, EmbeddedCluster, Fault, FaultAction, MemoryNetwork, Way},
+    embedded::{Api, Fault, FaultAction, Way},
     producer::{OutgoingRecord, Producer, ProducerBuilder, ProducerInterceptor, SettledBatch},
     record::Compression,
 };
@@ -27,25 +27,11 @@ use tracing::{
     span::{Attributes, Id},
 };
 
-const TOPIC: &str = "t";
-const BROKER: &str = "broker-0:9092";
-const MILLISECOND: Duration = Duration::from_millis(1);
+mod common;
 
-struct World {
-    network: MemoryNetwork,
-    cluster: EmbeddedCluster,
-    kafka: Kafka,
-}
+use common::{BROKER, MILLISECOND, TOPIC, World};
 
 impl World {
-    async fn new() -> Self {
-        let network = MemoryNetwork::new().latency(MILLISECOND..=MILLISECOND);
-        let builder = EmbeddedCluster::builder().memory(&network).topic(TOPIC, 1).topic("u", 1);
-        let cluster = builder.start().await.expect("it starts");
-        let kafka = Kafka::builder().memory_network(&network).bootstrap(&cluster.bootstrap()).connect().await;
-        Self { network, cluster, kafka: kafka.expect("it is reachable") }
-    }
-
     /// A producer that has its identity and its connection.
     async fn producer(&self, adjust: impl FnOnce(ProducerBuilder) -> ProducerBuilder) -> Producer {
         let builder = self.kafka.producer().linger(Duration::from_millis(10)).buffer_memory(1 << 20);

@@ -9,6 +9,7 @@ use milena::wire::messages::{CreatePartitionsRequest, CreatePartitionsTopic};
 use milena::{
     ErrorKind, Kafka, Record, Result,
     admin::{NewTopic, OffsetSpec},
+    consumer::StartFrom,
     embedded::{Api, Builder, EmbeddedCluster, Fault, FaultAction, FaultHandle, MemoryNetwork, When},
 };
 use tokio::time::{Instant, timeout};
@@ -267,6 +268,61 @@ async fn a_graceful_shutdown_is_no_error_and_no_stall() {
     assert_eq!((producer.metrics().records_failed, length(&kafka, "t").await), (0, 300));
 }
 
+/// What is not written to is not asked for, and is found again with its numbers when it is.
+#[tokio::test(start_paused = true)]
+async fn kip_526_a_topic_that_nobody_writes_to_is_asked_for_no_more() {
+    let times = [("metadata.max.age.ms", "10000"), ("metadata.max.idle.ms", "30000")];
+    let (cluster, kafka) = setting(1, &[("used", 1), ("idle", 2), ("read", 1)], &times).await;
+    let mut consumer = kafka
+        .consumer()
+        .assign([(milena::TopicPartition::new("read", 0), StartFrom::Beginning)])
+        .await
+        .expect("assigned");
+    let producer = kafka.producer().linger(Duration::ZERO).build().await.expect("builds");
+    for round in 1..4 {
+        timed(producer.send(Record::to("read").value("x"))).await;
+        timed(producer.send(Record::to("idle").partition(0).value("x"))).await;
+        // Enough for the idle time and two looks at the cluster.
+        for _ in 0..11 {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            timed(producer.send(Record::to("used").value("x"))).await;
+        }
+        for (topic, is_named) in [("used", true), ("read", true), ("idle", false)] {
+            // A fault that does nothing counts the requests that name the topic.
+            let naming = Fault::on(Api::Metadata, FaultAction::Delay(Duration::ZERO)).topic(topic).times(1_000);
+            let naming = cluster.inject(naming);
+            timed(producer.send(Record::to("used").value("x"))).await;
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            assert_eq!(naming.left() < 1_000, is_named, "{topic}, round {round}");
+            cluster.clear_faults();
+        }
+        assert!(producer.try_enqueue(Record::to("idle").value("x")).is_err(), "the producer has forgotten it");
+        let ack = timed(producer.send(Record::to("idle").partition(0).value("y"))).await.0;
+        assert_eq!(ack.offset, Some(2 * round - 1), "its numbers go on");
+    }
+    assert!(timed(consumer.poll()).await.0.is_some());
+    timed(producer.close()).await;
+}
+
+/// What a request holds is bounded; what is larger goes alone.
+#[tokio::test(start_paused = true)]
+async fn a_request_holds_so_many_bytes_of_batches() {
+    for (request_bytes, expected) in [(8 << 20, 1), (21_000, 2), (19_000, 3), (1, 3)] {
+        let (cluster, kafka) = setting(1, &[("t", 3)], &[]).await;
+        let producer = kafka.producer().request_bytes(request_bytes).build().await.expect("builds");
+        let value = "x".repeat(10_000);
+        let record = |partition| Record::to("t").partition(partition).value(&value);
+        for partition in 0..3 {
+            timed(producer.send(record(partition))).await;
+        }
+        let requests = || cluster.requests(Api::Produce).values().sum::<u64>();
+        let before = requests();
+        timed(async { Ok(producer.enqueue_batch((0..3).map(record)).await?.settled().await?) }).await;
+        assert_eq!(requests() - before, expected, "at most {request_bytes} bytes");
+        assert_eq!(length(&kafka, "t").await, 6);
+    }
+}
+
 /// Records that wait, or whose fate is not known, belong to the name: they go to the topic that has it now, once.
 #[tokio::test(start_paused = true)]
 async fn kip_516_what_waits_goes_to_the_topic_that_was_made_again_once() {
@@ -454,4 +510,14 @@ async fn n7_a_broker_that_left_costs_no_wakes() {
     let wakes = parked() - before;
     println!("{wakes} wakes in a minute without a leader");
     assert!(wakes < 6_000, "{wakes} wakes");
+}
+
+/// The connection that asked who the brokers are goes on as its broker's; the one for records is the second and last.
+#[tokio::test(start_paused = true)]
+async fn a_client_of_one_broker_dials_twice() {
+    let (cluster, kafka) = setting(1, &[("orders", 3)], &[]).await;
+    let producer = kafka.producer().build().await.expect("builds");
+    timed(producer.send(Record::to("orders").value("first"))).await;
+    assert_eq!(length(&kafka, "orders").await, 1);
+    assert_eq!(cluster.connections().values().sum::<u64>(), 2);
 }

@@ -6,6 +6,7 @@ pub mod fuzz;
 pub mod golden;
 pub mod jar;
 pub mod random;
+pub mod readback;
 pub mod record_golden;
 pub mod recorder;
 pub mod relay;
@@ -42,6 +43,17 @@ pub fn show(table: &catalog::Table, version: i16, body: &Bytes) -> String {
 /// Where `CI` is set and there are no servers: a test that did not run must not read as passed.
 pub fn live(test: &str) -> Option<Live> {
     variable(test, "MILENA_BOOTSTRAP").map(|bootstrap| Live { bootstrap })
+}
+
+/// Runs a test against the live servers, if there are any, with two threads and an end to its patience.
+///
+/// # Panics
+/// When the test fails, or takes too long.
+pub fn run_live(test: &str, body: impl AsyncFnOnce(Live) -> milena::Result<()>) {
+    let Some(live) = live(test) else { return };
+    let builder = &mut tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, body(live)).await }).expect("in time").expect("no error");
 }
 
 /// One variable that `compose/with-kafka` exports, under the same rule as [`live`].

@@ -17,15 +17,13 @@ use milena::{
     consumer::{IsolationLevel, OffsetReset, StartFrom},
     record::Compression,
 };
-use protocol_tests::{Live, PATIENCE, live, unique};
+use protocol_tests::{Live, run_live, unique};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-fn run(test: &'static str, body: impl AsyncFnOnce(Live) -> milena::Result<()>) {
-    let Some(live) = live(test) else { return };
+fn run(test: &str, body: impl AsyncFnOnce(Live) -> milena::Result<()>) {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, body(live)).await }).expect("in time").expect("no error");
+    run_live(test, body);
 }
 
 /// One of Kafka's own tools, still running. Dropping it kills it.

@@ -1,10 +1,7 @@
 //! What every broker from Kafka 2.1 on must be able to do with us: `compose/with-kafka --kafka 2.1.1` and its like. The
 //! tests hold for newer brokers just as well, and run against them with all other live tests.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use milena::{
     ErrorCode, Kafka, Record, Result, TopicPartition,
@@ -13,13 +10,10 @@ use milena::{
     record::Compression,
     wire::{ApiKey, messages::*},
 };
-use protocol_tests::{Live, PATIENCE, live, unique, variable};
-
-fn run(test: &'static str, body: impl AsyncFnOnce(Live) -> Result<()>) {
-    let Some(live) = live(test) else { return };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, body(live)).await }).expect("in time").expect("no error");
-}
+use protocol_tests::{
+    readback::{Kept, check_numbers, read_back},
+    run_live, unique, variable,
+};
 
 /// The broker's version as `with-kafka` tells it, the first two numbers.
 fn version(test: &str) -> (u32, u32) {
@@ -28,47 +22,9 @@ fn version(test: &str) -> (u32, u32) {
     (numbers.next().expect("major"), numbers.next().expect("minor"))
 }
 
-type Kept = (i64, Option<Vec<u8>>, Option<Vec<u8>>, i64, usize);
-
-/// Every record of a topic by partition: offset, key, value, timestamp, how many headers.
-async fn read_back(kafka: &Kafka, topic: &str) -> Result<HashMap<i32, Vec<Kept>>> {
-    let ends = kafka.admin().offsets(topic, OffsetSpec::Latest).await?;
-    let all = (0..ends.len() as i32).map(|partition| (TopicPartition::new(topic, partition), StartFrom::Beginning));
-    let mut consumer = kafka.consumer().assign(all).await?;
-    let mut left: i64 = ends.iter().map(|end| end.unwrap_or(0)).sum();
-    let mut kept: HashMap<i32, Vec<Kept>> = HashMap::new();
-    while left > 0 {
-        let Some(batch) = consumer.poll().await? else { break };
-        let partition = kept.entry(batch.partition()).or_default();
-        for record in &batch {
-            let bytes = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
-            let (key, value) = (bytes(record.key()), bytes(record.value()));
-            partition.push((record.offset(), key, value, record.timestamp(), record.headers().count()));
-            left -= 1;
-        }
-    }
-    consumer.close().await?;
-    Ok(kept)
-}
-
-/// Every number once, and rising within each partition.
-fn check_numbers(kept: &HashMap<i32, Vec<Kept>>, count: usize) {
-    let mut seen = vec![0; count];
-    for records in kept.values() {
-        let numbers: Vec<usize> = records.iter().map(|record| number(record.2.as_deref())).collect();
-        assert!(numbers.is_sorted_by(|one, next| one < next), "out of order");
-        numbers.into_iter().for_each(|number| seen[number] += 1);
-    }
-    assert!(seen.iter().all(|times| *times == 1), "something is lost or stands there twice");
-}
-
-fn number(value: Option<&[u8]>) -> usize {
-    std::str::from_utf8(value.expect("a value")).expect("digits").parse().expect("a number")
-}
-
 #[test]
 fn topics_are_made_described_and_deleted() {
-    run("topics_are_made_described_and_deleted", async |live| {
+    run_live("topics_are_made_described_and_deleted", async |live| {
         let kafka = Kafka::connect(&live.bootstrap).await?;
         let (admin, topic) = (kafka.admin(), unique("old-topic"));
         let new = || NewTopic::new(&topic, 4, 1).config("max.message.bytes", "20000");
@@ -86,7 +42,7 @@ fn topics_are_made_described_and_deleted() {
 
 #[test]
 fn every_codec_goes_out_idempotent_and_comes_back() {
-    run("every_codec_goes_out_idempotent_and_comes_back", async |live| {
+    run_live("every_codec_goes_out_idempotent_and_comes_back", async |live| {
         let kafka = Kafka::connect(&live.bootstrap).await?;
         // zstd came with 2.1 (KIP-110).
         for codec in [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
@@ -106,7 +62,7 @@ fn every_codec_goes_out_idempotent_and_comes_back() {
 
 #[test]
 fn a_record_comes_back_with_all_that_it_carried() {
-    run("a_record_comes_back_with_all_that_it_carried", async |live| {
+    run_live("a_record_comes_back_with_all_that_it_carried", async |live| {
         let kafka = Kafka::connect(&live.bootstrap).await?;
         let topic = unique("old-record");
         kafka.admin().create_topic(NewTopic::new(&topic, 1, 1)).await?;
@@ -117,11 +73,12 @@ fn a_record_comes_back_with_all_that_it_carried() {
         producer.send(Record::to(&topic).key("gone").timestamp(at(1_600_000_000_500))).await?;
         producer.close().await?;
         let kept = read_back(&kafka, &topic).await?.remove(&0).unwrap_or_default();
-        let expected = [
-            (0, Some(b"k".to_vec()), Some(b"v".to_vec()), 1_600_000_000_000, 2),
-            (1, Some(b"gone".to_vec()), None, 1_600_000_000_500, 0),
-        ];
-        assert_eq!(kept, expected);
+        let kept_of = |offset, key: &[u8], value: Option<&[u8]>, timestamp, headers| {
+            let (key, value) = (Some(key.to_vec()), value.map(<[u8]>::to_vec));
+            Kept { offset, key, value, timestamp, headers }
+        };
+        let full = kept_of(0, b"k", Some(b"v"), 1_600_000_000_000, 2);
+        assert_eq!(kept, [full, kept_of(1, b"gone", None, 1_600_000_000_500, 0)]);
         let later = kafka.admin().offsets(&topic, OffsetSpec::Timestamp(1_600_000_000_001)).await?;
         assert_eq!(later, [Some(1)]);
         kafka.admin().delete_topic(&topic).await
@@ -130,7 +87,7 @@ fn a_record_comes_back_with_all_that_it_carried() {
 
 #[test]
 fn requests_go_to_coordinators_and_leaders() {
-    run("requests_go_to_coordinators_and_leaders", async |live| {
+    run_live("requests_go_to_coordinators_and_leaders", async |live| {
         let kafka = Kafka::connect(&live.bootstrap).await?;
         let group = unique("old-group");
         let request = DescribeGroupsRequest { groups: vec![group.as_str().into()], ..Default::default() };
@@ -162,7 +119,7 @@ fn requests_go_to_coordinators_and_leaders() {
 #[test]
 fn sasl_plain_lets_in_and_keeps_out() {
     let test = "sasl_plain_lets_in_and_keeps_out";
-    run(test, async |_| {
+    run_live(test, async |_| {
         let bootstrap = variable(test, "MILENA_SASL_PLAINTEXT_BOOTSTRAP").expect("every broker has that listener");
         let connect = |password: &str| {
             let module = "org.apache.kafka.common.security.plain.PlainLoginModule";
@@ -188,7 +145,7 @@ fn sasl_plain_lets_in_and_keeps_out() {
 #[test]
 fn record_formats_0_and_1_that_a_real_broker_wrote_are_read() {
     let test = "record_formats_0_and_1_that_a_real_broker_wrote_are_read";
-    run(test, async |live| {
+    run_live(test, async |live| {
         if version(test) >= (3, 0) {
             return Ok(()); // Such a broker keeps format 2 only.
         }
@@ -222,9 +179,10 @@ async fn old_format(kafka: &Kafka, format: &str, times: &str, magic: u8, codec: 
 
     let kept = read_back(kafka, &topic).await?.remove(&0).unwrap_or_default();
     assert_eq!(kept.len(), 2_000, "{what}");
-    for (expected, (offset, key, value, timestamp, headers)) in kept.iter().enumerate() {
-        assert_eq!((*offset, number(value.as_deref()), *headers), (expected as i64, expected, 0), "{what}");
-        assert_eq!(key.as_deref(), Some(&b"k"[..]), "{what}");
+    for (expected, record) in kept.iter().enumerate() {
+        assert_eq!((record.offset, record.number(), record.headers), (expected as i64, expected, 0), "{what}");
+        assert_eq!(record.key.as_deref(), Some(&b"k"[..]), "{what}");
+        let Kept { offset, timestamp, .. } = record;
         match (magic, times) {
             (0, _) => assert_eq!(*timestamp, -1, "{what}: format 0 has none"),
             (_, "CreateTime") => assert_eq!(*timestamp, 1_600_000_000_000 + offset, "{what}"),

@@ -2,10 +2,14 @@
 //!
 //! Tests that stop the broker would disturb the others, so all of them take the same lock.
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{sync::Mutex, time::Duration};
 
-use milena::{ErrorKind, Kafka, Record, TopicPartition, admin::NewTopic, consumer::StartFrom, record::Compression};
-use protocol_tests::{Live, PATIENCE, live, unique};
+use milena::{ErrorKind, Kafka, Record, admin::NewTopic, record::Compression};
+use protocol_tests::{
+    Live, PATIENCE,
+    readback::{check_numbers, read_back},
+    run_live, unique,
+};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -13,69 +17,9 @@ fn alone() -> std::sync::MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn run(test: &'static str, body: impl AsyncFnOnce(Live) -> milena::Result<()>) {
-    let Some(live) = live(test) else { return };
+fn run(test: &str, body: impl AsyncFnOnce(Live) -> milena::Result<()>) {
     let _alone = alone();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, body(live)).await }).expect("in time").expect("no error");
-}
-
-/// Reads a topic from its beginning until every partition is at its end: the values per partition.
-async fn read_back(kafka: &Kafka, topic: &str, partitions: i32) -> milena::Result<HashMap<i32, Vec<(i64, Vec<u8>)>>> {
-    let ends = kafka.admin().offsets(topic, milena::admin::OffsetSpec::Latest).await?;
-    let assignment = (0..partitions).map(|partition| (TopicPartition::new(topic, partition), StartFrom::Beginning));
-    let mut consumer = kafka.consumer().assign(assignment).await?;
-    let mut values: HashMap<i32, Vec<(i64, Vec<u8>)>> = HashMap::new();
-    let behind = |values: &HashMap<i32, Vec<(i64, Vec<u8>)>>| {
-        ends.iter().enumerate().any(|(partition, end)| {
-            let last = values.get(&(partition as i32)).and_then(|values| values.last());
-            end.unwrap_or(0) > last.map_or(0, |(offset, _)| offset + 1)
-        })
-    };
-    while behind(&values) {
-        let Some(batch) = consumer.poll().await? else { break };
-        let partition = values.entry(batch.partition()).or_default();
-        for record in &batch {
-            partition.push((record.offset(), record.value().unwrap_or_default().to_vec()));
-        }
-    }
-    consumer.close().await?;
-    Ok(values)
-}
-
-/// Every number from 0 once, and rising within each partition.
-fn check_numbers(values: &HashMap<i32, Vec<(i64, Vec<u8>)>>, count: u64) {
-    let mut seen = vec![false; count as usize];
-    for (partition, values) in values {
-        let mut before = None;
-        for (offset, value) in values {
-            let number: u64 = std::str::from_utf8(value).unwrap().parse().unwrap();
-            assert!(before < Some(number), "partition {partition} offset {offset}: {number} after {before:?}");
-            assert!(!std::mem::replace(&mut seen[number as usize], true), "{number} stands there twice");
-            before = Some(number);
-        }
-    }
-    let lost = seen.iter().filter(|seen| !**seen).count();
-    assert_eq!(lost, 0, "acknowledged, but not in the log");
-}
-
-#[test]
-fn every_codec_goes_out_and_comes_back() {
-    run("every_codec_goes_out_and_comes_back", async |live| {
-        let kafka = Kafka::connect(&live.bootstrap).await?;
-        for codec in [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
-            let topic = unique("codec");
-            kafka.admin().create_topic(NewTopic::new(&topic, 3, 1)).await?;
-            let producer = kafka.producer().compression(codec).build().await?;
-            for number in 0..5_000 {
-                producer.enqueue(Record::to(&topic).value(number.to_string())).await?.detach();
-            }
-            producer.close().await?;
-            check_numbers(&read_back(&kafka, &topic, 3).await?, 5_000);
-            kafka.admin().delete_topic(&topic).await?;
-        }
-        Ok(())
-    });
+    run_live(test, body);
 }
 
 #[test]
@@ -113,7 +57,7 @@ fn a_killed_broker_costs_nothing() {
         let metrics = producer.metrics();
         assert_eq!((metrics.records_acked, metrics.records_failed), (COUNT, 0));
         producer.close().await?;
-        check_numbers(&read_back(&kafka, &topic, 6).await?, COUNT);
+        check_numbers(&read_back(&kafka, &topic).await?, COUNT as usize);
         kafka.admin().delete_topic(&topic).await
     });
 }
@@ -140,7 +84,7 @@ fn a_paused_broker_costs_nothing() {
         producer.flush().await?;
         assert_eq!(producer.metrics().records_acked, COUNT);
         producer.close().await?;
-        check_numbers(&read_back(&kafka, &topic, 2).await?, COUNT);
+        check_numbers(&read_back(&kafka, &topic).await?, COUNT as usize);
         kafka.admin().delete_topic(&topic).await
     });
 }
@@ -190,7 +134,7 @@ fn kip_126_a_topic_with_a_small_limit_takes_the_batches_of_a_large_producer() {
             }
             producer.flush().await?;
             producer.close().await?;
-            check_numbers(&read_back(&kafka, &topic, 2).await?, 20_000);
+            check_numbers(&read_back(&kafka, &topic).await?, 20_000);
             kafka.admin().delete_topic(&topic).await?;
         }
         Ok(())

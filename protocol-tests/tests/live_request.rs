@@ -1,21 +1,15 @@
 //! Requests in the caller's own words against a real broker.
 
 use milena::{
-    ErrorCode, ErrorKind, Kafka, Result,
+    ErrorCode, ErrorKind, Kafka,
     admin::NewTopic,
     wire::{self, ApiKey, messages::*},
 };
-use protocol_tests::{Live, PATIENCE, live, unique};
-
-fn run(test: &'static str, body: impl AsyncFnOnce(Live) -> Result<()>) {
-    let Some(live) = live(test) else { return };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, body(live)).await }).expect("in time").expect("no error");
-}
+use protocol_tests::{run_live, unique};
 
 #[test]
 fn the_quorum_describes_itself() {
-    run("the_quorum_describes_itself", async |live| {
+    run_live("the_quorum_describes_itself", async |live| {
         let kafka = Kafka::connect(&live.bootstrap).await?;
         let quorum = |partition_index| DescribeQuorumRequest {
             topics: vec![DescribeQuorumRequestTopicData {
@@ -39,7 +33,7 @@ fn the_quorum_describes_itself() {
 
 #[test]
 fn each_version_of_a_request_can_be_asked_for() {
-    run("each_version_of_a_request_can_be_asked_for", async |live| {
+    run_live("each_version_of_a_request_can_be_asked_for", async |live| {
         let kafka = Kafka::connect(&live.bootstrap).await?;
         let offered = kafka.versions(1).await?.range(ApiKey::DESCRIBE_CLUSTER).expect("it has that");
         for version in offered.clone() {
@@ -66,7 +60,7 @@ fn each_version_of_a_request_can_be_asked_for() {
 
 #[test]
 fn every_destination_is_found() {
-    run("every_destination_is_found", async |live| {
+    run_live("every_destination_is_found", async |live| {
         let kafka = Kafka::connect(&live.bootstrap).await?;
         let (topic, group) = (unique("request"), unique("group"));
         kafka.admin().create_topic(NewTopic::new(&topic, 3, 1)).await?;
@@ -117,7 +111,7 @@ fn every_destination_is_found() {
 
 #[test]
 fn a_transaction_is_ended_in_words_of_ones_own() {
-    run("a_transaction_is_ended_in_words_of_ones_own", async |live| {
+    run_live("a_transaction_is_ended_in_words_of_ones_own", async |live| {
         let kafka = Kafka::connect(&live.bootstrap).await?;
         let (topic, id) = (unique("request"), unique("transaction"));
         kafka.admin().create_topic(NewTopic::new(&topic, 1, 1)).await?;
@@ -154,7 +148,7 @@ fn a_transaction_is_ended_in_words_of_ones_own() {
 
 #[test]
 fn a_broker_tells_its_versions_and_the_clusters_features() {
-    run("a_broker_tells_its_versions_and_the_clusters_features", async |live| {
+    run_live("a_broker_tells_its_versions_and_the_clusters_features", async |live| {
         let kafka = Kafka::connect(&live.bootstrap).await?;
         let versions = kafka.versions(1).await?;
         let lacking: Vec<_> = versions.iter().filter(|(key, _)| wire::Api::of_key(*key).is_none()).collect();
@@ -174,7 +168,7 @@ fn a_broker_tells_its_versions_and_the_clusters_features() {
 /// An operator switches a feature off and on again: the newest epoch is believed, by whichever connection it came.
 #[test]
 fn a_changed_feature_is_seen() {
-    run("a_changed_feature_is_seen", async |live| {
+    run_live("a_changed_feature_is_seen", async |live| {
         let kafka = Kafka::connect(&live.bootstrap).await?;
         let before = kafka.features();
         let level = before.streams_version();

@@ -147,6 +147,37 @@ fn t1_committed_is_visible_and_aborted_is_not_by_every_version_of_transactions()
     });
 }
 
+/// A topic of earlier transactions is made again while another transaction is open, and then takes part: in the first
+/// version under the epoch of those before, so that its numbers go on in a log that has none.
+#[test]
+fn kip_516_a_topic_made_again_does_not_abort_a_transaction_that_had_nothing_in_it() {
+    run("kip_516_a_topic_made_again_does_not_abort_a_transaction_that_had_nothing_in_it", async |_, kafka, _| {
+        let (used, other) = (topic(kafka).await?, topic(kafka).await?);
+        let mut producer = kafka.producer().transactional(&*unique("id")).await?;
+        for round in 0..3 {
+            commit(&mut producer, &other, &format!("{round}-")).await?;
+        }
+        let transaction = producer.begin().await?;
+        transaction.send(Record::to(&used).partition(0).value("before")).await?;
+        kafka.admin().delete_topic(&other).await?;
+        while kafka.admin().create_topic(NewTopic::new(&other, PARTITIONS, 1)).await.is_err() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        // The client hears of the new id.
+        kafka.admin().topic(&other).await?;
+        sleep(Duration::from_millis(500)).await;
+        for value in ["first", "second"] {
+            transaction.send(Record::to(&other).partition(0).value(value)).await?;
+        }
+        transaction.commit().await?;
+        commit(&mut producer, &other, "third").await?;
+        producer.close().await?;
+        assert_eq!(visible(kafka, &used).await?, ["before"]);
+        assert_eq!(visible(kafka, &other).await?, ["first", "second", "third0", "third1", "third2"]);
+        Ok(())
+    });
+}
+
 /// What `machine::txn::judge` takes for granted about epochs, and that fencing is told as what it was.
 #[test]
 fn fenced_says_by_whom() {

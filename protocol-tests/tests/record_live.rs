@@ -4,16 +4,10 @@ use milena::{
     Kafka, Record, Result, TopicPartition, admin::NewTopic, consumer::StartFrom, producer::Delivery,
     record::Compression,
 };
-use protocol_tests::{Live, PATIENCE, live, unique};
+use protocol_tests::{run_live, unique};
 
 const CODECS: [Compression; 5] =
     [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
-
-fn run(test: &'static str, body: impl AsyncFnOnce(Live) -> Result<()>) {
-    let Some(live) = live(test) else { return };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, body(live)).await }).expect("in time").expect("no error");
-}
 
 /// A value that no codec makes smaller, and one that each does.
 fn values() -> [Vec<u8>; 2] {
@@ -43,7 +37,7 @@ async fn round_trip(kafka: &Kafka, topic: &str, codec: Compression) -> Result<Ve
 
 #[test]
 fn a_batch_left_uncompressed_is_taken_whatever_the_topic_compresses_with() {
-    run("a_batch_left_uncompressed_is_taken_whatever_the_topic_compresses_with", async |live| {
+    run_live("a_batch_left_uncompressed_is_taken_whatever_the_topic_compresses_with", async |live| {
         let kafka = Kafka::connect(&live.bootstrap).await?;
         for kind in ["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"] {
             for codec in CODECS {
@@ -62,7 +56,7 @@ fn a_batch_left_uncompressed_is_taken_whatever_the_topic_compresses_with() {
 
 #[test]
 fn c13_the_broker_sets_the_time_where_the_topic_says_so() {
-    run("c13_the_broker_sets_the_time_where_the_topic_says_so", async |live| {
+    run_live("c13_the_broker_sets_the_time_where_the_topic_says_so", async |live| {
         let kafka = Kafka::connect(&live.bootstrap).await?;
         let topic = unique("append-time");
         let config = NewTopic::new(&topic, 1, 1).config("message.timestamp.type", "LogAppendTime");

@@ -8,8 +8,7 @@
 //! - dropping the last handle ends the task and the connections.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -41,11 +40,13 @@ pub use call::Call;
 pub(crate) use coordinator::KeyType;
 
 use coordinator::Coordinators;
+use topics::Topics;
 
 mod call;
 mod coordinator;
 mod refresh;
 mod repeat;
+mod topics;
 
 /// What the whole client is configured with.
 #[derive(Debug, Clone)]
@@ -54,6 +55,8 @@ pub(crate) struct ClusterConfig {
     pub(crate) client_id: String,
     pub(crate) request_timeout: Duration,
     pub(crate) metadata_max_age: Duration,
+    /// Topics that nobody has used for so long are not asked for any more (KIP-526).
+    pub(crate) metadata_max_idle: Duration,
     /// After so long without metadata the configured addresses are asked, whoever else may be connected (KIP-1102).
     /// `None`: those addresses are asked at the start only.
     pub(crate) rebootstrap_trigger: Option<Duration>,
@@ -72,7 +75,7 @@ struct Shared {
     pool: Pool,
     view: watch::Sender<View>,
     /// The topics that metadata requests name.
-    topics: Mutex<BTreeSet<Str>>,
+    topics: Topics,
     wanted: Arc<Notify>,
     /// Refreshes that began.
     begun: AtomicU64,
@@ -136,7 +139,7 @@ impl Cluster {
             config,
             pool,
             view,
-            topics: Mutex::default(),
+            topics: Topics::default(),
             wanted,
             begun: AtomicU64::new(0),
             coordinators: Coordinators::default(),
@@ -181,10 +184,20 @@ impl Cluster {
         self.request_refresh();
     }
 
-    /// Has `topic` described in metadata from now on. Answers whether it was not so far.
+    /// Has `topic` described in metadata from now on, until nobody has asked for it for `metadata.max.idle.ms`. Answers
+    /// whether it was not so far.
     pub(crate) fn name_topic(&self, topic: &str) -> bool {
-        let mut topics = self.topics();
-        !topics.contains(topic) && topics.insert(topic.into())
+        self.0.topics.name(topic)
+    }
+
+    /// Has `topic` described in metadata for as long as it is held.
+    pub(crate) fn hold_topic(&self, topic: &str) {
+        self.0.topics.hold(topic);
+    }
+
+    /// Gives up what `hold_topic` got, once for each; it was used until then.
+    pub(crate) fn release_topic(&self, topic: &str, used: Instant) {
+        self.0.topics.release(topic, used);
     }
 
     /// Asks for fresh metadata, soon.
@@ -206,6 +219,7 @@ impl Cluster {
                 (view.metadata.clone(), view.rounds, view.error.clone())
             };
             if metadata.topic(topic).is_some() {
+                self.name_topic(topic);
                 return Ok(metadata);
             }
             let code = metadata.topic_error(topic);
@@ -471,10 +485,6 @@ impl Cluster {
         }
         Err(no_broker(&failures))
     }
-
-    fn topics(&self) -> MutexGuard<'_, BTreeSet<Str>> {
-        self.0.topics.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Somebody waits for a topic. If it goes away, in whichever way, and the topic is still unknown, metadata requests stop
@@ -487,7 +497,7 @@ struct Asking<'a> {
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
         if self.cluster.metadata().topic(self.topic).is_none() {
-            self.cluster.topics().remove(self.topic);
+            self.cluster.0.topics.give_up(self.topic);
         }
     }
 }

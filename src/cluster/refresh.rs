@@ -53,7 +53,7 @@ impl Cluster {
     pub(super) async fn refresh_now(&self) -> Result<()> {
         self.0.begun.fetch_add(1, Ordering::AcqRel);
         let begun = Instant::now();
-        let asked: Vec<Str> = self.topics().iter().cloned().collect();
+        let asked: Vec<Str> = self.0.topics.all(self.0.config.metadata_max_idle);
         let outcome = self.fetch_metadata(&asked).await;
         self.0.view.send_modify(|view| {
             view.rounds += 1;

@@ -223,6 +223,8 @@ impl<K: Field, V: Field> Consumer<K, V> {
             let text = format!("{name} does not exist: topic {} has {count} partitions", name.topic);
             return Err(Error::new(ErrorKind::UnknownTopic, text));
         }
+        // From now on it is in use, however seldom something is read; for the life of the client.
+        wanted.iter().for_each(|(name, _)| self.cluster.hold_topic(&name.topic));
         self.shared.fetcher().assign(Instant::now().into_std(), wanted);
         driver::learn(&self.shared, &metadata);
         self.shared.wake.notify_one();

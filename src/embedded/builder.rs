@@ -182,7 +182,8 @@ impl Builder {
         self
     }
 
-    /// Tells and serves no more than these versions of a request.
+    /// Tells and serves these versions of a request instead of the release's, as far as they are served at all. That
+    /// includes version 6 of TxnOffsetCommit, which no release has yet (KIP-1319).
     pub fn api_versions(mut self, api: Api, versions: RangeInclusive<i16>) -> Self {
         self.settings.changes.ranges.insert(api, Some(versions));
         self

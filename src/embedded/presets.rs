@@ -89,7 +89,7 @@ impl Offers {
         for (api, first, last) in SERVED {
             let told = released(*api, release).map(|(low, high)| (low.max(*first), high.min(*last)));
             let told = match (told, Api::of(*api).and_then(|api| changes.ranges.get(&api))) {
-                (Some((low, high)), Some(Some(range))) => Some((low.max(*range.start()), high.min(*range.end()))),
+                (Some(_), Some(Some(range))) => Some(((*first).max(*range.start()), (*last).min(*range.end()))),
                 (_, Some(None)) => None,
                 (told, _) => told,
             };

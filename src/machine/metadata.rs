@@ -7,7 +7,10 @@
 //! - the same name with another id is another topic: nothing of the old one is kept (KIP-516);
 //! - a leader hint of a Produce or Fetch answer is applied at once (KIP-951).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     plant::{self, Plant},
@@ -125,8 +128,10 @@ impl Metadata {
         for name in asked.iter().filter(missing) {
             self.doubt(name, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         }
-        // Names that nobody asks for any more would otherwise pile up.
-        self.topics.retain(|name, view| matches!(view, TopicView::Known { .. }) || asked.contains(name));
+        // Names that nobody asks for any more would pile up, and what is known of them grow old (KIP-526).
+        let answered = response.topics.iter().filter_map(|topic| topic.name.as_ref());
+        let current: BTreeSet<&str> = asked.iter().chain(answered).map(|name| &**name).collect();
+        self.topics.retain(|name, _| current.contains(&**name));
     }
 
     /// Takes in a leader named in passing. Answers whether it was news.

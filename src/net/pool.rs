@@ -60,8 +60,10 @@ struct Shared {
     buffers: Buffers,
     /// Of the newest epoch that any broker told.
     features: Mutex<Features>,
-    slots: Mutex<HashMap<(Destination, Traffic), Slot>>,
+    slots: Mutex<Slots>,
 }
+
+type Slots = HashMap<(Destination, Traffic), Slot>;
 
 #[derive(Debug)]
 struct Slot {
@@ -177,8 +179,15 @@ impl Pool {
             },
             _ => 0,
         };
-        let (done, dialed) = watch::channel(None);
         let address: Arc<str> = address.into();
+        if matches!(destination, Destination::Broker(_))
+            && let Some(connection) = adopt(&mut slots, &address, traffic)
+        {
+            let state = State::Open(connection.clone());
+            slots.insert(key, Slot { address, failures, state });
+            return Ok(Found::Open(connection));
+        }
+        let (done, dialed) = watch::channel(None);
         slots.insert(key.clone(), Slot { address: address.clone(), failures, state: State::Dialing(dialed.clone()) });
         tokio::spawn(self.clone().dial(key, address, done));
         Ok(Found::Dialing(dialed))
@@ -226,8 +235,22 @@ impl Pool {
         self.0.features.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<(Destination, Traffic), Slot>> {
+    fn slots(&self) -> MutexGuard<'_, Slots> {
         self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The connection that asked for the brokers, if it was to the address of one of them: it becomes that broker's, and the
+/// first request waits for no second dial.
+fn adopt(slots: &mut Slots, address: &str, traffic: Traffic) -> Option<Connection> {
+    let is_open = |slot: &Slot| matches!(&slot.state, State::Open(connection) if !connection.is_closed());
+    let is_it = |(to, of): &(Destination, Traffic), slot: &Slot| {
+        matches!(to, Destination::Bootstrap(_)) && *of == traffic && *slot.address == *address && is_open(slot)
+    };
+    let key = slots.iter().find(|(key, slot)| is_it(key, slot)).map(|(key, _)| key.clone())?;
+    match slots.remove(&key)?.state {
+        State::Open(connection) => Some(connection),
+        State::Dialing(_) | State::BackingOff { .. } => None,
     }
 }
 

@@ -42,6 +42,8 @@ pub(super) struct Accumulator {
     pub(super) batch_size: usize,
     pub(super) max_request_size: usize,
     partitioning: Partitioning,
+    /// Batches are compressed: what callers append is not what is summed.
+    compresses: bool,
     clock: Clock,
     memory: Semaphore,
     /// With less memory free than this, callers that fill batches are slowed down.
@@ -104,6 +106,7 @@ impl Accumulator {
             batch_size,
             max_request_size,
             partitioning: Partitioning::Default,
+            compresses: false,
             memory: Semaphore::new(memory.min(Semaphore::MAX_PERMITS)),
             comfort: memory - (memory / 2).min(COMFORTABLE),
             relief: Notify::new(),
@@ -122,6 +125,10 @@ impl Accumulator {
 
     pub(super) fn with_partitioning(self, partitioning: Partitioning) -> Self {
         Self { partitioning, ..self }
+    }
+
+    pub(super) fn with_compression(self, compresses: bool) -> Self {
+        Self { compresses, ..self }
     }
 
     /// Appends a record to the partition that was asked for, that the partitioner names, or whose turn it is. `None`: see
@@ -265,7 +272,8 @@ impl Accumulator {
         }
         let cell = Settler(Cell::new(partition.topic.clone(), partition.index));
         let created = Instant::now();
-        let (builder, clock) = (BatchBuilder::new(&self.pool), self.clock.begin(created));
+        let builder = if self.compresses { BatchBuilder::to_compress } else { BatchBuilder::new };
+        let (builder, clock) = (builder(&self.pool), self.clock.begin(created));
         let timestamp = record.timestamp.unwrap_or(clock.start);
         let mut open = Open { builder, cell, created, clock, reserved };
         if let Err(error) = open.builder.append(timestamp, record.key, record.value, record.headers) {

@@ -71,6 +71,7 @@ pub(crate) struct Settings {
     pub(super) buffer_memory: usize,
     pub(super) max_block: Duration,
     pub(super) max_request_size: usize,
+    pub(super) request_bytes: usize,
     pub(super) transaction_timeout: Duration,
     pub(super) transactional_id: Option<String>,
     pub(super) transaction: Option<transaction::Settings>,
@@ -207,11 +208,19 @@ impl<K, V> ProducerBuilder<K, V> {
     }
 
     /// Bytes of the largest record, before compression and with its batch's header. Default: 1,048,576. Java:
-    /// `max.request.size`; unlike there, it does not bound the request, which carries batches of several partitions up
-    /// to about 8 MiB. Raised above the topic's `max.message.bytes`: the broker refuses the record instead of
-    /// `enqueue`.
+    /// `max.request.size`; unlike there, it does not bound the request: [`request_bytes`](Self::request_bytes) does. Raised
+    /// above the topic's `max.message.bytes`: the broker refuses the record instead of `enqueue`.
     pub fn max_request_size(mut self, bytes: usize) -> Self {
         self.settings.max_request_size = bytes;
+        self
+    }
+
+    /// Bytes of the batches of one request, after compression; a batch that is larger goes alone. Default: 8 MiB. Java has
+    /// no such setting: its `max.request.size` bounds records and requests alike, by 1 MiB. Raised: fewer and larger
+    /// requests to brokers that lead many partitions, of which one that is lost is sent again whole; above the broker's
+    /// `socket.request.max.bytes` (100 MiB) it closes the connection.
+    pub fn request_bytes(mut self, bytes: usize) -> Self {
+        self.settings.request_bytes = bytes;
         self
     }
 
@@ -333,6 +342,7 @@ impl Settings {
             buffer_memory: settings.buffer_memory,
             max_block: settings.max_block,
             max_request_size: settings.max_request_size,
+            request_bytes: REQUEST_BYTES,
             transaction_timeout: settings.transaction_timeout,
             transactional_id: settings.transactional_id.clone(),
             transaction: None,
@@ -343,6 +353,11 @@ impl Settings {
                 rack: settings.partitioner_rack.as_deref().map(Str::from),
             }),
         })
+    }
+
+    /// Whether any topic's batches are compressed.
+    pub(super) fn compresses(&self) -> bool {
+        self.compression != Compression::None || !self.topic_compression.is_empty()
     }
 
     /// How batches of a topic are compressed.
@@ -378,3 +393,6 @@ impl Settings {
         }
     }
 }
+
+/// Batches of one request, in bytes. Far below what brokers accept (100 MiB).
+const REQUEST_BYTES: usize = 8 << 20;

@@ -28,8 +28,9 @@ use super::sender::Event;
 pub(super) struct Compressor {
     waiting: VecDeque<(usize, BatchId, Codec, Work)>,
     busy: usize,
-    /// Without any, the work is done at once, here.
-    workers: usize,
+    is_in_process: bool,
+    /// How many there may be, once that was asked: the system has to read files for it, and not every producer compresses.
+    workers: Option<usize>,
     outbox: mpsc::UnboundedSender<Event>,
 }
 
@@ -64,8 +65,7 @@ pub(super) struct Part {
 
 impl Compressor {
     pub(super) fn new(is_in_process: bool, outbox: mpsc::UnboundedSender<Event>) -> Self {
-        let workers = if is_in_process { 0 } else { available_parallelism().map_or(1, usize::from) };
-        Self { waiting: VecDeque::new(), busy: 0, workers, outbox }
+        Self { waiting: VecDeque::new(), busy: 0, is_in_process, workers: None, outbox }
     }
 
     /// Takes a batch. It comes back as `Event::Compressed`.
@@ -87,7 +87,9 @@ impl Compressor {
     }
 
     fn start(&mut self) {
-        while self.busy < self.workers.max(1)
+        let most = || if self.is_in_process { 1 } else { available_parallelism().map_or(1, usize::from) };
+        let workers = *self.workers.get_or_insert_with(most);
+        while self.busy < workers
             && let Some((number, id, codec, work)) = self.waiting.pop_front()
         {
             self.busy += 1;
@@ -99,7 +101,7 @@ impl Compressor {
                 };
                 let _ = outbox.send(event);
             };
-            if self.workers == 0 {
+            if self.is_in_process {
                 work();
             } else {
                 tokio::task::spawn_blocking(work);

@@ -32,9 +32,29 @@ use crate::{
 #[must_use = "await it to see whether the record arrives, or `detach` it and `flush` at the end"]
 pub struct Delivery {
     cell: Arc<Cell>,
-    index: i32,
-    /// Where this handle's waker stands in the cell; a handle is two words, because every record makes one.
-    waker: u32,
+    place: Place,
+}
+
+/// The record's number in its batch, and where this handle's waker stands in the cell. Two numbers in one word: every
+/// record makes a handle, and a pair of words is returned in registers.
+#[derive(Debug, Clone, Copy)]
+struct Place(u64);
+
+impl Place {
+    #[inline]
+    fn new(index: i32, waker: u32) -> Self {
+        Self(u64::from(index as u32) | u64::from(waker) << 32)
+    }
+
+    #[inline]
+    fn index(self) -> i32 {
+        self.0 as u32 as i32
+    }
+
+    #[inline]
+    fn waker(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
 }
 
 /// No waker stands in the cell yet.
@@ -92,26 +112,31 @@ impl Delivery {
 
     /// Goes on to the part that has the record, as often as batches were split.
     fn follow(&mut self) {
-        while let Some((begin, part)) = self.cell.part_of(self.index) {
-            (self.cell, self.index, self.waker) = (part, self.index - begin, NO_WAKER);
+        while let Some((begin, part)) = self.cell.part_of(self.place.index()) {
+            (self.cell, self.place) = (part, Place::new(self.place.index() - begin, NO_WAKER));
         }
     }
-}
 
-impl Drop for Delivery {
     /// Whoever gives up waiting has not heard of the outcome: `flush` tells it then.
-    fn drop(&mut self) {
-        if self.waker == NO_WAKER {
-            return;
-        }
+    #[cold]
+    fn give_up(&self) {
         match &mut *self.cell.state() {
             State::Open(wakers) => {
-                if let Some(waker) = wakers.get_mut(self.waker as usize) {
+                if let Some(waker) = wakers.get_mut(self.place.waker() as usize) {
                     *waker = None;
                 }
             }
             State::Settled { told, .. } => *told = false,
             State::Split(_) => {}
+        }
+    }
+}
+
+impl Drop for Delivery {
+    #[inline]
+    fn drop(&mut self) {
+        if self.place.waker() != NO_WAKER {
+            self.give_up();
         }
     }
 }
@@ -131,17 +156,18 @@ impl Future for Delivery {
             }
             State::Settled { outcome, told } => {
                 *told = true;
-                this.waker = NO_WAKER;
-                Poll::Ready(outcome.clone().map(|ack| this.cell.ack(ack, this.index)))
+                this.place = Place::new(this.place.index(), NO_WAKER);
+                Poll::Ready(outcome.clone().map(|ack| this.cell.ack(ack, this.place.index())))
             }
             State::Open(wakers) => {
-                match wakers.get_mut(this.waker as usize) {
+                match wakers.get_mut(this.place.waker() as usize) {
                     Some(waker) => match waker {
                         Some(waker) => waker.clone_from(cx.waker()),
                         None => *waker = Some(cx.waker().clone()),
                     },
                     None => {
-                        this.waker = u32::try_from(wakers.len()).unwrap_or(NO_WAKER);
+                        let waker = u32::try_from(wakers.len()).unwrap_or(NO_WAKER);
+                        this.place = Place::new(this.place.index(), waker);
                         wakers.push(Some(cx.waker().clone()));
                     }
                 }
@@ -190,10 +216,10 @@ impl BatchDelivery {
     pub(super) fn push(&mut self, delivery: Delivery) {
         self.records += 1;
         match self.runs.last_mut() {
-            Some(run) if Arc::ptr_eq(&run.cell, &delivery.cell) && run.first + run.count == delivery.index => {
+            Some(run) if Arc::ptr_eq(&run.cell, &delivery.cell) && run.first + run.count == delivery.place.index() => {
                 run.count += 1;
             }
-            _ => self.runs.push(Run { cell: delivery.cell.clone(), first: delivery.index, count: 1 }),
+            _ => self.runs.push(Run { cell: delivery.cell.clone(), first: delivery.place.index(), count: 1 }),
         }
     }
 }
@@ -264,8 +290,9 @@ impl Cell {
         Arc::new(Self { topic, partition, state: Mutex::new(State::Open(Vec::new())) })
     }
 
+    #[inline]
     pub(super) fn delivery(self: &Arc<Self>, index: i32) -> Delivery {
-        Delivery { cell: self.clone(), index, waker: NO_WAKER }
+        Delivery { cell: self.clone(), place: Place::new(index, NO_WAKER) }
     }
 
     /// The batch's fate is known: every waiter wakes.

@@ -21,7 +21,7 @@ use crate::{
 
 use super::{
     BatchDelivery, Core, Delivery, Field, Producer, Record,
-    accumulator::{Attempt, Obstacle},
+    accumulator::{Attempt, Bytes, Obstacle},
     scratch::Scratch,
     sender::Event,
 };
@@ -116,26 +116,36 @@ impl<K, V> Producer<K, V> {
         })
     }
 
-    /// What `enqueue` does for most records: nothing has to be waited for. `None` if something has to, or is wrong.
+    /// What `enqueue` does for most records: nothing has to be waited for. `None` if something has to, or is wrong; then
+    /// nothing was done.
     #[inline]
-    pub(super) fn enqueue_at_once<RK, RV>(
-        &self,
-        record: &Record<'_, RK, RV>,
-        attempt: &mut Attempt<'_>,
-    ) -> Option<Delivery>
+    pub(super) fn enqueue_at_once<RK, RV>(&self, record: &Record<'_, RK, RV>) -> Option<Delivery>
     where
         RK: Field<K>,
         RV: Field<V>,
     {
         let core = &*self.handle.core;
-        if core.accumulator.owes_turn() {
+        // Interceptors see a record once, so that there is no second attempt behind this one.
+        if core.accumulator.owes_turn() || !core.settings.interceptors.is_empty() {
             return None;
         }
+        let (key, value) = (record.key.as_bytes(&self.key), record.value.as_bytes(&self.value));
+        let (Some(key), Some(value)) = (key.at_hand(), value.at_hand()) else { return self.serialize_at_once(record) };
+        let bytes = Bytes { timestamp: record.timestamp, key, value, headers: &record.headers };
+        core.append(record.topic, record.partition, &bytes, &mut Attempt::default())
+    }
+
+    #[inline(never)]
+    fn serialize_at_once<RK, RV>(&self, record: &Record<'_, RK, RV>) -> Option<Delivery>
+    where
+        RK: Field<K>,
+        RV: Field<V>,
+    {
         at_once(record.key.prepare(&self.key, Target { topic: record.topic, part: Part::Key })).ok()?;
         at_once(record.value.prepare(&self.value, Target { topic: record.topic, part: Part::Value })).ok()?;
         let mut scratch = Scratch::default();
         let bytes = scratch.write(record, &*self.key, &*self.value).ok()?;
-        core.append(record.topic, record.partition, &bytes, attempt)
+        self.handle.core.append(record.topic, record.partition, &bytes, &mut Attempt::default())
     }
 
     /// Fetches what records like this one need: the topic's partitions, and the schemas of their serializers. Nothing
@@ -193,12 +203,34 @@ impl<K, V> Producer<K, V> {
         RV: Field<V>,
         I: IntoIterator<Item = Record<'r, RK, RV>>,
     {
+        self.enqueue_batch_while(records, || Ok(())).await
+    }
+
+    /// `enqueue_batch`, asking before each record whether it may go.
+    pub(super) async fn enqueue_batch_while<'r, RK, RV, I>(
+        &self,
+        records: I,
+        may_go: impl Fn() -> Result<()>,
+    ) -> Result<BatchDelivery, EnqueueBatchError<Record<'r, RK, RV>, I::IntoIter>>
+    where
+        RK: Field<K>,
+        RV: Field<V>,
+        I: IntoIterator<Item = Record<'r, RK, RV>>,
+    {
         let mut records = records.into_iter();
         let mut enqueued = BatchDelivery::default();
         while let Some(record) = records.next() {
-            match self.enqueue_one(&record, Attempt::default()).await {
+            let taken = match may_go() {
+                Ok(()) => self.enqueue_one(&record).await,
+                Err(error) => Err(error),
+            };
+            match taken {
                 Ok(delivery) => enqueued.push(delivery),
-                Err(error) => return Err(EnqueueBatchError { enqueued, record, rest: records, error }),
+                // Why it was not taken may have come about while it waited.
+                Err(error) => {
+                    let error = may_go().err().unwrap_or(error);
+                    return Err(EnqueueBatchError { enqueued, record, rest: records, error });
+                }
             }
         }
         Ok(enqueued)
@@ -208,8 +240,8 @@ impl<K, V> Producer<K, V> {
     pub(super) async fn enqueue_one<RK: Field<K>, RV: Field<V>>(
         &self,
         record: &Record<'_, RK, RV>,
-        mut attempt: Attempt<'_>,
     ) -> Result<Delivery> {
+        let mut attempt = Attempt::default();
         record.key.prepare(&self.key, Target { topic: record.topic, part: Part::Key }).await?;
         record.value.prepare(&self.value, Target { topic: record.topic, part: Part::Value }).await?;
         let core = &*self.handle.core;

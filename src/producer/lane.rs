@@ -1,7 +1,8 @@
 //! The way to one broker: its connection, its requests in flight, and the partitions that have something for it.
 //!
 //! Rules this file keeps:
-//! - a request carries every ready partition of its broker, written as header pieces and the batches' own bytes;
+//! - a request carries every ready partition of its broker, up to the request's limit of bytes, written as header pieces
+//!   and the batches' own bytes;
 //! - so many requests are in flight as allowed, and their answers are awaited in order by one task;
 //! - while a broker wants silence (KIP-219) its batches wait here, where their deadlines count.
 
@@ -162,9 +163,6 @@ impl Sender {
         let (mut batches, mut bytes) = (Vec::new(), 0);
         let looks = self.lanes.get(&broker).map_or(0, |lane| lane.ready.len());
         for _ in 0..looks {
-            if bytes >= REQUEST_BYTES {
-                break;
-            }
             let Some(number) = self.lanes.get_mut(&broker).and_then(|lane| lane.ready.pop_front()) else { break };
             self.slots[number].listed = false;
             if super::sender::leader(&self.metadata, &self.slots[number].partition) != Some(broker) {
@@ -177,6 +175,13 @@ impl Sender {
             }
             self.seal_if_due(number, broker, standing);
             let slot = &mut self.slots[number];
+            let len = slot.queue.next().map_or(0, |batch| batch.sealed.wire_len());
+            if bytes > 0 && bytes + len > self.core.settings.request_bytes {
+                // First in the next request. What is there is sealed, so nothing is waited for meanwhile.
+                slot.listed = true;
+                self.lanes.entry(broker).or_default().ready.push_front(number);
+                break;
+            }
             let Some(send) = slot.queue.poll_send(now.into_std(), broker, standing) else {
                 self.arm_queue(number);
                 continue;
@@ -395,6 +400,3 @@ async fn await_answers(
         }
     }
 }
-
-/// A request is closed when it has so many bytes of batches. Far below what brokers accept (100 MiB).
-const REQUEST_BYTES: usize = 8 << 20;

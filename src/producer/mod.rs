@@ -33,6 +33,7 @@ mod clock;
 mod compressor;
 mod delivery;
 mod enqueue;
+mod idle;
 mod init;
 mod interceptor;
 mod lane;
@@ -129,6 +130,7 @@ impl<K, V> Producer<K, V> {
     /// # Cancel safety
     /// If the future is dropped, the record is not enqueued, unless the future was ready: whatever a call waits for, it
     /// waits for before it appends.
+    #[inline]
     pub fn enqueue<'r, RK, RV>(&self, record: Record<'r, RK, RV>) -> impl Future<Output = Result<Delivery>>
     where
         RK: Field<K>,
@@ -139,14 +141,12 @@ impl<K, V> Producer<K, V> {
         let (mut record, mut waiting) = (Some(record), None);
         poll_fn(move |cx| {
             if let Some(given) = &record {
-                let mut attempt = Attempt::default();
-                if let Some(delivery) = self.enqueue_at_once(given, &mut attempt) {
+                if let Some(delivery) = self.enqueue_at_once(given) {
                     // Whoever polls once more gets nothing, and writes nothing.
                     record = None;
                     return Poll::Ready(Ok(delivery));
                 }
-                let wait = |record| Box::pin(async move { self.enqueue_one(&record, attempt).await });
-                waiting = record.take().map(wait);
+                waiting = record.take().map(|record| Box::pin(async move { self.enqueue_one(&record).await }));
             }
             waiting.as_mut().map_or(Poll::Pending, |waiting| waiting.as_mut().poll(cx))
         })
@@ -251,7 +251,8 @@ impl Core {
             settings.buffer_memory,
             Clock::of(&cluster),
         )
-        .with_partitioning(settings.partitioning.clone());
+        .with_partitioning(settings.partitioning.clone())
+        .with_compression(settings.compresses());
         let core = Arc::new(Self {
             cluster,
             settings,
@@ -307,7 +308,7 @@ impl Core {
         if !self.settings.interceptors.is_empty() {
             return self.append_intercepted(topic, partition, record, attempt);
         }
-        self.topics.with(topic, |topic| self.accumulator.append(topic, partition, record, attempt)).flatten()
+        self.topics.with(topic, |topic| self.accumulator.append(topic, partition, record, attempt))
     }
 
     /// Interceptors see a record once, however many attempts it takes.
@@ -322,7 +323,7 @@ impl Core {
         let added = attempt.added.take();
         let added = added.unwrap_or_else(|| self.settings.interceptors.show(topic, partition, *record));
         let delivery = added.with(*record, |record| {
-            self.topics.with(topic, |topic| self.accumulator.append(topic, partition, &record, attempt)).flatten()
+            self.topics.with(topic, |topic| self.accumulator.append(topic, partition, &record, attempt))
         });
         attempt.added = Some(added);
         delivery
@@ -374,14 +375,20 @@ impl Core {
 
     fn take_in(&self, described: &TopicMetadata) {
         self.topics.change(&described.name, |before| {
+            if before.is_none() {
+                self.cluster.hold_topic(&described.name);
+            }
             let mut partitions = before.map(|topic| topic.partitions.clone()).unwrap_or_default();
             let mut all = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
             // A topic that was made again with fewer partitions leaves the others in `all`, where they wait to be empty.
             // If they come back they are the same ones: two that number the same log from zero would lose records as
-            // duplicates of each other's.
+            // duplicates of each other's. So do those of a topic that was forgotten because nobody used it.
+            let is_one = |known: &&Arc<Partition>| known.topic == described.name;
+            let has_more = described.partitions.len() > partitions.len();
+            let known = all.iter().filter(is_one).filter(|_| has_more);
+            let mut known: BTreeMap<i32, Arc<Partition>> = known.map(|known| (known.index, known.clone())).collect();
             for index in partitions.len()..described.partitions.len() {
-                let known = all.iter().find(|known| known.topic == described.name && known.index as usize == index);
-                let partition = known.cloned().unwrap_or_else(|| {
+                let partition = known.remove(&(index as i32)).unwrap_or_else(|| {
                     let partition = Arc::new(Partition::new(described.name.clone(), index as i32, all.len()));
                     all.push(partition.clone());
                     partition

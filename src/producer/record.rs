@@ -109,7 +109,7 @@ pub struct Given<T>(pub(super) Option<T>);
 
 /// A key or value that the serializer `S` can write. Implemented for what a [`Record`] can hold; not for others.
 pub trait Field<S>: sealed::Sealed {
-    /// Fetches what the serializer needs.
+    /// Fetches what the serializer needs, if it has to write anything.
     fn prepare(&self, serializer: &S, target: Target<'_>) -> impl Future<Output = Result<()>> + Send;
 
     /// The bytes, if they need no serializing.
@@ -130,11 +130,24 @@ pub enum AsBytes<'f> {
     Written,
 }
 
+impl<'f> AsBytes<'f> {
+    /// What stands in the record, unless that has to be written first.
+    #[inline]
+    pub(super) fn at_hand(self) -> Option<Option<&'f [u8]>> {
+        match self {
+            Self::Null => Some(None),
+            Self::Plain(bytes) => Some(Some(bytes)),
+            Self::Written => None,
+        }
+    }
+}
+
 impl<S: Sync> Field<S> for Absent {
     async fn prepare(&self, _serializer: &S, _target: Target<'_>) -> Result<()> {
         Ok(())
     }
 
+    #[inline]
     fn as_bytes<'f>(&'f self, _serializer: &'f S) -> AsBytes<'f> {
         AsBytes::Null
     }
@@ -146,9 +159,13 @@ impl<S: Sync> Field<S> for Absent {
 
 impl<S: Serializer<T>, T: Sync> Field<S> for Given<T> {
     async fn prepare(&self, serializer: &S, target: Target<'_>) -> Result<()> {
-        if self.0.is_some() { serializer.prepare(target).await } else { Ok(()) }
+        match self.as_bytes(serializer) {
+            AsBytes::Written => serializer.prepare(target).await,
+            AsBytes::Null | AsBytes::Plain(_) => Ok(()),
+        }
     }
 
+    #[inline]
     fn as_bytes<'f>(&'f self, serializer: &'f S) -> AsBytes<'f> {
         match &self.0 {
             None => AsBytes::Null,

@@ -58,6 +58,8 @@ pub(super) struct Sender {
     /// How often a leader was asked for in a row, and when it may be again.
     asked: u32,
     asks_again_at: Instant,
+    /// Before that no topic can have been idle for long enough.
+    pub(super) forgets_at: Instant,
     /// Everything that is open is to go out, whatever its linger.
     flushing: bool,
     /// So is everything that is begun: the producer is being closed, or somebody waits for memory.
@@ -86,6 +88,8 @@ pub(super) struct Slot {
     /// Where its topic is counted by itself, if that is asked for.
     pub(super) tally: Option<Arc<Tally>>,
     armed: Option<Instant>,
+    /// When its last batch was begun, or the partition was met.
+    pub(super) last_used: Instant,
 }
 
 /// A sealed batch and who waits for it.
@@ -152,13 +156,14 @@ pub(super) enum Answer {
 
 impl Slot {
     /// Notices when the topic was made again: a name with another id is another topic (KIP-516).
-    fn learn_id(&mut self, metadata: &Metadata) {
+    /// With `goes_on` it is no affair of the transaction that is open.
+    fn learn_id(&mut self, metadata: &Metadata, goes_on: bool) {
         let id = metadata.topic(&self.partition.topic).map(|topic| topic.id);
         let Some(id) = id.filter(|id| *id != Uuid::default()) else { return };
         let before = std::mem::replace(&mut self.log_id, id);
         if before != id && before != Uuid::default() {
             tracing::debug!(topic = %self.partition.topic, %before, now = %id, "the topic was made again");
-            self.queue.handle_recreated();
+            self.queue.handle_recreated(goes_on);
         }
     }
 }
@@ -190,6 +195,7 @@ impl Sender {
             watch,
             asked: 0,
             asks_again_at: Instant::now(),
+            forgets_at: Instant::now(),
             flushing: false,
             pressed: false,
             abandon_at: None,
@@ -266,6 +272,8 @@ impl Sender {
             Event::AskAgain => self.identity.handle_refused(false),
             Event::Learn(topic) => drop(tokio::spawn(self.core.clone().look_for(topic))),
             Event::Flush { reply, patience } => {
+                // Whoever is told of what fails is told by the transaction, too.
+                self.follow_transaction();
                 let _ = reply.send(self.flush());
                 let until = patience.map(|patience| Instant::now() + patience.min(FOREVER));
                 self.abandon_at = self.abandon_at.into_iter().chain(until).min();
@@ -302,6 +310,7 @@ impl Sender {
     pub(super) fn push(&mut self, number: usize, sealed: VecDeque<Sealed>) {
         for Sealed { batch, cell, created, reserved } in sealed {
             let slot = &mut self.slots[number];
+            slot.last_used = slot.last_used.max(created);
             let codec = slot.codec;
             let ready = codec.is_none();
             let (records, raw_len) = (batch.record_count, batch.wire_len());
@@ -405,7 +414,8 @@ impl Sender {
             if is_elsewhere(&before, &self.metadata, &slot.partition.topic, new) {
                 slot.queue.handle_moved();
             }
-            slot.learn_id(&self.metadata);
+            let is_outside = self.transaction.as_ref().is_some_and(|driver| driver.is_outside(number));
+            slot.learn_id(&self.metadata, is_outside);
             if old != new {
                 slot.queue.handle_leader_known();
                 self.unlist(number, old);
@@ -413,6 +423,7 @@ impl Sender {
             // A topic that was made again ends the epoch here.
             self.settle(number);
         }
+        self.forget_idle_topics();
     }
 
     /// Asks for an identity if one is needed.
@@ -462,6 +473,7 @@ impl Sender {
     fn abandon(&mut self) {
         self.abandon_at = None;
         self.fail_all(Failure::Abandoned);
+        self.give_up_transaction();
     }
 
     fn fail_all(&mut self, why: Failure) {
@@ -506,7 +518,7 @@ impl Sender {
             delivery_timeout: self.core.settings.delivery_timeout,
             retries: self.core.settings.retries,
         };
-        let core = &self.core;
+        let (core, now) = (&self.core, Instant::now());
         let tally = |topic: &Str| core.settings.topic_metrics.then(|| core.metrics.topic(topic));
         let metadata = &self.metadata;
         self.slots.extend(core.partitions_from(self.slots.len()).into_iter().map(|partition| Slot {
@@ -520,6 +532,7 @@ impl Sender {
             topic_id: Uuid::default(),
             last_error: None,
             armed: None,
+            last_used: now,
         }));
     }
 
@@ -549,6 +562,7 @@ impl Drop for Sender {
     /// If this comes before all is done, the runtime has ended or the task has panicked: nobody may wait for ever, and
     /// nothing may be accepted that nobody sends (P12).
     fn drop(&mut self) {
+        self.release_topics();
         if self.is_finished() {
             return;
         }

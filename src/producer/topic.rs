@@ -37,6 +37,8 @@ pub(super) struct Topic {
     pub(super) sticky: Sticky,
     /// How often `RoundRobin` has chosen.
     pub(super) turns: AtomicUsize,
+    /// When it was looked up.
+    pub(super) since: Instant,
 }
 
 /// A broker that leads a partition.
@@ -64,7 +66,8 @@ impl Topic {
         let near = places(&|leader| spread.rack.is_some() && leader.rack == spread.rack);
         let turns = before.map_or(0, |before| before.turns.load(std::sync::atomic::Ordering::Relaxed));
         let (spread, sticky, turns) = (spread.clone(), Sticky::default(), AtomicUsize::new(turns));
-        let topic = Self { name, partitions, leaders, available, near, spread, sticky, turns };
+        let since = before.map_or_else(Instant::now, |before| before.since);
+        let topic = Self { name, partitions, leaders, available, near, spread, sticky, turns, since };
         topic.sticky.start(&topic, before.map(|before| &before.sticky));
         topic
     }

@@ -43,22 +43,35 @@ impl Default for Topics {
 }
 
 impl Topics {
-    /// Does something with a topic. `None` if it is not known.
+    /// Does something with a topic. `None` if it is not known, or if that comes to nothing.
     #[inline]
-    pub(super) fn with<R>(&self, name: &str, act: impl FnOnce(&Topic) -> R) -> Option<R> {
+    pub(super) fn with<R>(&self, name: &str, act: impl FnOnce(&Topic) -> Option<R>) -> Option<R> {
+        let mut act = Some(act);
+        let done = RECENT.try_with(|places| self.with_recent(&places[place_of(name)], name, act.take()?));
+        match (done, act) {
+            // A thread that is ending remembers nothing.
+            (Err(_), Some(act)) => act(&*self.known(name)?),
+            (done, _) => done.ok().flatten(),
+        }
+    }
+
+    #[inline]
+    fn with_recent<R>(
+        &self,
+        place: &Cell<Option<Recent>>,
+        name: &str,
+        act: impl FnOnce(&Topic) -> Option<R>,
+    ) -> Option<R> {
         let edition = self.edition.load(Ordering::Acquire);
         // What is in the place is taken out for the time being: partitioners are the user's code, and may use a producer
         // themselves.
-        let place = place_of(name);
-        let recent = RECENT.try_with(|recent| recent[place].take()).ok().flatten();
-        let recent = match recent {
-            Some(recent) if recent.edition == edition && *recent.topic.name == *name => recent,
+        let recent = match place.take() {
+            Some(recent) if recent.edition == edition && recent.topic.name.as_bytes() == name.as_bytes() => recent,
             _ => Recent { edition, topic: self.known(name)? },
         };
         let done = act(&recent.topic);
-        // A thread that is ending remembers nothing.
-        let _ = RECENT.try_with(|places| places[place].set(Some(recent)));
-        Some(done)
+        place.set(Some(recent));
+        done
     }
 
     /// A topic that is known.
@@ -79,6 +92,15 @@ impl Topics {
         known.insert(name.into(), Arc::new(topic));
         // Editions are never used twice, whichever producer's they are.
         self.edition.store(next_edition(), Ordering::Release);
+    }
+
+    /// Forgets a topic. Whoever has it in hand may still append to its partitions, which are what they were when it is
+    /// looked up again.
+    pub(super) fn forget(&self, name: &str) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.remove(name).is_some() {
+            self.edition.store(next_edition(), Ordering::Release);
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {
@@ -110,7 +132,7 @@ mod tests {
     #[test]
     fn a_thread_remembers_no_topic_that_has_changed_and_none_of_another_producer() {
         let (ours, theirs) = (Topics::default(), Topics::default());
-        let count = |topics: &Topics| topics.with("t", |topic| topic.partitions.len());
+        let count = |topics: &Topics| topics.with("t", |topic| Some(topic.partitions.len()));
         assert_eq!(count(&ours), None);
         ours.change("t", |before| {
             assert!(before.is_none());
@@ -121,6 +143,8 @@ mod tests {
         assert_eq!((count(&theirs), count(&ours)), (Some(7), Some(1)));
         ours.change("t", |before| topic(before.map_or(0, |before| before.partitions.len() + 1)));
         assert_eq!((count(&ours), count(&theirs)), (Some(2), Some(7)));
+        theirs.forget("t");
+        assert_eq!((count(&ours), count(&theirs)), (Some(2), None));
         assert_eq!(std::thread::scope(|scope| scope.spawn(|| count(&ours)).join().ok()), Some(Some(2)));
     }
 
@@ -133,9 +157,9 @@ mod tests {
             named.name = name.into();
             topics.change(name, |_| named);
         }
-        let count = |name| topics.with(name, |topic| topic.partitions.len());
+        let count = |name| topics.with(name, |topic| Some(topic.partitions.len()));
         assert_eq!((count("abc"), count("cba"), count("abc")), (Some(3), Some(5), Some(3)));
-        assert_eq!(topics.with("cba", |_| (count("cba"), count("abc"))), Some((Some(5), Some(3))));
+        assert_eq!(topics.with("cba", |_| Some((count("cba"), count("abc")))), Some((Some(5), Some(3))));
         assert_eq!(topics.all().len(), 2);
     }
 }

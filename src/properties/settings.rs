@@ -33,6 +33,8 @@ pub struct ClientSettings {
     pub retry_backoff_max: Duration,
     /// `metadata.max.age.ms`
     pub metadata_max_age: Duration,
+    /// `metadata.max.idle.ms`
+    pub metadata_max_idle: Duration,
     /// `metadata.recovery.rebootstrap.trigger.ms`; `None` where `metadata.recovery.strategy` is `none`
     pub rebootstrap_trigger: Option<Duration>,
     /// `default.api.timeout.ms`
@@ -159,6 +161,7 @@ impl ClientSettings {
             retry_backoff: duration(values, "retry.backoff.ms").min(retry_max),
             retry_backoff_max: retry_max,
             metadata_max_age: duration(values, "metadata.max.age.ms"),
+            metadata_max_idle: duration(values, "metadata.max.idle.ms"),
             rebootstrap_trigger: (values.one_of("metadata.recovery.strategy") == "rebootstrap")
                 .then(|| duration(values, "metadata.recovery.rebootstrap.trigger.ms")),
             default_api_timeout: duration(values, "default.api.timeout.ms"),

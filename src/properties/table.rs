@@ -162,6 +162,8 @@ const PARTITIONER_CLASSES: &[&str] = &[
 const CODE: &str = "serializers and deserializers are given in code";
 const JVM: &str = "is about the Java virtual machine";
 const PLUGIN: &str = "names a Java class, which milena cannot load";
+const INTERCEPTOR: &str =
+    "names Java classes, which milena cannot load; ProducerBuilder::interceptor takes them in code";
 const GROUP: &str = "consumer groups come with a later release";
 const TXN: &str = "two-phase commit is not stable in Kafka (KIP-939)";
 const METRIC: &str = "milena has no Java metrics reporters";
@@ -198,7 +200,7 @@ pub(super) const TABLE: &[Entry] = &[
     ignored("metrics.sample.window.ms", "K", METRIC),
     ignored("auto.include.jmx.reporter", "K", METRIC),
     refused("config.providers", "K", PLUGIN),
-    refused("interceptor.classes", "PC", PLUGIN),
+    refused("interceptor.classes", "PC", INTERCEPTOR),
     refused("bootstrap.controllers", "K", "talking to controllers directly comes with a later release"),
     // The producer.
     row("acks", "P", OneOf(&["all", "-1", "0", "1"]), "all", "Which replicas must have a batch before it counts as written."),
@@ -214,7 +216,7 @@ pub(super) const TABLE: &[Entry] = &[
     row("delivery.timeout.ms", "P", Millis { min: 0, max: INT }, "120000", "How long after append a record is at last acknowledged or failed. Not below linger.ms + request.timeout.ms."),
     row("buffer.memory", "P", Bytes { min: 0, max: LONG }, "33554432", "Bytes of records that may be unacknowledged; above it enqueue waits."),
     row("max.block.ms", "P", Millis { min: 0, max: LONG }, "60000", "How long enqueue may wait for metadata or memory."),
-    row("max.request.size", "P", Bytes { min: 0, max: INT }, "1048576", "The largest record, before compression. Unlike in Java it does not bound a request, which carries batches of several partitions."),
+    row("max.request.size", "P", Bytes { min: 0, max: INT }, "1048576", "The largest record, before compression. Unlike in Java it does not bound a request, which carries batches of several partitions: `ProducerBuilder::request_bytes` does."),
     row("transaction.timeout.ms", "P", Millis { min: 1, max: INT }, "60000", "How long a transaction may be open before its coordinator aborts it and fences its producer."),
     row("transactional.id", "P", Text, "", "Whose transactions these are; the builder then ends with `transactional`."),
     refused("transaction.two.phase.commit.enable", "P", TXN),
@@ -224,7 +226,7 @@ pub(super) const TABLE: &[Entry] = &[
     row("partitioner.adaptive.partitioning.enable", "P", Bool, "true", "Whether partitions with fewer batches waiting get more of the records that may go anywhere (KIP-794)."),
     row("partitioner.availability.timeout.ms", "P", Millis { min: 0, max: LONG }, "0", "A broker that has taken nothing for so long gets none of those records until it does; 0 is never (KIP-794)."),
     row("partitioner.rack.aware", "P", Bool, "false", "Whether those records go to partitions led from client.rack, while there are any (KIP-1123, Kafka 4.4). Needs client.rack."),
-    ignored("metadata.max.idle.ms", "P", "a topic that was used stays in the picture for the life of the client"),
+    row("metadata.max.idle.ms", "P", Millis { min: 5000, max: LONG }, "300000", "A topic that was not written to for so long is asked for no more, and looked up again when it is used (KIP-526). What a consumer reads stays in the picture."),
     ignored("key.serializer", "P", CODE),
     ignored("value.serializer", "P", CODE),
     // The consumer.

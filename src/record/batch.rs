@@ -5,7 +5,8 @@
 //! - a record never straddles chunks, so a chunk is a whole number of records;
 //! - deltas count from the first record; what a batch cannot express is an error before a byte is written, never a
 //!   wrapped number;
-//! - the checksum is summed once, whole, at stamp: keeping it per record or combining parts costs more (measured).
+//! - the checksum is summed once, chunk by chunk as each is full and still in the cache; the header is put in front of
+//!   the sum at stamp, by powers that are known beforehand. A batch of one chunk is summed whole then: that is cheaper.
 
 use bytes::Bytes;
 
@@ -13,7 +14,7 @@ use super::{
     chunk::{CHUNK, ChunkPool},
     crc,
     header::{self, BatchHeader, HEADER_LEN},
-    varint,
+    varint::{self, Packed},
 };
 use crate::error::{Error, ErrorKind};
 
@@ -53,6 +54,8 @@ pub struct BatchBuilder {
     pool: ChunkPool,
     full: Vec<Vec<u8>>,
     open: Vec<u8>,
+    /// The checksum of the full chunks, unless what is summed would be compressed afterwards.
+    sum: Option<u32>,
     body: usize,
     records: i32,
     base_timestamp: i64,
@@ -66,11 +69,19 @@ impl BatchBuilder {
             pool: pool.clone(),
             full: Vec::new(),
             open: Vec::new(),
+            sum: Some(0),
             body: 0,
             records: 0,
             base_timestamp: 0,
             max_timestamp: 0,
         }
+    }
+
+    /// An empty batch that will be compressed: its records are not summed while they are appended.
+    pub fn to_compress(pool: &ChunkPool) -> Self {
+        let mut batch = Self::new(pool);
+        batch.sum = None;
+        batch
     }
 
     /// Appends a record of `timestamp` (milliseconds since 1970) behind those already here.
@@ -109,15 +120,15 @@ impl BatchBuilder {
         let first = self.records == 0;
         let delta = if first { Some(0) } else { timestamp.checked_sub(self.base_timestamp) };
         let Some(delta) = delta else { return Err(AppendError::BatchFull) };
-        let body = body_size(self.records, delta, key, value, headers);
-        let size = varint::size(body as i64) + body;
+        let layout = Layout::new(self.records, delta, key, value, headers);
+        let size = layout.size();
         if self.body + size > MAX_BODY.min(limit.saturating_sub(HEADER_LEN)) || self.records == i32::MAX {
             self.refuse(size)?;
         }
         if self.open.capacity() - self.open.len() < size {
             self.next_chunk(size);
         }
-        write_record(&mut self.open, body, self.records, delta, key, value, headers);
+        layout.write(&mut self.open, key, value, headers);
         self.body += size;
         self.records += 1;
         if first {
@@ -144,6 +155,7 @@ impl BatchBuilder {
         let chunk = self.pool.take(size);
         let before = std::mem::replace(&mut self.open, chunk);
         if !before.is_empty() {
+            self.sum = self.sum.map(|sum| crc::extend(sum, &before));
             self.full.push(before);
         }
     }
@@ -182,10 +194,12 @@ impl BatchBuilder {
     pub fn seal(mut self) -> SealedBatch {
         let mut chunks = std::mem::take(&mut self.full);
         let last = std::mem::take(&mut self.open);
+        let sum = self.sum.filter(|_| !chunks.is_empty()).map(|sum| crc::extend(sum, &last));
         if !last.is_empty() {
             chunks.push(last);
         }
         SealedBatch {
+            sum,
             body: chunks.into_iter().map(|chunk| self.pool.freeze(chunk)).collect(),
             attributes: 0,
             record_count: self.records,
@@ -217,6 +231,8 @@ pub struct SealedBatch {
     pub base_timestamp: i64,
     /// The latest timestamp of all records, in milliseconds since 1970.
     pub max_timestamp: i64,
+    /// The checksum of the body alone, if it was summed before.
+    pub(super) sum: Option<u32>,
     pub(super) pool: ChunkPool,
 }
 
@@ -231,7 +247,7 @@ impl SealedBatch {
         HEADER_LEN + self.body_len()
     }
 
-    /// The batch's header with its checksum. Costs one pass over the whole body.
+    /// The batch's header with its checksum. Costs one pass over the body, unless that was summed before.
     ///
     /// Without idempotence all three are -1.
     pub fn stamp(&self, producer_id: i64, epoch: i16, base_sequence: i32) -> Bytes {
@@ -252,7 +268,10 @@ impl SealedBatch {
         };
         let tail = header.to_bytes();
         let sum = crc::extend(0, &tail[header::CRC_COVERS..]);
-        header.crc = self.body.iter().fold(sum, |sum, piece| crc::extend(sum, piece));
+        header.crc = match self.sum {
+            Some(body) => crc::combine(sum, body, self.body_len()),
+            None => self.body.iter().fold(sum, |sum, piece| crc::extend(sum, piece)),
+        };
         Bytes::copy_from_slice(&header.to_bytes())
     }
 
@@ -273,22 +292,106 @@ pub fn record_size(
     value: Option<&[u8]>,
     headers: &[Header<'_>],
 ) -> usize {
-    let body = body_size(offset_delta, timestamp_delta, key, value, headers);
-    varint::size(body as i64) + body
+    Layout::new(offset_delta, timestamp_delta, key, value, headers).size()
 }
 
-#[inline]
-fn body_size(
-    offset_delta: i32,
-    timestamp_delta: i64,
-    key: Option<&[u8]>,
-    value: Option<&[u8]>,
-    headers: &[Header<'_>],
-) -> usize {
-    let fixed = 1 + varint::size(timestamp_delta) + varint::size(i64::from(offset_delta));
-    let headers = if headers.is_empty() { 1 } else { headers_size(headers) };
-    fixed.saturating_add(field_size(key)).saturating_add(field_size(value)).saturating_add(headers)
+/// The numbers of one record, in their final bytes.
+struct Layout {
+    length: Packed,
+    timestamp: Packed,
+    offset: Packed,
+    key: Packed,
+    value: Packed,
+    body: usize,
 }
+
+impl Layout {
+    #[inline]
+    fn new(
+        offset_delta: i32,
+        timestamp_delta: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header<'_>],
+    ) -> Self {
+        let (timestamp, offset) = (varint::pack(timestamp_delta), varint::pack(i64::from(offset_delta)));
+        let (key_len, value_len) = (varint::pack(field_len(key)), varint::pack(field_len(value)));
+        let headers = if headers.is_empty() { 1 } else { headers_size(headers) };
+        // The record's attributes take a byte.
+        let fixed = 1 + timestamp.len + offset.len + key_len.len + value_len.len;
+        let fields = key.map_or(0, <[u8]>::len).saturating_add(value.map_or(0, <[u8]>::len));
+        let body = fixed.saturating_add(fields).saturating_add(headers);
+        Self { length: varint::pack(body as i64), timestamp, offset, key: key_len, value: value_len, body }
+    }
+
+    /// The bytes that the record takes, its own length included.
+    #[inline]
+    fn size(&self) -> usize {
+        self.length.len.saturating_add(self.body)
+    }
+
+    /// Writes the record; `out` has room for it, so that nothing reallocates.
+    #[inline]
+    fn write(&self, out: &mut Vec<u8>, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header<'_>]) {
+        let front = Front::default().with(self.length).with(ATTRIBUTES).with(self.timestamp).with(self.offset);
+        let front = front.with(self.key);
+        // A front is written as a whole and cut to its length, for which there has to be room behind it.
+        let fits = front.len + self.value.len <= Front::MOST && out.capacity() - out.len() >= self.size() + Front::MOST;
+        if !fits || !headers.is_empty() {
+            return self.write_slowly(out, key, value, headers);
+        }
+        match key {
+            None => front.with(self.value).put(out),
+            Some(key) => {
+                front.put(out);
+                out.extend_from_slice(key);
+                Front::default().with(self.value).put(out);
+            }
+        }
+        out.extend_from_slice(value.unwrap_or_default());
+        out.push(0);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_slowly(&self, out: &mut Vec<u8>, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header<'_>]) {
+        for number in [self.length, ATTRIBUTES, self.timestamp, self.offset, self.key] {
+            write_number(out, number);
+        }
+        out.extend_from_slice(key.unwrap_or_default());
+        write_number(out, self.value);
+        out.extend_from_slice(value.unwrap_or_default());
+        write_headers(out, headers);
+    }
+}
+
+/// Numbers that are written at once.
+#[derive(Clone, Copy, Default)]
+struct Front {
+    bits: u128,
+    len: usize,
+}
+
+impl Front {
+    /// The most bytes.
+    const MOST: usize = 16;
+
+    #[inline(always)]
+    fn with(self, number: Packed) -> Self {
+        // What is shifted beyond the end is not written: whoever asks for more than `MOST` bytes writes slowly.
+        Self { bits: self.bits | number.bits << (8 * self.len as u32 % u128::BITS), len: self.len + number.len }
+    }
+
+    #[inline(always)]
+    fn put(self, out: &mut Vec<u8>) {
+        let end = out.len() + self.len;
+        out.extend_from_slice(&self.bits.to_le_bytes());
+        out.truncate(end);
+    }
+}
+
+/// None are defined.
+const ATTRIBUTES: Packed = Packed { bits: 0, len: 1 };
 
 #[cold]
 #[inline(never)]
@@ -298,47 +401,14 @@ fn headers_size(headers: &[Header<'_>]) -> usize {
     })
 }
 
-#[inline]
+fn write_number(out: &mut Vec<u8>, number: Packed) {
+    out.extend_from_slice(number.bits.to_le_bytes().get(..number.len).unwrap_or_default());
+}
+
 fn field_size(field: Option<&[u8]>) -> usize {
     match field {
         Some(bytes) => varint::size(bytes.len() as i64) + bytes.len(),
         None => 1,
-    }
-}
-
-/// Writes one record; `out` has room for it, so that nothing below reallocates.
-#[inline]
-fn write_record(
-    out: &mut Vec<u8>,
-    body: usize,
-    offset_delta: i32,
-    timestamp_delta: i64,
-    key: Option<&[u8]>,
-    value: Option<&[u8]>,
-    headers: &[Header<'_>],
-) {
-    // Everything in front of the value is collected on the stack if there is no key: one copy for the numbers, one for
-    // the value. 5 (length) + 1 + 10 + 5 + 5 (key) + 5 (value).
-    let mut front = [0; 32];
-    let mut at = varint::put(&mut front, 0, body as i64);
-    at += 1; // The record's attributes: none are defined.
-    at = varint::put(&mut front, at, timestamp_delta);
-    at = varint::put(&mut front, at, i64::from(offset_delta));
-    at = varint::put(&mut front, at, field_len(key));
-    if let Some(key) = key {
-        out.extend_from_slice(&front[..at]);
-        out.extend_from_slice(key);
-        at = 0;
-    }
-    at = varint::put(&mut front, at, field_len(value));
-    out.extend_from_slice(&front[..at]);
-    if let Some(value) = value {
-        out.extend_from_slice(value);
-    }
-    if headers.is_empty() {
-        out.push(0);
-    } else {
-        write_headers(out, headers);
     }
 }
 
@@ -350,18 +420,15 @@ pub(super) fn push_record(
     key: Option<&[u8]>,
     value: Option<&[u8]>,
 ) {
-    let body = body_size(offset_delta, timestamp_delta, key, value, &[]);
-    write_record(out, body, offset_delta, timestamp_delta, key, value, &[]);
+    let layout = Layout::new(offset_delta, timestamp_delta, key, value, &[]);
+    out.reserve(layout.size());
+    layout.write(out, key, value, &[]);
 }
 
 #[cold]
 #[inline(never)]
 fn write_headers(out: &mut Vec<u8>, headers: &[Header<'_>]) {
-    let number = |out: &mut Vec<u8>, value| {
-        let mut buffer = [0; varint::MAX_VARLONG];
-        let end = varint::put(&mut buffer, 0, value);
-        out.extend_from_slice(&buffer[..end]);
-    };
+    let number = |out: &mut Vec<u8>, value| write_number(out, varint::pack(value));
     number(out, headers.len() as i64);
     for header in headers {
         number(out, header.key.len() as i64);

@@ -1,4 +1,12 @@
-//! Record batches that real brokers wrote, for the tests of this folder.
+//! Record batches that real brokers wrote, and their reader, for the tests of this folder.
+
+use bytes::Bytes;
+
+use super::{Batches, DecodeScratch};
+use crate::error::Error;
+
+/// A record: offset, timestamp, key, value.
+pub(super) type Row = (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>);
 
 /// Uncompressed, LogAppendTime: alpha, bravo under the key `key`, charlie.
 pub(super) const LOG_APPEND: &str = "00000000000000000000005a000000000293cc6e87000800000002000001a085bf4a8d000001a085bf4aa0ffffffffffffffffffffffffffff0000000316000000010a616c706861001c000e02066b65790a627261766f001a000e04010e636861726c696500";
@@ -31,4 +39,20 @@ pub(super) const ALL: [&str; 9] = {
 /// The bytes of hexadecimal text.
 pub(super) fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+/// Everything a region holds, or the first error.
+pub(super) fn read(region: impl Into<Bytes>) -> Result<Vec<Row>, Error> {
+    let mut scratch = DecodeScratch::default();
+    let mut rows = Vec::new();
+    for raw in Batches::new(region.into()) {
+        let raw = raw?;
+        raw.check_crc()?;
+        for record in raw.decode(&mut scratch, 1 << 20)?.records() {
+            let record = record?;
+            let own = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
+            rows.push((record.offset, record.timestamp, own(record.key), own(record.value)));
+        }
+    }
+    Ok(rows)
 }

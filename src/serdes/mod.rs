@@ -49,7 +49,8 @@ pub trait Serializer<T: ?Sized>: Send + Sync {
         ready(Ok(()))
     }
 
-    /// The bytes of `value` if they are there already: then nothing is written and nothing copied on the way.
+    /// The bytes of `value` if they are there already: then nothing is written and nothing copied on the way, and
+    /// neither [`prepare`](Self::prepare) nor [`serialize`](Self::serialize) is called.
     fn as_bytes<'a>(&self, _value: &'a T) -> Option<&'a [u8]> {
         None
     }

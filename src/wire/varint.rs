@@ -89,6 +89,31 @@ fn read(bytes: &[u8], limit: usize) -> Option<(u64, usize)> {
 }
 
 #[cfg(test)]
+pub(crate) mod golden {
+    /// Signed integers as Java's `ByteUtilsTest` has them; those of records are written in the same way.
+    pub(crate) const SIGNED: &[(i32, &[u8])] = &[
+        (0, &[0x00]),
+        (-1, &[0x01]),
+        (1, &[0x02]),
+        (63, &[0x7e]),
+        (-64, &[0x7f]),
+        (64, &[0x80, 0x01]),
+        (-65, &[0x81, 0x01]),
+        (8191, &[0xfe, 0x7f]),
+        (-8192, &[0xff, 0x7f]),
+        (8192, &[0x80, 0x80, 0x01]),
+        (-8193, &[0x81, 0x80, 0x01]),
+        (1_048_575, &[0xfe, 0xff, 0x7f]),
+        (1_048_576, &[0x80, 0x80, 0x80, 0x01]),
+        (134_217_727, &[0xfe, 0xff, 0xff, 0x7f]),
+        (134_217_728, &[0x80, 0x80, 0x80, 0x80, 0x01]),
+        (-134_217_729, &[0x81, 0x80, 0x80, 0x80, 0x01]),
+        (i32::MAX, &[0xfe, 0xff, 0xff, 0xff, 0x0f]),
+        (i32::MIN, &[0xff, 0xff, 0xff, 0xff, 0x0f]),
+    ];
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -122,27 +147,7 @@ mod tests {
 
     #[test]
     fn signed_integers_are_as_java_writes_them() {
-        let table: [(i32, &[u8]); 18] = [
-            (0, &[0x00]),
-            (-1, &[0x01]),
-            (1, &[0x02]),
-            (63, &[0x7e]),
-            (-64, &[0x7f]),
-            (64, &[0x80, 0x01]),
-            (-65, &[0x81, 0x01]),
-            (8191, &[0xfe, 0x7f]),
-            (-8192, &[0xff, 0x7f]),
-            (8192, &[0x80, 0x80, 0x01]),
-            (-8193, &[0x81, 0x80, 0x01]),
-            (1_048_575, &[0xfe, 0xff, 0x7f]),
-            (1_048_576, &[0x80, 0x80, 0x80, 0x01]),
-            (134_217_727, &[0xfe, 0xff, 0xff, 0x7f]),
-            (134_217_728, &[0x80, 0x80, 0x80, 0x80, 0x01]),
-            (-134_217_729, &[0x81, 0x80, 0x80, 0x80, 0x01]),
-            (i32::MAX, &[0xfe, 0xff, 0xff, 0xff, 0x0f]),
-            (i32::MIN, &[0xff, 0xff, 0xff, 0xff, 0x0f]),
-        ];
-        for (value, bytes) in table {
+        for &(value, bytes) in golden::SIGNED {
             assert_eq!(unsigned(u64::from(zigzag32(value))), bytes, "{value}");
             assert_eq!(unsigned(zigzag64(i64::from(value))), bytes, "{value} as 64 bits");
             assert_eq!(len_i32(value), bytes.len(), "{value}");

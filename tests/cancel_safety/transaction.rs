@@ -1,8 +1,11 @@
 //! The futures of transactions, dropped, in both versions of transactions.
 
+use std::time::Duration;
+
 use milena::{
-    TopicPartition,
+    ErrorKind, TopicPartition,
     consumer::{IsolationLevel, StartFrom},
+    embedded::{Api, Fault, FaultAction, When},
     producer::{Outcome, TransactionalProducer},
     types::ConsumerGroupMetadata,
 };
@@ -71,7 +74,8 @@ fn a_dropped_begin_leaves_no_transaction_open() {
         let first = producer.begin().await.expect("begun");
         first.send(record("dropped")).await.expect("written");
         drop(first);
-        let is_enough = cut.of(producer.begin()).await.is_some();
+        let is_ready = cut.of(producer.ready()).await.is_some();
+        let is_enough = cut.of(producer.begin()).await.is_some() && is_ready;
         world.goes_on(producer, &[], cut).await;
         is_enough
     });
@@ -93,6 +97,26 @@ fn p9_a_dropped_send_in_a_transaction_is_in_it_once_or_not_at_all() {
         let expected: Vec<&str> = visible.iter().map(String::as_str).collect();
         world.goes_on(producer, &expected, cut).await;
         is_enough
+    });
+}
+
+#[test]
+fn a_dropped_batch_of_a_transaction_is_in_it_as_far_as_it_was_taken() {
+    at_every_poll(async |world, cut| {
+        let mut producer = world.transactional().await;
+        let prepared = cut.of(producer.prepare(&record("x"))).await.is_some();
+        let transaction = producer.begin().await.expect("begun");
+        let prepared = cut.of(transaction.prepare(&record("x"))).await.is_some() && prepared;
+        let values: Vec<String> = (0..20).map(|number| format!("{number}")).collect();
+        let mut records = values.iter().map(|value| record(value));
+        let taken = cut.of(transaction.enqueue_batch(&mut records)).await.map(|taken| taken.expect("taken"));
+        // The record that it waited with is not in it.
+        let expected = values.len() - records.len() - usize::from(taken.is_none() && cut.polls > 0);
+        let flushed = cut.of(transaction.flush()).await;
+        transaction.commit().await.expect("committed");
+        let expected: Vec<&str> = values.iter().take(expected).map(String::as_str).collect();
+        world.goes_on(producer, &expected, cut).await;
+        prepared && taken.is_some() && flushed.map(|flushed| flushed.expect("written")).is_some()
     });
 }
 
@@ -158,5 +182,27 @@ fn a_dropped_close_of_a_transactional_producer_ends_what_is_under_way() {
         let again = world.transactional().await;
         world.goes_on(again, &[], cut).await;
         closed.map(|closed| closed.expect("closed")).is_some()
+    });
+}
+
+#[test]
+fn p12_a_dropped_close_with_of_a_transactional_producer_keeps_the_deadline() {
+    at_every_poll(async |world, cut| {
+        let mut producer = world.transactional().await;
+        let transaction = producer.begin().await.expect("begun");
+        transaction.send(record("x")).await.expect("written");
+        drop(transaction);
+        world.cluster.inject(Fault::on(Api::EndTxn, FaultAction::Silence(When::BeforeApplying)).times(1_000));
+        let closed = cut.of(producer.close_with(Duration::from_secs(1))).await;
+        world.cluster.clear_faults();
+        // Closed or dropped, it is gone in time: what it had left open is ended by the next one, which waits for nothing
+        // but the connection that fell silent.
+        let again = world.transactional().await;
+        world.goes_on(again, &[], cut).await;
+        if let Some(closed) = &closed {
+            let left = closed.as_ref().expect_err("the abort is not answered");
+            assert_eq!(left.kind(), ErrorKind::Timeout, "{left}");
+        }
+        closed.is_some()
     });
 }

@@ -208,25 +208,22 @@ impl Serve for EndTxnRequest {
     }
 }
 
-impl Serve for TxnOffsetCommitRequest {
-    fn names(&self, _: &Call, topic: &str) -> bool {
-        self.topics.iter().any(|named| named.name.as_str() == topic)
-    }
-
-    async fn serve(self, call: &Call) -> Result<Option<Body>, Unanswered> {
+impl Call {
+    /// What TxnOffsetCommit answers.
+    pub(super) fn commit_offsets(&self, request: &TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
         let mut offsets = Vec::new();
         // What is wrong with single partitions does not touch the others.
         let mut codes = Vec::new();
-        for topic in &self.topics {
+        for topic in &request.topics {
             for partition in &topic.partitions {
-                let checked = call.offset_to_stage(&topic.name, partition);
+                let checked = self.offset_to_stage(&topic.name, partition);
                 codes.push(checked.as_ref().map_or_else(|code| *code, |_| 0));
                 offsets.extend(checked.ok());
             }
         }
-        let staged = call.stage_offsets(&self, offsets);
+        let staged = self.stage_offsets(request, offsets);
         let mut codes = codes.into_iter().map(|code| if code == 0 { staged.err().unwrap_or(0) } else { code });
-        let topics = self.topics.iter().map(|topic| {
+        let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|partition| {
                 let answered = TxnOffsetCommitResponsePartition::default();
                 let answered = answered.with_partition_index(partition.partition_index);
@@ -236,12 +233,9 @@ impl Serve for TxnOffsetCommitRequest {
             TxnOffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions)
         });
         let topics = topics.collect();
-        let response = TxnOffsetCommitResponse::default().with_throttle_time_ms(call.throttle_ms());
-        call.encode(&response.with_topics(topics))
+        TxnOffsetCommitResponse::default().with_throttle_time_ms(self.throttle_ms()).with_topics(topics)
     }
-}
 
-impl Call {
     fn offset_to_stage(
         &self,
         topic: &str,

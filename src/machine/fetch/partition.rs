@@ -240,7 +240,10 @@ impl<B> Partition<B> {
         };
         let moved = leader.broker != self.leader;
         let newer = leader.epoch > self.leader_epoch;
-        (self.leader, self.leader_epoch) = (leader.broker, leader.epoch.max(self.leader_epoch));
+        // Another leader of whom no epoch is told (C3): the one we know is not its own, and would be refused as too old.
+        let forgets = moved && leader.broker.is_some() && leader.epoch < 0;
+        self.leader_epoch = if forgets { -1 } else { leader.epoch.max(self.leader_epoch) };
+        self.leader = leader.broker;
         if moved {
             self.follow_leader(now);
         } else if newer {

@@ -42,8 +42,10 @@ use super::{
 };
 
 mod verdict;
+mod words;
 
 pub(crate) use verdict::Verdict;
+pub(crate) use words::{BatchId, Done, Failure, Outcome, Refusal, Rules, Send, Stamp};
 
 /// The batches of one partition, oldest first. `B` is the batch itself, which no decision looks into.
 #[derive(Debug)]
@@ -71,80 +73,6 @@ pub(crate) struct Queue<B> {
     told: bool,
     /// The last offset that an acknowledgement named.
     last_acked: Option<i64>,
-}
-
-/// What the caller chose for all partitions.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rules {
-    pub(crate) idempotent: bool,
-    pub(crate) max_in_flight: usize,
-    pub(crate) delivery_timeout: Duration,
-    pub(crate) retries: u32,
-}
-
-/// The number of a batch in its queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BatchId(u64);
-
-/// What a batch says of its writer. Set once per identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    pub(crate) producer: ProducerId,
-    pub(crate) sequence: i32,
-}
-
-/// What a broker said about a batch that it refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) code: ErrorCode,
-    /// Where the partition's log begins; −1 where the broker did not say.
-    pub(crate) log_start_offset: i64,
-}
-
-impl From<ErrorCode> for Refusal {
-    fn from(code: ErrorCode) -> Self {
-        Self { code, log_start_offset: -1 }
-    }
-}
-
-/// A batch that is to be written now.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Send<'a, B> {
-    pub(crate) id: BatchId,
-    /// `None` without idempotence.
-    pub(crate) stamp: Option<Stamp>,
-    pub(crate) batch: &'a mut B,
-}
-
-/// A batch whose fate is known.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Done<B> {
-    pub(crate) batch: B,
-    pub(crate) outcome: Outcome,
-}
-
-/// What became of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The broker wrote it; the offset is −1 where the broker no longer knew it.
-    Acked { base_offset: i64, log_append_time: i64 },
-    /// It failed for good.
-    Failed { why: Failure, maybe_written: bool },
-}
-
-/// Why a batch failed for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The broker refused it.
-    Refused(ErrorCode),
-    /// Its time ran out; with the last error a broker gave, if one did.
-    TimedOut { last: Option<ErrorCode> },
-    /// It was tried as often as allowed; with the last error a broker gave, if one did.
-    TriedTooOften { last: Option<ErrorCode> },
-    /// Its producer does not wait for it any longer.
-    Abandoned,
-    /// Its transaction is to be aborted.
-    Aborted,
 }
 
 #[derive(Debug)]
@@ -498,10 +426,13 @@ impl<B> Queue<B> {
     /// here was meant for the name and goes to the new log, under a new identity, so that no number given out for the old
     /// log is given out again in case it comes back into sight. What may have been written is asked after first, with
     /// the stamp it has: a request that named the topic by its name may have reached the new log.
-    pub(crate) fn handle_recreated(&mut self) {
+    ///
+    /// With `goes_on` the identity stays, because it is that of an open transaction in which nothing was sent here, and the
+    /// numbers go on where they are: the new log knows nothing of the producer and takes any first number.
+    pub(crate) fn handle_recreated(&mut self, goes_on: bool) {
         self.handle_moved();
         self.last_acked = None;
-        self.broken |= self.identity.is_some();
+        self.broken |= self.identity.is_some() && !goes_on;
     }
 
     /// Time has passed: the oldest batches whose time is over fail, unless they are on the wire.
@@ -571,6 +502,11 @@ impl<B> Queue<B> {
     /// A batch that is still here.
     pub(crate) fn batch(&self, id: BatchId) -> Option<&B> {
         self.entries.iter().find(|entry| entry.id == id).map(|entry| &entry.batch)
+    }
+
+    /// The oldest batch that is not on the wire, if it is ready to go there.
+    pub(crate) fn next(&self) -> Option<&B> {
+        self.entries.get(self.in_flight).filter(|entry| entry.state == State::Ready).map(|entry| &entry.batch)
     }
 
     /// All batches, oldest first.

@@ -280,12 +280,23 @@ fn kip_516_a_topic_made_again_begins_with_a_new_epoch() {
     let mut story = Story::new(&["a", "b", "c"]);
     story.prove();
     let (.., b) = story.send().expect("b");
-    story.queue.handle_recreated();
+    story.queue.handle_recreated(false);
     assert_eq!(story.queue.poll_broken(), Some(story.producer));
     story.producer.epoch = 1;
     assert_eq!(story.send(), None, "the request to the old topic is waited for");
     story.refuse(b, ErrorCode::UNKNOWN_TOPIC_ID);
     assert_eq!(story.send().map(|sent| (sent.0, sent.1, sent.2)), Some(("b", 1, 0)));
+    assert_eq!(story.send(), None, "and the new log has acknowledged nothing yet");
+}
+
+/// In the first version of transactions an open one keeps its epoch.
+#[test]
+fn kip_516_a_topic_made_again_outside_the_open_transaction_goes_on_with_its_numbers() {
+    let mut story = Story::new(&["a", "b", "c"]);
+    story.prove();
+    story.queue.handle_recreated(true);
+    assert_eq!(story.queue.poll_broken(), None);
+    assert_eq!(story.send().map(|sent| (sent.0, sent.1, sent.2)), Some(("b", 0, 10)));
     assert_eq!(story.send(), None, "and the new log has acknowledged nothing yet");
 }
 

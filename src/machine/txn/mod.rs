@@ -155,6 +155,21 @@ impl Txn {
         self.fail(why);
     }
 
+    /// Whether a transaction is under way that has the epoch of those before, and nothing in this partition (KIP-516): its
+    /// log may become another one, and all that was written there belongs to transactions that are over. In the second
+    /// version every transaction has an epoch of its own, in which nothing is broken by what was before.
+    pub(crate) fn is_outside(&self, partition: usize) -> bool {
+        match &self.state {
+            State::Open(work)
+            | State::AbortOnly(work, _)
+            | State::Ending(Ending { work, .. })
+            | State::Unknown(Ending { work, .. }) => {
+                work.version == Version::First && !work.added.contains(&partition) && !work.wanted.contains(&partition)
+            }
+            _ => false,
+        }
+    }
+
     /// A partition's chain of sequence numbers is broken: nothing more can be written in this epoch.
     pub(crate) fn handle_broken(&mut self, why: Why) {
         match &mut self.state {
@@ -297,7 +312,7 @@ impl Txn {
     }
 
     /// Whether a commit was asked for that may have been done.
-    fn may_be_committed(&self) -> bool {
+    pub(crate) fn may_be_committed(&self) -> bool {
         self.is_unsure() == Some(true)
     }
 

@@ -419,6 +419,19 @@ fn a_partition_that_breaks_between_two_transactions_costs_an_epoch() {
 }
 
 #[test]
+fn kip_516_only_partitions_of_the_open_transaction_are_its_affair() {
+    for (version, outside) in [(Version::First, true), (Version::Second, false)] {
+        let mut story = Story::ready();
+        assert!(!story.txn.is_outside(7), "no transaction is under way: a new epoch costs nothing but a request");
+        assert!(story.txn.handle_begin(version));
+        let _ = story.txn.admit(7);
+        assert_eq!((story.txn.is_outside(7), story.txn.is_outside(8)), (false, outside), "{version:?}");
+        story.txn.handle_end(true);
+        assert_eq!((story.txn.is_outside(7), story.txn.is_outside(8)), (false, outside), "{version:?}");
+    }
+}
+
+#[test]
 fn an_epoch_that_was_not_raised_is_asked_for_again_where_it_must_be_new() {
     let mut story = Story::ready();
     story.txn.handle_broken(Why::Batch);

@@ -18,7 +18,7 @@ use std::{
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Result},
     machine::txn::{Ask, Death, End, Fencer, Reply, Request, Step, Told, Txn, Version, Why},
     plant::{self, Plant},
     producer::sender::{self, Sender},
@@ -59,8 +59,9 @@ pub(in crate::producer) enum Event {
         answer: Answer<()>,
     },
     Outcome(Answer<Option<Outcome>>),
-    /// Nothing is under way any more. Nobody has a transaction who asks for that: one that is still open is aborted.
-    Idle(oneshot::Sender<()>),
+    /// Nothing is under way any more, or it is given up; with an error that nobody has heard of. Nobody has a transaction
+    /// who asks for that: one that is still open is aborted.
+    Idle(oneshot::Sender<Result<()>>),
     Replied {
         reply: Reply,
         error: Option<Error>,
@@ -76,8 +77,14 @@ pub(in crate::producer) struct Driver {
     link: Arc<Link>,
     begin: Option<(bool, Answer<()>)>,
     end: Option<Answer<(), CommitError>>,
+    /// What the transaction that ends was wished to be: committed, or not.
+    wish: bool,
+    /// Why it was not committed after all, if nobody waited to hear.
+    untold: Option<Error>,
     outcome: Vec<Answer<Option<Outcome>>>,
-    idle: Vec<oneshot::Sender<()>>,
+    idle: Vec<oneshot::Sender<Result<()>>>,
+    /// Nobody waits for coordinators any more.
+    given_up: bool,
     offsets: BTreeMap<u64, Offsets>,
     next: u64,
     /// How the last transaction ended; `Some(None)` if that is not known.
@@ -124,8 +131,11 @@ impl Driver {
             link,
             begin: None,
             end: None,
+            wish: false,
+            untold: None,
             outcome: Vec::new(),
             idle: Vec::new(),
+            given_up: false,
             offsets: BTreeMap::new(),
             next: 0,
             last: None,
@@ -149,7 +159,40 @@ impl Driver {
 
     /// Whether something is under way that outlives the producer's handles.
     pub(in crate::producer) fn is_busy(&self) -> bool {
-        self.machine.is_open() || self.machine.is_ending()
+        !self.given_up && (self.machine.is_open() || self.machine.is_ending())
+    }
+
+    /// The time for closing is over: whoever waits is told what is left.
+    fn give_up(&mut self) {
+        let left = self.is_busy().then(|| self.left());
+        self.given_up = true;
+        self.untold = left.or(self.untold.take());
+        self.say_idle();
+    }
+
+    /// What has not ended.
+    fn left(&self) -> Error {
+        let (id, timeout) = (&self.id, self.timeout);
+        let last = self.trouble.as_ref().map_or_else(|| "no answer".to_owned(), Error::to_string);
+        let (kind, text) = if self.machine.may_be_committed() {
+            (ErrorKind::OutcomeUnknown, "its commit was asked for and is not answered, it may be committed or not")
+        } else {
+            (ErrorKind::Timeout, "it was not committed, and nothing of it will be visible")
+        };
+        let text = format!(
+            "transaction {id} had not ended by the time at which the producer was to be closed: {text}; the next producer of the id ends it, or the coordinator after {timeout:?} (transaction.timeout.ms); last: {last}"
+        );
+        self.trouble.clone().into_iter().fold(Error::new(kind, text), Error::with_source)
+    }
+
+    /// Tells who waits that nothing is under way. What nobody has heard of is told once.
+    fn say_idle(&mut self) {
+        for waiting in self.idle.drain(..) {
+            let untold = self.untold.take();
+            if let Err(Err(error)) = waiting.send(untold.map_or(Ok(()), Err)) {
+                self.untold = Some(error);
+            }
+        }
     }
 
     /// A batch was acknowledged, or failed for good.
@@ -164,6 +207,11 @@ impl Driver {
                 self.machine.handle_failed(Why::Batch);
             }
         }
+    }
+
+    /// Whether the transaction goes on in its epoch whatever becomes of this partition's log.
+    pub(in crate::producer) fn is_outside(&self, number: usize) -> bool {
+        self.machine.is_outside(number)
     }
 
     /// A batch broke its partition's chain of sequence numbers.
@@ -256,9 +304,13 @@ impl Driver {
             End::Unknown => (None, Err(CommitError::Unknown(self.unknown()))),
         };
         self.last = Some(known);
-        if let Some(waiting) = self.end.take() {
-            let _ = waiting.send(answer);
-        }
+        let unheard = match self.end.take() {
+            Some(waiting) => waiting.send(answer).err(),
+            None => Some(answer),
+        };
+        // An abort that was wished for, or is all that is left of a dropped transaction, is no news.
+        let is_news = self.wish && self.outcome.is_empty();
+        self.untold = unheard.and_then(Result::err).filter(|_| is_news).map(Error::from);
         for waiting in self.outcome.drain(..) {
             let _ = waiting.send(match known {
                 Some(outcome) => Ok(Some(outcome)),
@@ -302,6 +354,7 @@ impl Driver {
             self.machine.handle_resolve();
             self.outcome.push(answer);
         } else {
+            self.untold = None;
             let _ = answer.send(Ok(self.last.flatten()));
         }
     }
@@ -323,7 +376,8 @@ impl Driver {
             return false;
         }
         self.machine.handle_begin(version());
-        (self.trouble, self.batch) = (None, None);
+        (self.trouble, self.batch, self.untold) = (None, None, None);
+        self.wish = false;
         self.link.set(None);
         if waiting.send(Ok(())).is_err() {
             // Nobody holds it.
@@ -373,6 +427,7 @@ impl Sender {
         }
         // If it was fenced meanwhile, who by is being asked: whoever ends it now hears of that.
         driver.end = answer.or(driver.end.take());
+        driver.wish = commit;
         self.end(commit);
     }
 
@@ -410,17 +465,24 @@ impl Sender {
         }
         let drained = self.transaction.as_ref().is_some_and(|driver| driver.machine.is_ending()) && self.has_nothing();
         let now = Instant::now().into_std();
-        let request = self.transaction.as_mut().and_then(|driver| driver.machine.poll_request(now, drained));
+        // Nobody would hear of a commit that is asked for now; an abort does what was said.
+        let asks = |driver: &&mut Box<Driver>| !driver.given_up || driver.machine.is_aborting();
+        let request =
+            self.transaction.as_mut().filter(asks).and_then(|driver| driver.machine.poll_request(now, drained));
         if let Some(request) = request {
             self.ask(request);
         }
         self.follow_transaction();
         let Some(driver) = &mut self.transaction else { return };
         if !driver.is_busy() {
-            for waiting in driver.idle.drain(..) {
-                let _ = waiting.send(());
-            }
+            driver.say_idle();
         }
+    }
+
+    /// The time for closing is over.
+    pub(in crate::producer) fn give_up_transaction(&mut self) {
+        self.follow_transaction();
+        self.transaction.iter_mut().for_each(|driver| driver.give_up());
     }
 
     fn has_nothing(&self) -> bool {
@@ -451,7 +513,7 @@ impl Sender {
     }
 
     /// Carries out what the machine says, and tells who waits for it.
-    fn follow_transaction(&mut self) {
+    pub(in crate::producer) fn follow_transaction(&mut self) {
         while let Some(driver) = &mut self.transaction
             && let Some(told) = driver.machine.poll_told()
         {

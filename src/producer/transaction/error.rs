@@ -87,6 +87,20 @@ impl Fatal {
     }
 }
 
+impl TransactionError {
+    /// Whether the producer is dead: another one has to be made.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Self::Fatal(_))
+    }
+}
+
+impl CommitError {
+    /// Whether the producer is dead: another one has to be made.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Self::Fatal(_))
+    }
+}
+
 macro_rules! becomes_error {
     ($($name:ident: $this:ident => $error:expr;)*) => {$(
         impl fmt::Display for $name {

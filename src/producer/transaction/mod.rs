@@ -20,7 +20,10 @@ use crate::{
     wire::Str,
 };
 
-use super::{Delivery, Field, Producer, ProducerMetrics, Record, RecordAck, sender};
+use super::{
+    BatchDelivery, Buffered, Delivery, EnqueueBatchError, Field, NotEnqueued, Producer, ProducerMetrics, Record,
+    RecordAck, TryEnqueueError, sender,
+};
 
 mod driver;
 mod error;
@@ -83,6 +86,60 @@ impl<K, V> TransactionalProducer<K, V> {
         Ok(producer)
     }
 
+    /// Waits until a transaction can begin, as [`begin`](Self::begin) does, and begins none.
+    ///
+    /// It is for programs that go on with a new producer when this one is dead. The transaction that `begin` returns
+    /// borrows its producer, and the compiler keeps that borrow alive in every arm of a `match` on it, also where there is
+    /// only an error; what this returns borrows nothing:
+    ///
+    /// ```no_run
+    /// # use milena::{Kafka, Record, Result, producer::{CommitError, TransactionalProducer}};
+    /// # async fn run(kafka: Kafka) -> Result<()> {
+    /// # async fn reopen(kafka: &Kafka) -> Result<TransactionalProducer> { kafka.producer().transactional("id").await }
+    /// let mut producer = reopen(&kafka).await?;
+    /// loop {
+    ///     match producer.ready().await {
+    ///         Err(error) if error.is_fatal() => {
+    ///             producer = reopen(&kafka).await?;
+    ///             continue;
+    ///         }
+    ///         ready => ready?,
+    ///     }
+    ///     let transaction = producer.begin().await?;
+    ///     transaction.enqueue(Record::to("orders").value("one")).await?.detach();
+    ///     match transaction.commit().await {
+    ///         Err(CommitError::Fatal(_)) => producer = reopen(&kafka).await?,
+    ///         done => done?,
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// Without it, the error has to leave the `match` before the producer is replaced:
+    ///
+    /// ```no_run
+    /// # use milena::{Kafka, Result, producer::TransactionalProducer};
+    /// # async fn run(kafka: Kafka, mut producer: TransactionalProducer) -> Result<()> {
+    /// let error = match producer.begin().await {
+    ///     Ok(transaction) => return Ok(transaction.commit().await?),
+    ///     Err(error) => error,
+    /// };
+    /// if error.is_fatal() {
+    ///     producer = kafka.producer().transactional("id").await?;
+    /// }
+    /// # producer.close().await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin). A producer can die between the two calls; `begin` tells it then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing but the waiting.
+    pub async fn ready(&mut self) -> Result<(), TransactionError> {
+        self.wait(false).await
+    }
+
     /// Begins a transaction. That is a local matter, except that what is under way is waited for: the end of the
     /// transaction before, if nobody waited for that, and what had remained unknown.
     ///
@@ -93,8 +150,7 @@ impl<K, V> TransactionalProducer<K, V> {
     /// # Cancel safety
     /// If the future is dropped, no transaction is open; what it waited for goes on.
     pub async fn begin(&mut self) -> Result<Transaction<'_, K, V>, TransactionError> {
-        let late = "the coordinator has not ended the transaction before";
-        self.ask(|answer| Event::Begin { open: true, answer }, late).await?;
+        self.wait(true).await?;
         Ok(Transaction { producer: self, ended: false })
     }
 
@@ -112,21 +168,56 @@ impl<K, V> TransactionalProducer<K, V> {
         self.ask(Event::Outcome, "the coordinator does not tell what became of the transaction").await
     }
 
-    /// Ends the producer; what is under way is waited for.
+    /// Fetches what records like this one need, before the first transaction; as [`Producer::prepare`].
     ///
     /// # Errors
-    /// As [`Producer::close`].
+    /// As [`Producer::prepare`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing but the waiting.
+    pub async fn prepare<RK, RV>(&self, record: &Record<'_, RK, RV>) -> Result<()>
+    where
+        RK: Field<K>,
+        RV: Field<V>,
+    {
+        self.producer.prepare(record).await
+    }
+
+    /// Ends the producer; what is under way is waited for. Records of transactions that were aborted, or dropped, are no
+    /// news here.
+    ///
+    /// # Errors
+    /// Why the last transaction was not committed, if its commit was dropped before it told; `OutcomeUnknown` if that is
+    /// not known. `Fenced`, and whatever else has ended the producer before.
     ///
     /// # Cancel safety
     /// Dropping the future stops the waiting, not what is waited for.
     pub async fn close(self) -> Result<()> {
-        let (answer, idle) = oneshot::channel();
-        self.tell(Event::Idle(answer));
-        // A task that has ended has nothing under way.
-        let _ = idle.await;
-        // What failed was told by the ends of its transactions.
-        let _ = self.producer.handle.core.take_untold();
-        self.producer.close().await
+        let ended = self.idle().await;
+        let _ = self.producer.handle.core.close().await;
+        self.farewell(ended)
+    }
+
+    /// As [`close`](Self::close), but what has not ended by then is left as it is: records fail with `Closed`, and a
+    /// transaction is ended by the next producer of this transactional id, or by the coordinator after
+    /// `transaction.timeout.ms`. With `Duration::ZERO` that is at once. Java: `close(Duration)`.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close); and what was left: `Timeout` for a transaction that is not ended but will be aborted,
+    /// `OutcomeUnknown` for one whose commit was asked for and not answered.
+    ///
+    /// # Cancel safety
+    /// The producer is closed at the first poll, and the time runs; dropping the future stops the waiting only.
+    pub async fn close_with(self, patience: Duration) -> Result<()> {
+        let idle = self.idle();
+        let _ = self.producer.handle.core.close_with(patience).await;
+        // The task answers when the time is over at the latest.
+        self.farewell(idle.await)
+    }
+
+    /// What waits to be acknowledged now.
+    pub fn buffered(&self) -> Buffered {
+        self.producer.buffered()
     }
 
     /// What was done so far.
@@ -141,6 +232,27 @@ impl<K, V> TransactionalProducer<K, V> {
 
     fn tell(&self, event: Event) {
         let _ = self.producer.handle.core.events.send(sender::Event::Transaction(event));
+    }
+
+    /// Waits until a transaction can begin; with `open`, it does.
+    async fn wait(&self, open: bool) -> Result<(), TransactionError> {
+        let late = "the coordinator has not ended the transaction before";
+        self.ask(|answer| Event::Begin { open, answer }, late).await
+    }
+
+    /// Asks to be told when nothing is under way any more.
+    fn idle(&self) -> oneshot::Receiver<Result<()>> {
+        let (answer, idle) = oneshot::channel();
+        self.tell(Event::Idle(answer));
+        idle
+    }
+
+    /// What is news at the end. Records that failed were told by the ends of their transactions; a task that has ended
+    /// before has nothing under way.
+    fn farewell(&self, ended: Result<Result<()>, oneshot::error::RecvError>) -> Result<()> {
+        ended
+            .unwrap_or(Ok(()))
+            .and_then(|()| self.producer.handle.core.accumulator.fatal().cloned().map_or(Ok(()), Err))
     }
 
     /// Asks the task, and waits for its answer no longer than `max.block.ms`.
@@ -200,6 +312,80 @@ impl<K, V> Transaction<'_, K, V> {
             Err(TransactionError::Fatal(why)) => TransactionError::Fatal(why),
             _ => TransactionError::Abortable(Abortable(error)),
         })
+    }
+
+    /// Puts a record into the transaction if that is possible at once, and hands it back if not; as
+    /// [`Producer::try_enqueue`].
+    ///
+    /// # Errors
+    /// The record, with what `Producer::try_enqueue` says, or [`Refused`](NotEnqueued::Refused) with the reason why
+    /// nothing more goes into the transaction ([`commit`](Self::commit) says it too).
+    pub fn try_enqueue<'r, RK, RV>(
+        &self,
+        record: Record<'r, RK, RV>,
+    ) -> Result<Delivery, TryEnqueueError<Record<'r, RK, RV>>>
+    where
+        RK: Field<K>,
+        RV: Field<V>,
+    {
+        match self.check() {
+            Ok(()) => self.producer.producer.try_enqueue(record),
+            Err(error) => Err(TryEnqueueError { record, reason: NotEnqueued::Refused(error) }),
+        }
+    }
+
+    /// Fetches what records like this one need; as [`Producer::prepare`].
+    ///
+    /// # Errors
+    /// As [`Producer::prepare`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing but the waiting.
+    pub async fn prepare<RK, RV>(&self, record: &Record<'_, RK, RV>) -> Result<()>
+    where
+        RK: Field<K>,
+        RV: Field<V>,
+    {
+        self.producer.prepare(record).await
+    }
+
+    /// Puts many records into the transaction, in their order; as [`Producer::enqueue_batch`].
+    ///
+    /// # Errors
+    /// As `Producer::enqueue_batch`, or with the reason why nothing more goes into the transaction
+    /// ([`commit`](Self::commit) says it too).
+    ///
+    /// # Cancel safety
+    /// As [`Producer::enqueue_batch`]; what was enqueued so far is in the transaction.
+    pub async fn enqueue_batch<'r, RK, RV, I>(
+        &self,
+        records: I,
+    ) -> Result<BatchDelivery, EnqueueBatchError<Record<'r, RK, RV>, I::IntoIter>>
+    where
+        RK: Field<K>,
+        RV: Field<V>,
+        I: IntoIterator<Item = Record<'r, RK, RV>>,
+    {
+        self.producer.producer.enqueue_batch_while(records, || self.check()).await
+    }
+
+    /// Sends everything now, whatever its linger, and waits until all that was enqueued is written; it is visible only
+    /// after the commit, which does this by itself.
+    ///
+    /// # Errors
+    /// `Abortable` if something was not written. `Fatal` if the producer is dead.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the waiting, not the sending.
+    pub async fn flush(&self) -> Result<(), TransactionError> {
+        let flushed = self.producer.producer.flush().await;
+        self.producer.link.check()?;
+        flushed.map_err(|error| TransactionError::Abortable(Abortable(error)))
+    }
+
+    /// Why nothing more goes into the transaction, for calls whose errors have one type.
+    fn check(&self) -> Result<()> {
+        Ok(self.producer.link.check()?)
     }
 
     /// Commits offsets of a consumer group with the transaction (KIP-447): the group goes on there if and only if the

@@ -3,20 +3,25 @@
 use bytes::Bytes;
 
 use super::Fault;
-use crate::record::chunk::{CHUNK, ChunkPool};
+use crate::record::{
+    chunk::{CHUNK, ChunkPool},
+    crc,
+};
 
-/// The compressed bytes of a batch, in chunks of the pool.
+/// The compressed bytes of a batch, in chunks of the pool, and their checksum: it is summed here, where they are still
+/// in the cache, and not by the task that sends.
 pub(in crate::record) struct Sink {
     pool: ChunkPool,
     full: Vec<Vec<u8>>,
     open: Vec<u8>,
     full_bytes: usize,
+    full_sum: u32,
 }
 
 impl Sink {
     pub(super) fn new(pool: ChunkPool) -> Self {
         let open = pool.take(CHUNK);
-        Self { pool, full: Vec::new(), open, full_bytes: 0 }
+        Self { pool, full: Vec::new(), open, full_bytes: 0, full_sum: 0 }
     }
 
     /// A chunk with room for at least one byte, to be filled up to its capacity and never grown.
@@ -24,6 +29,7 @@ impl Sink {
         if self.open.len() == self.open.capacity() {
             let full = std::mem::replace(&mut self.open, self.pool.take(CHUNK));
             self.full_bytes += full.len();
+            self.full_sum = crc::extend(self.full_sum, &full);
             self.full.push(full);
         }
         &mut self.open
@@ -43,10 +49,12 @@ impl Sink {
         self.full_bytes + self.open.len()
     }
 
-    pub(super) fn finish(mut self) -> Vec<Bytes> {
+    /// The chunks, and their checksum.
+    pub(super) fn finish(mut self) -> (Vec<Bytes>, u32) {
         let last = std::mem::take(&mut self.open);
+        let sum = crc::extend(self.full_sum, &last);
         let chunks = std::mem::take(&mut self.full).into_iter().chain([last]);
-        chunks.filter(|chunk| !chunk.is_empty()).map(|chunk| self.pool.freeze(chunk)).collect()
+        (chunks.filter(|chunk| !chunk.is_empty()).map(|chunk| self.pool.freeze(chunk)).collect(), sum)
     }
 }
 

@@ -131,7 +131,8 @@ impl SealedBatch {
         if sink.len() >= before {
             return self;
         }
-        Self { body: sink.finish(), attributes: self.attributes & !header::CODEC_MASK | codec.id(), ..self }
+        let (body, sum) = sink.finish();
+        Self { body, sum: Some(sum), attributes: self.attributes & !header::CODEC_MASK | codec.id(), ..self }
     }
 }
 

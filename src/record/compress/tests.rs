@@ -6,7 +6,7 @@ const CODECS: [Compression; 4] = [Compression::Gzip, Compression::Snappy, Compre
 fn compress(codec: Compression, level: Option<i32>, body: &[Bytes]) -> Vec<u8> {
     let mut sink = Sink::new(ChunkPool::default());
     Compressor::default().compress(codec, level, body, &mut sink).unwrap();
-    sink.finish().concat()
+    sink.finish().0.concat()
 }
 
 fn decompress(codec: Compression, input: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
@@ -57,7 +57,7 @@ fn one_compressor_serves_many_batches_and_levels() {
             let mut sink = Sink::new(ChunkPool::default());
             let level = (round % 2 == 1).then_some(1);
             compressor.compress(codec, level, &pieces, &mut sink).unwrap();
-            assert_eq!(decompress(codec, &sink.finish().concat(), 1 << 20).unwrap(), whole, "{codec}");
+            assert_eq!(decompress(codec, &sink.finish().0.concat(), 1 << 20).unwrap(), whole, "{codec}");
         }
     }
 }

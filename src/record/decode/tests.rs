@@ -1,25 +1,11 @@
 use super::*;
-use crate::record::{BatchBuilder, ChunkPool, Header, golden, header};
+use crate::record::{
+    BatchBuilder, ChunkPool, Header,
+    golden::{self, Row, read},
+    header,
+};
 
 const LIMIT: usize = 1 << 20;
-
-type Row = (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>);
-
-/// Everything a region holds, or the first error.
-fn read(region: impl Into<Bytes>) -> Result<Vec<Row>, Error> {
-    let mut scratch = DecodeScratch::default();
-    let mut rows = Vec::new();
-    for raw in Batches::new(region.into()) {
-        let raw = raw?;
-        raw.check_crc()?;
-        for record in raw.decode(&mut scratch, LIMIT)?.records() {
-            let record = record?;
-            let own = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
-            rows.push((record.offset, record.timestamp, own(record.key), own(record.value)));
-        }
-    }
-    Ok(rows)
-}
 
 fn row(offset: i64, timestamp: i64, key: Option<&str>, value: Option<&str>) -> Row {
     let own = |field: Option<&str>| field.map(|text| text.as_bytes().to_vec());

@@ -1,7 +1,13 @@
 use std::io::Write;
 
 use super::*;
-use crate::{error::ErrorKind, record::Batches};
+use crate::{
+    error::ErrorKind,
+    record::{
+        Batches,
+        golden::{Row, read},
+    },
+};
 
 const LIMIT: usize = 1 << 20;
 const GZIP: u8 = 1;
@@ -9,7 +15,6 @@ const SNAPPY: u8 = 2;
 const LOG_APPEND: u8 = 8;
 
 type Ends = (i64, i64);
-type Row = (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>);
 
 struct Message<'a> {
     offset: i64,
@@ -57,22 +62,6 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 fn snappy(bytes: &[u8]) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(bytes).unwrap()
-}
-
-/// Everything a region holds, or the first error.
-fn read(region: impl Into<Bytes>) -> Result<Vec<Row>, Error> {
-    let mut scratch = DecodeScratch::default();
-    let mut rows = Vec::new();
-    for raw in Batches::new(region.into()) {
-        let raw = raw?;
-        raw.check_crc()?;
-        for record in raw.decode(&mut scratch, LIMIT)?.records() {
-            let record = record?;
-            let own = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
-            rows.push((record.offset, record.timestamp, own(record.key), own(record.value)));
-        }
-    }
-    Ok(rows)
 }
 
 fn offsets(region: Vec<u8>) -> Vec<i64> {

@@ -18,7 +18,7 @@ fn whole(frame: &Frame) -> Bytes {
 }
 
 #[test]
-fn headers_have_the_version_of_their_api() {
+fn n2_headers_have_the_version_of_their_api() {
     type Header = fn(i16) -> i16;
     let table: [(Header, Header, i16, i16, i16); 8] = [
         (ApiVersionsRequest::request_header_version, ApiVersionsRequest::response_header_version, 0, 1, 0),

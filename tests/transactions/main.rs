@@ -3,14 +3,17 @@
 //!
 //! Nothing waits: time is virtual. What the client was told is compared with what is visible.
 
-use std::{collections::BTreeMap, task::Poll, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use milena::{
     ConsumerGroupMetadata, ErrorCode, ErrorKind, Kafka, Record, TopicPartition, TransactionalProducer,
     consumer::{IsolationLevel, StartFrom},
     embedded::{Api, EmbeddedCluster, Fault, FaultAction, MemoryNetwork, When},
-    producer::{CommitError, FencedBy, Outcome, TransactionError},
+    producer::{CommitError, FencedBy, NotEnqueued, Outcome, TransactionError},
 };
+
+mod ends;
+mod offsets;
 
 const TOPIC: &str = "t";
 const PARTITIONS: i32 = 3;
@@ -311,87 +314,6 @@ async fn t5_the_next_transaction_waits_for_slow_markers() {
     }
 }
 
-/// T6, the producer's side: offsets in the name of a member that its group has left behind.
-#[tokio::test(start_paused = true)]
-async fn t6_offsets_of_a_zombie_abort_the_transaction() {
-    for version in VERSIONS {
-        let world = World::new(version).await;
-        let mut producer = world.producer().await;
-        let zombie = ConsumerGroupMetadata::new("billing").member(3, "long-gone");
-        let offsets = [(TopicPartition::new(TOPIC, 0), 7)];
-        let transaction = producer.begin().await.expect("begins");
-        transaction.send(record(0, "a")).await.expect("written");
-        let error = transaction.send_offsets(&zombie, offsets.clone()).await.expect_err("refused");
-        assert!(matches!(error, TransactionError::Abortable(_)), "{error}");
-        let error = transaction.enqueue(record(0, "b")).await.expect_err("it can only be aborted");
-        assert!(matches!(error, TransactionError::Abortable(_)), "{error}");
-        let error = transaction.commit().await.expect_err("it can only be aborted");
-        assert!(matches!(error, CommitError::Aborted(_)), "{error}");
-        assert_eq!(world.cluster.committed_offset("billing", TOPIC, 0), None);
-        let transaction = producer.begin().await.expect("the producer lives");
-        let twice = [3, 7].map(|offset| (TopicPartition::new(TOPIC, 0), offset));
-        transaction.send_offsets(&ConsumerGroupMetadata::new("billing"), twice).await.expect("taken");
-        assert_eq!(world.cluster.committed_offset("billing", TOPIC, 0), None, "not before the commit");
-        transaction.commit().await.expect("committed");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(world.cluster.committed_offset("billing", TOPIC, 0), Some(7));
-        assert!(world.visible().await.is_empty());
-    }
-}
-
-/// Offsets go with their transaction, whatever happens on their way.
-#[tokio::test(start_paused = true)]
-async fn kip_447_offsets_are_committed_with_their_transaction() {
-    let faults = [
-        Fault::on(Api::TxnOffsetCommit, FaultAction::Disconnect(When::AfterApplying)),
-        Fault::on(Api::TxnOffsetCommit, FaultAction::Silence(When::BeforeApplying)),
-        Fault::error(Api::TxnOffsetCommit, ErrorCode::NOT_COORDINATOR),
-        Fault::error(Api::TxnOffsetCommit, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS).times(3),
-        Fault::error(Api::TxnOffsetCommit, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-        Fault::on(Api::AddOffsetsToTxn, FaultAction::Disconnect(When::AfterApplying)),
-        Fault::error(Api::AddOffsetsToTxn, ErrorCode::CONCURRENT_TRANSACTIONS).times(2),
-    ];
-    for version in VERSIONS {
-        for fault in &faults {
-            let world = World::new(version).await;
-            let mut producer = world.producer().await;
-            world.cluster.inject(fault.clone());
-            for (offset, commit) in [(5, true), (6, false)] {
-                let transaction = producer.begin().await.expect("begins");
-                transaction.enqueue(record(1, "a")).await.expect("enqueued").detach();
-                let group = ConsumerGroupMetadata::new("billing");
-                let wanted = (0..PARTITIONS).map(|partition| (TopicPartition::new(TOPIC, partition), offset));
-                transaction.send_offsets(&group, wanted).await.expect("taken");
-                if commit {
-                    transaction.commit().await.expect("committed");
-                } else {
-                    transaction.abort().await.expect("aborted");
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                assert_eq!(world.cluster.committed_offset("billing", TOPIC, 2), Some(5), "version {version} {fault:?}");
-            }
-        }
-    }
-}
-
-/// A topic that was made again has another id than the client knows: it looks before it asks again.
-#[tokio::test(start_paused = true)]
-async fn kip_1319_offsets_under_a_stale_topic_id_are_looked_up_again() {
-    for version in VERSIONS {
-        let world = World::new(version).await;
-        let mut producer = world.producer().await;
-        let looked = || world.cluster.requests(Api::Metadata).values().sum::<u64>();
-        let transaction = producer.begin().await.expect("begins");
-        let before = looked();
-        let stale = world.cluster.inject(Fault::error(Api::TxnOffsetCommit, ErrorCode::UNKNOWN_TOPIC_ID));
-        let group = ConsumerGroupMetadata::new("billing");
-        transaction.send_offsets(&group, [(TopicPartition::new(TOPIC, 0), 7)]).await.expect("taken");
-        assert_eq!(stale.left(), 0);
-        assert!(looked() > before, "version {version}");
-        transaction.commit().await.expect("committed");
-    }
-}
-
 /// T7: a transaction that is dropped is aborted, and nothing of it gets into the next one.
 #[tokio::test(start_paused = true)]
 async fn t7_a_dropped_transaction_is_aborted_before_the_next_one_begins() {
@@ -435,53 +357,6 @@ async fn t7_a_dropped_transaction_is_aborted_by_itself() {
             assert_eq!(world.state().await.1, "CompleteAbort", "version {version}, producer kept: {keep}");
             drop(kept);
         }
-    }
-}
-
-/// A transaction that nobody holds: `begin` was dropped when it had succeeded, or its transaction was leaked.
-#[tokio::test(start_paused = true)]
-async fn t7_a_transaction_without_an_owner_does_not_keep_the_producer_alive() {
-    for version in VERSIONS {
-        for (leak, close) in [(false, true), (true, true), (true, false)] {
-            let world = World::new(version).await;
-            let mut producer = world.producer().await;
-            if leak {
-                let transaction = producer.begin().await.expect("begins");
-                transaction.send(record(0, "leaked")).await.expect("written");
-                std::mem::forget(transaction);
-            } else {
-                let mut begin = std::pin::pin!(producer.begin());
-                let pends = std::future::poll_fn(|cx| Poll::Ready(begin.as_mut().poll(cx).is_pending())).await;
-                assert!(pends, "it has asked, and nobody looks at the answer");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            let what = format!("version {version}, leaked: {leak}");
-            if close {
-                let closed = tokio::time::timeout(Duration::from_secs(2), producer.close()).await;
-                closed.expect(&what).expect("closes");
-            } else {
-                drop(producer);
-            }
-            if leak {
-                assert_eq!(world.state().await.1, "CompleteAbort", "{what}");
-            }
-        }
-    }
-}
-
-/// A commit whose future is dropped goes on.
-#[tokio::test(start_paused = true)]
-async fn a_commit_that_nobody_waits_for_goes_on() {
-    for version in VERSIONS {
-        let world = World::new(version).await;
-        let mut producer = world.producer().await;
-        let transaction = producer.begin().await.expect("begins");
-        transaction.enqueue(record(0, "a")).await.expect("enqueued").detach();
-        world.cluster.inject(Fault::on(Api::EndTxn, FaultAction::Delay(Duration::from_millis(500))));
-        let waited = tokio::time::timeout(Duration::from_millis(100), transaction.commit()).await;
-        assert!(waited.is_err(), "it takes longer");
-        assert_eq!(producer.outcome().await.expect("known in the end"), Some(Outcome::Committed));
-        assert_eq!(world.visible().await, ["a"]);
     }
 }
 
@@ -565,28 +440,61 @@ async fn lost_batches_are_written_once() {
     }
 }
 
-/// The topic of an earlier transaction is made again while another one is open that has nothing to do with it.
+/// The topic of an earlier transaction is made again while another one is open that has nothing to do with it, and then
+/// takes part.
 #[tokio::test(start_paused = true)]
 async fn kip_516_a_topic_of_an_earlier_transaction_does_not_abort_the_open_one() {
-    let world = World::new(2).await;
-    world.cluster.create_topic("other", 1).expect("made");
-    let mut producer = world.producer().await;
-    let transaction = producer.begin().await.expect("begins");
-    transaction.send(Record::to("other").partition(0).value("x")).await.expect("written");
-    transaction.commit().await.expect("committed");
-    let transaction = producer.begin().await.expect("begins");
-    transaction.send(record(0, "a")).await.expect("written");
-    world.kafka.admin().delete_topic("other").await.expect("deleted");
-    world.cluster.create_topic("other", 1).expect("made again");
-    // Whoever looks for a leader hears of the new topic.
-    for broker in [0, 1, 2] {
-        world.cluster.move_leader(TOPIC, 0, broker).expect("moves");
-        transaction.send(record(0, "b")).await.expect("written");
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    for version in VERSIONS {
+        let world = World::new(version).await;
+        world.cluster.create_topic("other", 1).expect("made");
+        let mut producer = world.producer().await;
+        for _ in 0..3 {
+            let transaction = producer.begin().await.expect("begins");
+            transaction.send(Record::to("other").partition(0).value("x")).await.expect("written");
+            transaction.commit().await.expect("committed");
+        }
+        let transaction = producer.begin().await.expect("begins");
+        transaction.send(record(0, "a")).await.expect("written");
+        world.kafka.admin().delete_topic("other").await.expect("deleted");
+        world.cluster.create_topic("other", 1).expect("made again");
+        // Whoever looks for a leader hears of the new topic.
+        for broker in [0, 1, 2] {
+            world.cluster.move_leader(TOPIC, 0, broker).expect("moves");
+            transaction.send(record(0, "b")).await.expect("written");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        for _ in 0..3 {
+            let ack =
+                transaction.send(Record::to("other").partition(0).value("y")).await.expect("written to the new one");
+            assert!(ack.offset.is_some_and(|offset| offset < 3), "version {version}: {ack:?}");
+        }
+        transaction.commit().await.expect("committed");
+        commit(&mut producer, "c").await.expect("it goes on");
+        assert_eq!(world.visible().await, ["a", "b", "b", "b", "c0", "c1", "c2"], "version {version}");
     }
-    transaction.send(Record::to("other").partition(0).value("y")).await.expect("written to the new one");
-    transaction.commit().await.expect("committed");
-    assert_eq!(world.visible().await, ["a", "b", "b", "b"]);
+}
+
+/// A topic of the open transaction is made again: what stood in the old one is gone, and the transaction cannot be whole.
+#[tokio::test(start_paused = true)]
+async fn kip_516_a_topic_of_the_open_transaction_that_is_made_again_aborts_it() {
+    for version in VERSIONS {
+        let world = World::new(version).await;
+        world.cluster.create_topic("other", 1).expect("made");
+        let mut producer = world.producer().await;
+        let transaction = producer.begin().await.expect("begins");
+        transaction.send(Record::to("other").partition(0).value("x")).await.expect("written");
+        transaction.send(record(0, "a")).await.expect("written");
+        world.kafka.admin().delete_topic("other").await.expect("deleted");
+        world.cluster.create_topic("other", 1).expect("made again");
+        for broker in [0, 1, 2] {
+            world.cluster.move_leader(TOPIC, 0, broker).expect("moves");
+            let _ = transaction.send(record(0, "b")).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert!(matches!(transaction.commit().await, Err(CommitError::Aborted(_))), "version {version}");
+        commit(&mut producer, "c").await.expect("it goes on");
+        assert_eq!(world.visible().await, ["c0", "c1", "c2"], "version {version}");
+    }
 }
 
 /// A partition's leader is away until the records' time is over.
@@ -711,6 +619,37 @@ async fn kip_654_an_abort_writes_nothing_more() {
             assert_eq!((error.kind(), error.maybe_written()), (ErrorKind::Aborted, false));
         }
         assert_eq!(sent(), before);
+    }
+}
+
+/// Every way in that a producer has.
+#[tokio::test(start_paused = true)]
+async fn all_ways_into_a_transaction_lead_to_its_commit_and_end_with_its_failure() {
+    for version in VERSIONS {
+        let world = World::new(version).await;
+        let mut producer = world.producer().await;
+        let transaction = producer.begin().await.expect("begins");
+        let back = transaction.try_enqueue(record(0, "early")).expect_err("its topic is not known");
+        assert!(matches!(back.reason, NotEnqueued::NotReady), "{back}");
+        transaction.prepare(&back.record).await.expect("there is one");
+        transaction.try_enqueue(back.record).expect("known now").detach();
+        let batch = transaction.enqueue_batch((0..PARTITIONS).map(|partition| record(partition, "many"))).await;
+        assert_eq!(batch.expect("enqueued").len(), 3);
+        transaction.flush().await.expect("written");
+        world.cluster.inject(Fault::error(Api::EndTxn, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
+        transaction.commit().await.expect("committed");
+        assert_eq!(producer.buffered().records, 0);
+
+        world.cluster.inject(Fault::error(Api::Produce, ErrorCode::TOPIC_AUTHORIZATION_FAILED));
+        let transaction = producer.begin().await.expect("begins");
+        transaction.enqueue(record(0, "never")).await.expect("enqueued").detach();
+        assert!(matches!(transaction.flush().await, Err(TransactionError::Abortable(_))), "version {version}");
+        let back = transaction.try_enqueue(record(1, "late")).expect_err("the transaction has failed");
+        assert!(matches!(&back.reason, NotEnqueued::Refused(why) if why.kind() == ErrorKind::Aborted), "{back}");
+        let back = transaction.enqueue_batch([record(1, "late"), record(2, "later")]).await.expect_err("it has failed");
+        assert_eq!((back.error.kind(), back.into_records().count()), (ErrorKind::Aborted, 2));
+        assert!(matches!(transaction.commit().await, Err(CommitError::Aborted(_))));
+        assert_eq!(world.visible().await, ["early", "many", "many", "many"], "version {version}");
     }
 }
 
