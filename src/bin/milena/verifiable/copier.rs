@@ -149,7 +149,7 @@ impl Copying {
         let properties = with_bootstrap(options.options.properties()?, options.broker_list.as_deref())?;
         let kafka = connect(&properties).await?;
         let count = partitions(&kafka, &properties, &options.input_topic).await?;
-        ready_topic(&kafka, &properties, &options.output_topic).await?;
+        ready_topic(&kafka, &properties, &options.output_topic, None).await?;
         let width = partitions(&kafka, &properties, &options.output_topic).await?;
         let timeout = Duration::from_millis(options.transaction_timeout.into());
         let mut builder = kafka.producer().transaction_timeout(timeout);
