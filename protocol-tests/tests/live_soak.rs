@@ -19,7 +19,6 @@ use std::{
 
 use milena::{
     Result, TopicPartition,
-    admin::NewTopic,
     consumer::{IsolationLevel, StartFrom},
 };
 use protocol_tests::{
@@ -173,7 +172,7 @@ async fn soak(live: protocol_tests::Live, length: Duration) -> Result<()> {
     let rate = number("MILENA_SOAK_RATE", 1_000);
     let (bootstrap, topic) = (live.bootstrap.clone(), unique("soak"));
     let brokers = Brokers::connect(live).await?;
-    brokers.kafka.admin().create_topic(NewTopic::new(&topic, PARTITIONS, 3)).await?;
+    brokers.create(&topic, PARTITIONS).await;
     let client = Client::start(&binary, &bootstrap, &topic, rate);
     let begun = Instant::now();
     let until = begun + length;

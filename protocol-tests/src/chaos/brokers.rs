@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use milena::{
-    Kafka, Result,
+    ErrorCode, Kafka, Result,
+    admin::NewTopic,
     wire::messages::{
         CreatePartitionsRequest, CreatePartitionsTopic, DescribeQuorumRequest, DescribeQuorumRequestPartitionData,
         DescribeQuorumRequestTopicData, FindCoordinatorRequest, MetadataRequest, MetadataRequestTopic,
@@ -89,6 +90,17 @@ impl Brokers {
             usize::try_from(answer.coordinators.first()?.node_id).ok().filter(|node| *node > 0)
         })
         .await
+    }
+
+    /// Makes a topic on all three. A slow answer is no reason to give up: the topic is then there already.
+    pub async fn create(&self, topic: &str, partitions: i32) {
+        self.asked("a topic", async || {
+            match self.kafka.admin().create_topic(NewTopic::new(topic, partitions, 3)).await {
+                Ok(()) => Some(()),
+                Err(error) => (error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS)).then_some(()),
+            }
+        })
+        .await;
     }
 
     /// Gives the topic so many partitions.

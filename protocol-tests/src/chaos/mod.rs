@@ -19,7 +19,6 @@ use std::{
 use fastrand::Rng;
 use milena::{
     Kafka, Result, TopicPartition,
-    admin::NewTopic,
     consumer::{IsolationLevel, StartFrom},
 };
 use tokio::time::sleep;
@@ -136,7 +135,7 @@ impl Chaos {
         let relay = Relay::start(routes).await.expect("the advertised ports are free");
         let brokers = Brokers::connect(live).await?;
         let topic = unique("chaos");
-        brokers.kafka.admin().create_topic(NewTopic::new(&topic, PARTITIONS, 3)).await?;
+        brokers.create(&topic, PARTITIONS).await;
         let through: Vec<&str> = routes.split(',').filter_map(|route| route.split('=').next()).collect();
         let client = Kafka::connect(&through.join(",")).await?;
         let writing = Writing::start(&client, &topic, self.producing).await?;
