@@ -1,7 +1,7 @@
 //! Requests in the caller's own words against a real broker.
 
 use milena::{
-    ErrorCode, ErrorKind, Kafka, Result,
+    ErrorCode, ErrorKind, Kafka,
     admin::NewTopic,
     wire::{self, ApiKey, messages::*},
 };
