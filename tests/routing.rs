@@ -317,7 +317,7 @@ async fn a_request_holds_so_many_bytes_of_batches() {
         }
         let requests = || cluster.requests(Api::Produce).values().sum::<u64>();
         let before = requests();
-        timed(async { Ok(producer.enqueue_batch((0..3).map(record)).await?.settled().await?) }).await;
+        timed(async { producer.enqueue_batch((0..3).map(record)).await?.settled().await }).await;
         assert_eq!(requests() - before, expected, "at most {request_bytes} bytes");
         assert_eq!(length(&kafka, "t").await, 6);
     }

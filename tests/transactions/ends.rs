@@ -65,7 +65,8 @@ async fn t4_closing_tells_of_a_commit_that_nobody_waited_for() {
                 let transaction = producer.begin().await.expect("begins");
                 transaction.enqueue(record(0, "x")).await.expect("enqueued").detach();
                 let mut commit = Box::pin(transaction.commit());
-                std::future::poll_fn(|cx| Poll::Ready(drop(commit.as_mut().poll(cx)))).await;
+                let is_pending = std::future::poll_fn(|cx| Poll::Ready(commit.as_mut().poll(cx).is_pending())).await;
+                assert!(is_pending, "it waits for the coordinator");
                 drop(commit);
                 let closed = match patience {
                     Some(patience) => producer.close_with(patience).await,
