@@ -117,9 +117,9 @@ impl<K, V> Producer<K, V> {
     }
 
     /// Puts a record into its batch. Waits for memory (`buffer.memory`) and, the first time, for the topic's metadata
-    /// and the schema; never for the broker's answer. While more than 8 MiB (or half of a smaller buffer) waits to be
-    /// acknowledged, the call after one that filled a batch is held back by up to 5 ms. When it returns, the record's place in its
-    /// partition's order is fixed.
+    /// and the schema; never for the broker's answer. While more than 4 MiB (or four batches, or half of a smaller
+    /// buffer) waits to be acknowledged, the call after one that filled a batch is held back by up to 5 ms. When it
+    /// returns, the record's place in its partition's order is fixed.
     ///
     /// # Errors
     /// `RecordTooLarge` with both sizes; `UnknownTopic` and `BufferFull` after `max.block.ms`, which bounds the
