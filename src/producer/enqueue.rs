@@ -116,27 +116,31 @@ impl<K, V> Producer<K, V> {
         })
     }
 
-    /// What `enqueue` does for most records: nothing has to be waited for. `None` if something has to, or is wrong; then
-    /// nothing was done.
+    /// What `enqueue` does for most records: nothing has to be waited for. `None` if something has to, or is wrong.
     #[inline]
-    pub(super) fn enqueue_at_once<RK, RV>(&self, record: &Record<'_, RK, RV>) -> Option<Delivery>
+    pub(super) fn enqueue_at_once<RK, RV>(
+        &self,
+        record: &Record<'_, RK, RV>,
+        attempt: &mut Attempt<'_>,
+    ) -> Option<Delivery>
     where
         RK: Field<K>,
         RV: Field<V>,
     {
         let core = &*self.handle.core;
-        // Interceptors see a record once, so that there is no second attempt behind this one.
-        if core.accumulator.owes_turn() || !core.settings.interceptors.is_empty() {
+        if core.accumulator.owes_turn() {
             return None;
         }
         let (key, value) = (record.key.as_bytes(&self.key), record.value.as_bytes(&self.value));
-        let (Some(key), Some(value)) = (key.at_hand(), value.at_hand()) else { return self.serialize_at_once(record) };
+        let (Some(key), Some(value)) = (key.at_hand(), value.at_hand()) else {
+            return self.serialize_at_once(record, attempt);
+        };
         let bytes = Bytes { timestamp: record.timestamp, key, value, headers: &record.headers };
-        core.append(record.topic, record.partition, &bytes, &mut Attempt::default())
+        core.append(record.topic, record.partition, &bytes, attempt)
     }
 
     #[inline(never)]
-    fn serialize_at_once<RK, RV>(&self, record: &Record<'_, RK, RV>) -> Option<Delivery>
+    fn serialize_at_once<RK, RV>(&self, record: &Record<'_, RK, RV>, attempt: &mut Attempt<'_>) -> Option<Delivery>
     where
         RK: Field<K>,
         RV: Field<V>,
@@ -145,7 +149,7 @@ impl<K, V> Producer<K, V> {
         at_once(record.value.prepare(&self.value, Target { topic: record.topic, part: Part::Value })).ok()?;
         let mut scratch = Scratch::default();
         let bytes = scratch.write(record, &*self.key, &*self.value).ok()?;
-        self.handle.core.append(record.topic, record.partition, &bytes, &mut Attempt::default())
+        self.handle.core.append(record.topic, record.partition, &bytes, attempt)
     }
 
     /// Fetches what records like this one need: the topic's partitions, and the schemas of their serializers. Nothing
@@ -221,7 +225,7 @@ impl<K, V> Producer<K, V> {
         let mut enqueued = BatchDelivery::default();
         while let Some(record) = records.next() {
             let taken = match may_go() {
-                Ok(()) => self.enqueue_one(&record).await,
+                Ok(()) => self.enqueue_one(&record, Attempt::default()).await,
                 Err(error) => Err(error),
             };
             match taken {
@@ -240,8 +244,8 @@ impl<K, V> Producer<K, V> {
     pub(super) async fn enqueue_one<RK: Field<K>, RV: Field<V>>(
         &self,
         record: &Record<'_, RK, RV>,
+        mut attempt: Attempt<'_>,
     ) -> Result<Delivery> {
-        let mut attempt = Attempt::default();
         record.key.prepare(&self.key, Target { topic: record.topic, part: Part::Key }).await?;
         record.value.prepare(&self.value, Target { topic: record.topic, part: Part::Value }).await?;
         let core = &*self.handle.core;

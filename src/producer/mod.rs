@@ -141,12 +141,14 @@ impl<K, V> Producer<K, V> {
         let (mut record, mut waiting) = (Some(record), None);
         poll_fn(move |cx| {
             if let Some(given) = &record {
-                if let Some(delivery) = self.enqueue_at_once(given) {
+                let mut attempt = Attempt::default();
+                if let Some(delivery) = self.enqueue_at_once(given, &mut attempt) {
                     // Whoever polls once more gets nothing, and writes nothing.
                     record = None;
                     return Poll::Ready(Ok(delivery));
                 }
-                waiting = record.take().map(|record| Box::pin(async move { self.enqueue_one(&record).await }));
+                let wait = |record| Box::pin(async move { self.enqueue_one(&record, attempt).await });
+                waiting = record.take().map(wait);
             }
             waiting.as_mut().map_or(Poll::Pending, |waiting| waiting.as_mut().poll(cx))
         })
