@@ -160,7 +160,13 @@ fn a_member_of_a_streams_group_joins_and_is_described() {
         ..default()
     };
     let newest = *wire.versions::<StreamsGroupHeartbeatRequest>().end();
-    let joined = settled(&mut wire, &join, newest, |joined| joined.error_code);
+    // The topic is new, and the coordinator may not have heard of it: 4.3.1 then looks up what an endpoint has of a topology
+    // that could not be configured, and fails (NoSuchElementException in EndpointToPartitionsManager). Nothing is kept.
+    let not_yet = |joined: &StreamsGroupHeartbeatResponse| joined.error_code == ErrorCode::UNKNOWN_SERVER_ERROR;
+    let joined = wire.until(|wire| {
+        let joined = settled(wire, &join, newest, |joined| joined.error_code);
+        Some(joined).filter(|joined| !not_yet(joined))
+    });
     assert_eq!((joined.error_code, joined.member_epoch > 0), (NONE, true), "{joined:?}");
     wire.every(
         |_| StreamsGroupDescribeRequest { group_ids: vec![group_id.clone()], ..default() },
