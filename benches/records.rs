@@ -102,7 +102,7 @@ fn alone(length: usize, payloads: &[Vec<u8>], batch: &SealedBatch) {
     let region = region(batch);
     let raw = first(region.clone());
     let decoded = raw.decode(&mut DecodeScratch::default(), 0).expect("whole");
-    let append = || sealed(&pool, payloads).body.len();
+    let append = || sealed(&pool, payloads).body().len();
     let walk = || decoded.records().map(|record| record.map_or(0, |it| it.value.map_or(0, <[u8]>::len))).sum();
     // One after the other: a batch is walked right after its checksum, which has brought it into the cache.
     let [append, _] = take_turns(append, || 0);
@@ -190,7 +190,7 @@ fn theirs(index: usize, payload: &[u8]) -> Record {
 }
 
 fn beside_its_crate(length: usize, codec: Compression, batch: &SealedBatch) {
-    let whole: Vec<u8> = batch.body.concat();
+    let whole: Vec<u8> = batch.body().concat();
     let mut bare = Bare::new(codec, &whole);
     let compressed = batch.clone().compress(codec, None);
     let ratio = whole.len() as f64 / compressed.body_len() as f64;

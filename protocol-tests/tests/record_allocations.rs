@@ -67,7 +67,7 @@ fn c14_bombs_stop_at_the_limit_with_bounded_memory() {
         assert_eq!(bomb.attributes, codec.id());
         let small = region(&bomb);
         // Several gzip members, zstd and LZ4 frames, and snappy streams with a header each.
-        bomb.body = vec![bomb.body.clone(); 4].concat();
+        bomb.set_body([bomb.body(); 4].concat());
         for region in [small, region(&bomb)] {
             refused(region, codec, &[LIMIT, 16 * LIMIT]);
         }
@@ -83,7 +83,7 @@ fn c14_a_zstd_frame_with_the_largest_window_takes_no_more_than_it_holds() {
         frame.push(0);
     }
     let mut bomb = filled(&ChunkPool::default(), 1, b"");
-    bomb.body = vec![frame.into()];
+    bomb.set_body(vec![frame.into()]);
     bomb.attributes = Compression::Zstd.id();
     let region = region(&bomb);
     for limit in [LIMIT, 16 * LIMIT, 64 * LIMIT] {
@@ -122,8 +122,8 @@ fn wrapper(codec: Compression, size: usize) -> Bytes {
 /// One message of format 1 of `size` bytes, compressed.
 fn compressed(codec: Compression, size: usize) -> Vec<u8> {
     let mut batch = filled(&ChunkPool::default(), 1, b"");
-    batch.body = vec![message(0, &vec![0; size - MESSAGE_OVERHEAD]).into()];
-    batch.compress(codec, None).body.concat()
+    batch.set_body(vec![message(0, &vec![0; size - MESSAGE_OVERHEAD]).into()]);
+    batch.compress(codec, None).body().concat()
 }
 
 fn wrapper_of(codec: Compression, compressed: &[u8]) -> Bytes {

@@ -221,8 +221,7 @@ impl Drop for BatchBuilder {
 /// A batch whose records are final; only producer id, epoch and sequence are still to come.
 #[derive(Debug, Clone)]
 pub struct SealedBatch {
-    /// The records' bytes, compressed or not.
-    pub body: Vec<Bytes>,
+    pub(super) body: Vec<Bytes>,
     /// The batch's attributes: the codec, and what the producer adds ([`header::TRANSACTIONAL`]).
     pub attributes: i16,
     /// The number of records.
@@ -237,6 +236,17 @@ pub struct SealedBatch {
 }
 
 impl SealedBatch {
+    /// The records' bytes, compressed or not.
+    pub fn body(&self) -> &[Bytes] {
+        &self.body
+    }
+
+    /// Puts other bytes into the place of the records'. What they are is the caller's affair.
+    pub fn set_body(&mut self, body: Vec<Bytes>) {
+        // Not theirs any more.
+        (self.body, self.sum) = (body, None);
+    }
+
     /// The bytes of the records section.
     pub fn body_len(&self) -> usize {
         self.body.iter().map(Bytes::len).sum()

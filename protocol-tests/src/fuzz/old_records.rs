@@ -88,9 +88,9 @@ fn message(
 /// What milena compresses for format 2 is right for the old ones, too; what does not shrink is stored by hand.
 fn compressed(codec: Compression, bytes: &[u8]) -> Vec<u8> {
     let mut sealed = BatchBuilder::new(&ChunkPool::new(0)).seal();
-    sealed.body = vec![Bytes::copy_from_slice(bytes)];
+    sealed.set_body(vec![Bytes::copy_from_slice(bytes)]);
     let sealed = sealed.compress(codec, None);
-    let body = sealed.body.concat();
+    let body = sealed.body().concat();
     if sealed.attributes != 0 { body } else { stored(codec, &body) }
 }
 

@@ -73,10 +73,10 @@ pub(super) fn structured(input: &[u8]) {
     let broken = match place {
         // In the records, before they are compressed.
         1 => {
-            let mut body = sealed.body.concat();
+            let mut body = sealed.body().concat();
             tape.damage(&mut body);
             let mut sealed = sealed;
-            sealed.body = vec![body.into()];
+            sealed.set_body(vec![body.into()]);
             wire(sealed.compress(codec, level), id, epoch, sequence)
         }
         // In the batch, whose length and checksum are then right again.
