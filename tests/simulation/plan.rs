@@ -181,7 +181,7 @@ impl Plan {
             })
             .collect();
         troubles.sort_by_key(|(at, _)| *at);
-        Self {
+        let mut plan = Self {
             seed,
             brokers,
             partitions,
@@ -197,7 +197,12 @@ impl Plan {
             verifies: rng.u8(..3) > 0,
             members: (0..members).map(|place| MemberPlan::draw(rng, work, place == 0)).collect(),
             troubles,
-        }
+        };
+        // Where every record is a transaction of its own, half a second for each would be more than the whole run has.
+        let records: u32 = plan.producers.iter().map(|producer| producer.records).sum();
+        let most = COPYING / records.max(1);
+        plan.copier.iter_mut().for_each(|copier| copier.pause = copier.pause.min(most));
+        plan
     }
 }
 
@@ -263,6 +268,9 @@ impl TransactionPlan {
         }
     }
 }
+
+/// The pauses of a copier take no longer in all.
+const COPYING: Duration = Duration::from_secs(20);
 
 impl CopierPlan {
     fn draw(rng: &mut Rng, work: Duration, is_harsh: bool) -> Self {
