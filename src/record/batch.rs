@@ -535,6 +535,20 @@ mod tests {
     }
 
     #[test]
+    fn a_sum_of_chunks_is_the_sum_of_the_whole() {
+        let mut batch = BatchBuilder::new(&ChunkPool::default());
+        for number in 0..9_000u32 {
+            batch.append(7, None, Some(&number.to_be_bytes()), &[]).unwrap();
+        }
+        let mut batch = batch.seal();
+        assert!(batch.body.len() > 2 && batch.sum.is_some(), "{} chunks", batch.body.len());
+        let stamps = [(7, 3, 11), (-1, -1, -1)];
+        let summed = stamps.map(|(id, epoch, sequence)| batch.stamp(id, epoch, sequence));
+        batch.set_body(batch.body().to_vec());
+        assert_eq!(summed, stamps.map(|(id, epoch, sequence)| batch.stamp(id, epoch, sequence)));
+    }
+
+    #[test]
     fn extreme_timestamps_end_the_batch_instead_of_wrapping() {
         let mut batch = BatchBuilder::new(&ChunkPool::default());
         batch.append(-2, None, None, &[]).unwrap();
