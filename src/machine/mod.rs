@@ -13,6 +13,7 @@ pub(crate) mod identity;
 pub(crate) mod metadata;
 pub(crate) mod queue;
 pub(crate) mod txn;
+pub(crate) mod window;
 
 /// Where the time of the machines' tests begins. They add to it; nothing waits.
 #[cfg(test)]

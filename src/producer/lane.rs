@@ -3,7 +3,9 @@
 //! Rules this file keeps:
 //! - a request carries every ready partition of its broker, up to the request's limit of bytes, written as header pieces
 //!   and the batches' own bytes;
-//! - so many requests are in flight as allowed, and their answers are awaited in order by one task;
+//! - so many requests are in flight as allowed, and their answers are awaited in order by one task; a request for open
+//!   batches alone is begun only while that makes them arrive earlier (`machine::window`), and when a request goes out,
+//!   they go along;
 //! - while a broker wants silence (KIP-219) its batches wait here, where their deadlines count.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -18,6 +20,7 @@ use crate::{
         identity::Standing,
         metadata::Metadata,
         queue::{BatchId, Stamp},
+        window::{Answered, Window},
     },
     net::conn::{Connection, Lost, Pending, Told},
     plant::{self, Plant},
@@ -32,7 +35,7 @@ use crate::{
 use super::{
     Acks,
     metrics::Counters,
-    sender::{Answer, Batch, Event, Sender, TARGET},
+    sender::{Answer, Batch, Event, Listed, Sender, TARGET},
 };
 use crate::cluster::Traffic;
 
@@ -41,7 +44,10 @@ use crate::cluster::Traffic;
 pub(super) struct Lane {
     /// Partitions to look at when a request may be sent.
     pub(super) ready: VecDeque<usize>,
-    pub(super) in_flight: usize,
+    /// Partitions with an open batch that waits for the next request, or for fewer requests in flight. Those that are
+    /// listed elsewhere by now are passed over.
+    held: Vec<usize>,
+    in_flight: usize,
     /// The broker asked for silence until then (KIP-219). The connection would keep it, too; but what waits there is on
     /// its way and has no deadline, what waits here has.
     quiet_until: Option<Instant>,
@@ -55,7 +61,32 @@ enum Link {
     Connecting,
     /// The last dial failed; the next one has its time, which is the pool's to say.
     Waiting,
-    Up(Connection, mpsc::UnboundedSender<Flight>),
+    Up(Connection, mpsc::UnboundedSender<Flight>, Window),
+}
+
+impl Lane {
+    fn is_idle(&self) -> bool {
+        self.ready.is_empty() && self.held.is_empty()
+    }
+
+    /// Whether a request for open batches alone is worth sending.
+    fn opens(&self) -> bool {
+        match &self.link {
+            Link::Up(_, _, window) => window.admits(self.in_flight),
+            _ => true,
+        }
+    }
+}
+
+/// A request that is being put together.
+struct Load {
+    broker: BrokerId,
+    now: Instant,
+    standing: Standing,
+    /// Open batches are sealed for it.
+    opens: bool,
+    batches: Vec<(usize, BatchId)>,
+    bytes: usize,
 }
 
 /// A request whose answer is awaited.
@@ -63,6 +94,7 @@ struct Flight {
     batches: Vec<(usize, BatchId)>,
     reply: Reply,
     sent: Instant,
+    under_way: usize,
     span: Span,
 }
 
@@ -91,13 +123,13 @@ impl Sender {
             return;
         }
         let stall = self.core.stalls.of(broker);
-        let waits = self.lanes.get(&broker).is_some_and(|lane| !lane.ready.is_empty());
+        let waits = self.lanes.get(&broker).is_some_and(|lane| !lane.is_idle());
         if waits && !took { stall.begin() } else { stall.end() }
     }
 
     /// A broker for which nothing is ready any more has nothing to take: it counts as well until something is.
     pub(super) fn note_idle(&self, broker: BrokerId) {
-        let is_idle = self.lanes.get(&broker).is_none_or(|lane| lane.ready.is_empty());
+        let is_idle = self.lanes.get(&broker).is_none_or(Lane::is_idle);
         if is_idle && !self.core.settings.spread.availability_timeout.is_zero() {
             self.core.stalls.of(broker).end();
         }
@@ -127,7 +159,7 @@ impl Sender {
         self.core.metrics.count_request(batches.len());
         let span = self.request_span(broker, &batches);
         match outcome {
-            Ok(reply) => self.launch(broker, Flight { batches, reply, sent: Instant::now(), span }),
+            Ok(reply) => self.launch(broker, Flight { batches, reply, sent: Instant::now(), under_way: 0, span }),
             Err(error) => {
                 self.handle_lost(batches, &Lost { certainty: Certainty::NotSent, error });
                 return false;
@@ -158,58 +190,102 @@ impl Sender {
 
     /// Takes a batch from every partition of the list that has one to send.
     fn gather(&mut self, broker: BrokerId) -> Vec<(usize, BatchId)> {
-        let now = Instant::now();
-        let standing = self.identity.standing();
-        let (mut batches, mut bytes) = (Vec::new(), 0);
-        let looks = self.lanes.get(&broker).map_or(0, |lane| lane.ready.len());
-        for _ in 0..looks {
-            let Some(number) = self.lanes.get_mut(&broker).and_then(|lane| lane.ready.pop_front()) else { break };
-            self.slots[number].listed = false;
-            if super::sender::leader(&self.metadata, &self.slots[number].partition) != Some(broker) {
-                self.list(number);
-                continue;
-            }
-            if !self.admits(number) {
-                self.arm_queue(number);
-                continue;
-            }
-            self.seal_if_due(number, broker, standing);
-            let slot = &mut self.slots[number];
-            let len = slot.queue.next().map_or(0, |batch| batch.sealed.wire_len());
-            if bytes > 0 && bytes + len > self.core.settings.request_bytes {
-                // First in the next request. What is there is sealed, so nothing is waited for meanwhile.
-                slot.listed = true;
-                self.lanes.entry(broker).or_default().ready.push_front(number);
+        let opens = self.lanes.get(&broker).is_none_or(Lane::opens);
+        let (now, standing) = (Instant::now(), self.identity.standing());
+        let mut load = Load { broker, now, standing, opens, batches: Vec::new(), bytes: 0 };
+        while let Some(number) = self.lanes.get_mut(&broker).and_then(|lane| lane.ready.pop_front()) {
+            if !self.take(number, &mut load) {
                 break;
             }
-            let Some(send) = slot.queue.poll_send(now.into_std(), broker, standing) else {
-                self.arm_queue(number);
-                continue;
-            };
-            if self.transaction.is_some() {
-                send.batch.sealed.attributes |= header::TRANSACTIONAL;
+            if !load.opens && !load.batches.is_empty() {
+                // It goes out anyway: what was held back goes along.
+                load.opens = true;
+                self.release(broker);
             }
-            send.batch.stamp(send.stamp);
-            match send.batch.sent {
-                None => self.core.metrics.count_first_try(now - send.batch.created),
-                Some(_) => self.core.metrics.count_retry(slot.tally.as_deref(), send.batch.sealed.record_count),
-            }
-            send.batch.sent.get_or_insert(now);
-            bytes += send.batch.sealed.wire_len();
-            batches.push((number, send.id));
-            // It may have more for the next request.
-            self.list(number);
         }
-        batches
+        // They may have more for the next request.
+        load.batches.iter().for_each(|(number, _)| self.list(*number));
+        load.batches
     }
 
-    /// An open batch whose time has come is sealed, if it can go out now; otherwise records keep joining it.
-    fn seal_if_due(&mut self, number: usize, broker: BrokerId, standing: Standing) {
+    /// Takes a partition's next batch into a request. `false` when there is no room for it.
+    fn take(&mut self, number: usize, load: &mut Load) -> bool {
+        self.slots[number].listed = Listed::Nowhere;
+        if super::sender::leader(&self.metadata, &self.slots[number].partition) != Some(load.broker) {
+            self.list(number);
+            return true;
+        }
+        if !self.admits(number) {
+            self.arm_queue(number);
+            return true;
+        }
+        if !self.seal_if_due(number, load) {
+            return true;
+        }
         let slot = &mut self.slots[number];
-        if slot.due && slot.queue.could_send(Instant::now().into_std(), broker, standing) {
-            slot.due = false;
-            let sealed = slot.partition.seal();
-            self.push(number, sealed);
+        let len = slot.queue.next().map_or(0, |batch| batch.sealed.wire_len());
+        if load.bytes > 0 && load.bytes + len > self.core.settings.request_bytes {
+            // First in the next request. What is there is sealed, so nothing is waited for meanwhile.
+            slot.listed = Listed::Ready;
+            self.lanes.entry(load.broker).or_default().ready.push_front(number);
+            return false;
+        }
+        let Some(send) = slot.queue.poll_send(load.now.into_std(), load.broker, load.standing) else {
+            self.arm_queue(number);
+            return true;
+        };
+        if self.transaction.is_some() {
+            send.batch.sealed.attributes |= header::TRANSACTIONAL;
+        }
+        send.batch.stamp(send.stamp);
+        match send.batch.sent {
+            None => self.core.metrics.count_first_try(load.now - send.batch.created),
+            Some(_) => self.core.metrics.count_retry(slot.tally.as_deref(), send.batch.sealed.record_count),
+        }
+        send.batch.sent.get_or_insert(load.now);
+        load.bytes += send.batch.sealed.wire_len();
+        load.batches.push((number, send.id));
+        true
+    }
+
+    /// An open batch whose time has come is sealed, if it can go out now; otherwise records keep joining it. `false`: it
+    /// could, but comes no later with the next request.
+    fn seal_if_due(&mut self, number: usize, load: &Load) -> bool {
+        let slot = &mut self.slots[number];
+        if !slot.due || !slot.queue.could_send(load.now.into_std(), load.broker, load.standing) {
+            return true;
+        }
+        if !load.opens {
+            slot.listed = Listed::Held;
+            self.lanes.entry(load.broker).or_default().held.push(number);
+            return false;
+        }
+        slot.due = false;
+        let sealed = slot.partition.seal();
+        self.push(number, sealed);
+        true
+    }
+
+    /// Partitions that were held back are ready again.
+    fn release(&mut self, broker: BrokerId) {
+        let held = self.lanes.get_mut(&broker).map(|lane| std::mem::take(&mut lane.held)).unwrap_or_default();
+        for number in held {
+            if self.slots[number].listed == Listed::Held {
+                self.slots[number].listed = Listed::Nowhere;
+                self.list(number);
+            }
+        }
+    }
+
+    /// A request is on the wire no more. Its answer, if there is one, tells how many are worth having there.
+    pub(super) fn land(&mut self, broker: BrokerId, answered: Option<Answered>) {
+        let Some(lane) = self.lanes.get_mut(&broker) else { return };
+        lane.in_flight = lane.in_flight.saturating_sub(1);
+        if let (Link::Up(_, _, window), Some(answered)) = (&mut lane.link, answered) {
+            window.handle_answered(Instant::now().into_std(), answered);
+        }
+        if lane.opens() {
+            self.release(broker);
         }
     }
 
@@ -267,17 +343,17 @@ impl Sender {
     fn launch(&mut self, broker: BrokerId, flight: Flight) {
         let Some(lane) = self.lanes.get_mut(&broker) else { return };
         lane.in_flight += 1;
-        if let Link::Up(_, flights) = &lane.link {
+        if let Link::Up(_, flights, _) = &lane.link {
             self.core.metrics.count_launched();
             // The waiting task lives as long as this sender.
-            let _ = flights.send(flight);
+            let _ = flights.send(Flight { under_way: lane.in_flight, ..flight });
         }
     }
 
     /// The open connection to a broker; starts a dial if there is none.
     fn connection(&mut self, broker: BrokerId) -> Option<Connection> {
         let lane = self.lanes.get_mut(&broker)?;
-        if let Link::Up(connection, _) = &lane.link
+        if let Link::Up(connection, ..) = &lane.link
             && !connection.is_closed()
             && self.core.cluster.leads_to(connection, broker)
         {
@@ -301,7 +377,7 @@ impl Sender {
             Ok(connection) => {
                 let (flights, inbox) = mpsc::unbounded_channel();
                 tokio::spawn(await_answers(broker, inbox, self.outbox.clone(), self.core.metrics.clone()));
-                lane.link = Link::Up(connection, flights);
+                lane.link = Link::Up(connection, flights, Window::new(self.core.settings.max_in_flight));
             }
             Err(error) => self.handle_unreachable(broker, error, again),
         }
@@ -352,7 +428,7 @@ impl Sender {
         let Some(lane) = self.lanes.get_mut(&broker).filter(|lane| matches!(lane.link, Link::Waiting)) else { return };
         lane.link = Link::Down;
         for number in std::mem::take(&mut lane.ready) {
-            self.slots[number].listed = false;
+            self.slots[number].listed = Listed::Nowhere;
             self.list(number);
         }
         self.note_idle(broker);
@@ -385,7 +461,7 @@ async fn await_answers(
     outbox: mpsc::UnboundedSender<Event>,
     metrics: Arc<Counters>,
 ) {
-    while let Some(Flight { batches, reply, sent, span }) = flights.recv().await {
+    while let Some(Flight { batches, reply, sent, under_way, span }) = flights.recv().await {
         let outcome = match reply {
             Reply::Answer(pending) => pending.await.map(Answer::Produced),
             Reply::Written(told) => told.await.map(|()| Answer::Written),
@@ -395,7 +471,8 @@ async fn await_answers(
             span.record("error", tracing::field::display(&lost.error));
         }
         drop(span);
-        if outbox.send(Event::Answered { broker, flight: batches, outcome }).is_err() {
+        let answered = Answered { sent: sent.into_std(), under_way };
+        if outbox.send(Event::Answered { broker, flight: batches, answered, outcome }).is_err() {
             return;
         }
     }

@@ -25,6 +25,7 @@ use crate::{
         identity::{Identity, ProducerId, Standing},
         metadata::Metadata,
         queue::{BatchId, Failure, Queue, Rules},
+        window::Answered,
     },
     net::conn::{Connection, Lost},
     record::SealedBatch,
@@ -76,8 +77,8 @@ pub(super) struct Slot {
     pub(super) queue: Queue<Batch>,
     /// Its open batch has waited long enough.
     pub(super) due: bool,
-    /// It stands in its broker's list.
-    pub(super) listed: bool,
+    /// Where it stands in its broker's lists.
+    pub(super) listed: Listed,
     /// The id under which its topic was asked for last: answers name it by that one, whatever was learnt since.
     pub(super) topic_id: Uuid,
     /// The id of the topic whose log its sequence numbers count in; zero before Kafka 2.8.
@@ -90,6 +91,16 @@ pub(super) struct Slot {
     armed: Option<Instant>,
     /// When its last batch was begun, or the partition was met.
     pub(super) last_used: Instant,
+}
+
+/// Whether a partition waits for its broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listed {
+    Nowhere,
+    /// To be looked at as soon as a request may be sent.
+    Ready,
+    /// It has an open batch and nothing else, for which no request of its own is opened now.
+    Held,
 }
 
 /// A sealed batch and who waits for it.
@@ -121,6 +132,7 @@ pub(super) enum Event {
     Answered {
         broker: BrokerId,
         flight: Vec<(usize, BatchId)>,
+        answered: Answered,
         outcome: Result<Answer, Lost>,
     },
     Compressed {
@@ -254,7 +266,9 @@ impl Sender {
             Event::Connected { broker, outcome, again } => self.handle_connected(broker, outcome, again),
             Event::Unthrottled => {}
             Event::Retry(broker) => self.handle_retry(broker),
-            Event::Answered { broker, flight, outcome } => self.handle_answered(broker, flight, outcome),
+            Event::Answered { broker, flight, answered, outcome } => {
+                self.handle_answered(broker, flight, answered, outcome);
+            }
             Event::Compressed { number, id, batch } => {
                 self.compressor.handle_done();
                 let Some(slot) = self.slots.get_mut(number) else { return };
@@ -342,12 +356,18 @@ impl Sender {
     /// Puts a partition into the list of its leader, if there may be something to send.
     pub(super) fn list(&mut self, number: usize) {
         let Some(slot) = self.slots.get_mut(number) else { return };
-        if slot.listed || !(slot.due || slot.queue.has_waiting()) {
+        let is_listed = match slot.listed {
+            Listed::Nowhere => !(slot.due || slot.queue.has_waiting()),
+            Listed::Ready => true,
+            // What is sealed is not held back.
+            Listed::Held => !slot.queue.has_waiting(),
+        };
+        if is_listed {
             return;
         }
         let Some(leader) = leader(&self.metadata, &slot.partition) else { return self.ask_for_leader(number) };
         let slot = &mut self.slots[number];
-        slot.listed = true;
+        slot.listed = Listed::Ready;
         self.lanes.entry(leader).or_default().ready.push_back(number);
     }
 
@@ -371,7 +391,7 @@ impl Sender {
     fn unlist(&mut self, number: usize, broker: Option<BrokerId>) {
         if let Some(lane) = broker.and_then(|broker| self.lanes.get_mut(&broker)) {
             lane.ready.retain(|listed| *listed != number);
-            self.slots[number].listed = false;
+            self.slots[number].listed = Listed::Nowhere;
         }
         broker.into_iter().for_each(|broker| self.note_idle(broker));
     }
@@ -528,7 +548,7 @@ impl Sender {
             partition,
             queue: Queue::new(rules),
             due: false,
-            listed: false,
+            listed: Listed::Nowhere,
             topic_id: Uuid::default(),
             last_error: None,
             armed: None,

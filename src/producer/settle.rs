@@ -8,6 +8,7 @@ use crate::{
         metadata::LeaderHint,
         queue::{BatchId, Done, Failure, Outcome, Refusal, Verdict},
         txn,
+        window::Answered,
     },
     net::conn::Lost,
     plant::{self, Plant},
@@ -32,11 +33,10 @@ impl Sender {
         &mut self,
         broker: BrokerId,
         flight: Vec<(usize, BatchId)>,
+        answered: Answered,
         outcome: Result<Answer, Lost>,
     ) {
-        if let Some(lane) = self.lanes.get_mut(&broker) {
-            lane.in_flight = lane.in_flight.saturating_sub(1);
-        }
+        self.land(broker, outcome.is_ok().then_some(answered));
         match outcome {
             Ok(Answer::Produced(response)) => {
                 self.handle_throttle(broker, ProduceRequest::throttle_time(&response));

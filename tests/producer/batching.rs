@@ -1,5 +1,7 @@
 //! What a busy connection makes of many small records.
 
+use milena::Producer;
+
 use super::{
     common::{MILLISECOND, World},
     *,
@@ -28,6 +30,61 @@ async fn what_comes_while_the_broker_is_busy_leaves_in_few_large_batches() {
     assert_eq!((batches.count(), batches.sum()), (requests() - before.0, 1000), "a batch in each request");
     assert!(batches.count() <= IN_FLIGHT as u64 + 1, "{} batches: {batches:?}", batches.count());
     assert!(batches.max() >= Some(900), "{batches:?}");
+}
+
+/// A broker answers one request of a connection after the other. With five of one record each on the wire, the last would
+/// wait for four; records that join the next request instead wait for the one that is there.
+#[tokio::test(start_paused = true)]
+async fn at_a_steady_rate_no_record_waits_for_more_than_two_answers() {
+    let world = World::new().await;
+    let producer = world.kafka.producer().linger(Duration::ZERO).build().await.expect("a producer");
+    producer.send(Record::to(TOPIC).value("the way is open")).await.expect("written");
+    world.cluster.inject(Fault::on(Api::Produce, FaultAction::Delay(SERVICE)).times(usize::MAX));
+    let times = steadily(&producer, 300).await;
+    let settled = &times[150..];
+    let longest = settled.iter().max().expect("times");
+    assert!(*longest <= 2 * (SERVICE + 2 * MILLISECOND), "{longest:?}: {times:?}");
+    assert!(settled.iter().min().expect("times") >= &SERVICE, "{times:?}");
+}
+
+/// Full batches of another partition keep the broker busy: there are always requests on the wire, and more than are worth
+/// having there for a small batch. It goes along with the next of them.
+#[tokio::test(start_paused = true)]
+async fn a_small_batch_goes_along_with_the_full_ones_of_others() {
+    let world = World::new().await;
+    let producer = world.kafka.producer().linger(Duration::ZERO).batch_size(1000).build().await.expect("a producer");
+    producer.send(Record::to(TOPIC).value("the way is open")).await.expect("written");
+    producer.send(Record::to("u").value("here, too")).await.expect("written");
+    world.cluster.inject(Fault::on(Api::Produce, FaultAction::Delay(SERVICE)).times(usize::MAX));
+    steadily(&producer, 100).await;
+    for number in 0..400 {
+        let full = Record::to(TOPIC).value(format!("{number:0900}"));
+        producer.enqueue(full).await.expect("taken").detach();
+    }
+    let begun = tokio::time::Instant::now();
+    producer.send(Record::to("u").value("small")).await.expect("written");
+    let waited = begun.elapsed();
+    assert!(waited <= SERVICE * (IN_FLIGHT as u32 + 2), "{waited:?}");
+    assert!(producer.metrics().buffered.records > 100, "the broker was busy all the time");
+}
+
+/// How long the broker takes for each request.
+const SERVICE: Duration = Duration::from_millis(100);
+
+/// Sends a record each ten milliseconds, and tells how long each took.
+async fn steadily(producer: &Producer, records: usize) -> Vec<Duration> {
+    let mut sent = Vec::new();
+    for number in 0..records {
+        let called = tokio::time::Instant::now();
+        let delivery = producer.enqueue(Record::to(TOPIC).value(format!("{number}"))).await.expect("taken");
+        sent.push(tokio::spawn(async move { delivery.await.map(|_| called.elapsed()) }));
+        tokio::time::sleep(10 * MILLISECOND).await;
+    }
+    let mut times = Vec::new();
+    for each in sent {
+        times.push(each.await.expect("no panic").expect("written"));
+    }
+    times
 }
 
 /// `max.in.flight.requests.per.connection`.
