@@ -60,9 +60,11 @@ func main() {
 	}
 
 	values, keys := payloads(&o)
+	making := time.Now()
 	client, err := kgo.NewClient(settings(&o)...)
 	fail(err)
 	fail(client.Ping(context.Background()))
+	start := time.Since(making)
 	setup, begun := cpu(), time.Now()
 	var times *histogram
 	records := o.count
@@ -79,7 +81,7 @@ func main() {
 	}
 	fail(client.Flush(context.Background()))
 	client.Close()
-	report(&o, records, time.Since(begun), setup, times)
+	report(&o, records, time.Since(begun), start, setup, times)
 }
 
 func settings(o *options) []kgo.Opt {
@@ -256,10 +258,10 @@ func (h *histogram) quantile(share float64) float64 {
 	return 0
 }
 
-func report(o *options, records int, wall, setup time.Duration, times *histogram) {
+func report(o *options, records int, wall, start, setup time.Duration, times *histogram) {
 	line := map[string]any{
 		"records": records, "wall_s": wall.Seconds(), "setup_cpu_s": setup.Seconds(), "cpu_s": (cpu() - setup).Seconds(),
-		"records_s": float64(records) / wall.Seconds(), "peak_rss_mb": peak(),
+		"records_s": float64(records) / wall.Seconds(), "peak_rss_mb": peak(), "start_us": float64(start.Nanoseconds()) / 1e3,
 		"mb_s": float64(records) * float64(o.size+o.keySize) / 1e6 / wall.Seconds(),
 	}
 	if times != nil {

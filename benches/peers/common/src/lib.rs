@@ -165,12 +165,14 @@ pub fn main<C: Client>() -> Result<()> {
     };
     let outcome = runtime.block_on(async move {
         let payloads = Payloads::new(&common);
+        let begun = Instant::now();
         let client = C::connect(&common).await?;
+        let start = Some(begun.elapsed());
         let meter = usage::Meter::start();
         let (records, latencies) = tokio::spawn(measure(client, work, payloads)).await??;
         let usage = meter.stop();
         let bytes = records * (common.size + common.key_size.unwrap_or(0)) as u64;
-        Result::Ok(report::Outcome { records, bytes, usage, latencies })
+        Result::Ok(report::Outcome { records, bytes, start, usage, latencies })
     });
     runtime.shutdown_background();
     Ok(outcome?.write(&mut std::io::stdout().lock())?)
@@ -188,7 +190,7 @@ where
     work()?;
     let usage = meter.stop();
     let bytes = count * (common.size + common.key_size.unwrap_or(0)) as u64;
-    Ok(report::Outcome { records: count, bytes, usage, latencies: None }.write(&mut std::io::stdout().lock())?)
+    Ok(report::Outcome { records: count, bytes, start: None, usage, latencies: None }.write(&mut std::io::stdout().lock())?)
 }
 
 async fn measure<C: Client>(client: C, work: Work, payloads: Payloads) -> Result<(u64, Option<Latencies>)> {

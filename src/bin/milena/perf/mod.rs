@@ -5,7 +5,12 @@
 //! - a record that was not acknowledged makes the command fail: no figure is printed for what was lost;
 //! - the last line of stdout is one JSON object; `benches/peers` has programs with the same flags and the same line.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use clap::{Args, Subcommand, ValueEnum};
 use milena::{
@@ -157,9 +162,12 @@ impl Common {
         let properties = self.properties()?;
         let runtime = runtime(self.threads)?;
         let done = runtime.block_on(async {
+            let begun = Instant::now();
             let kafka = connect(&properties).await?;
+            let producer = kafka.producer().build().await?;
+            let start = begun.elapsed();
             ready_topic(&kafka, &properties, &self.topic, self.partitions).await?;
-            let load = self.load(&kafka).await?;
+            let load = self.load(producer);
             let meter = Meter::start();
             // On a worker, not beside them, where there are several.
             let done = tokio::spawn(work(load)).await.map_err(|error| Failure::error(error.to_string()))??;
@@ -168,7 +176,7 @@ impl Common {
                 delete(&kafka, &self.topic).await?;
             }
             let bytes = done.records * u64::from(self.size + self.key_size.unwrap_or(0));
-            Ok::<_, Failure>(Outcome { records: done.records, bytes, usage, latencies: done.latencies })
+            Ok::<_, Failure>(Outcome { records: done.records, bytes, start: Some(start), usage, latencies: done.latencies })
         });
         runtime.shutdown_timeout(Duration::from_secs(1));
         done?.write(&mut io::stdout().lock()).map_err(Failure::stdout)
@@ -191,10 +199,10 @@ impl Common {
         with_bootstrap(properties, self.brokers.as_deref())
     }
 
-    async fn load(&self, kafka: &Kafka) -> Result<Load, Failure> {
+    fn load(&self, producer: Producer) -> Load {
         let key_size = self.key_size.map_or(0, |bytes| bytes as usize);
         let payloads = Arc::new(Payloads::new(self.payload, self.size as usize, key_size));
-        Ok(Load { producer: kafka.producer().build().await?, topic: self.topic.as_str().into(), payloads })
+        Load { producer, topic: self.topic.as_str().into(), payloads }
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Outcome {
     pub records: u64,
     /// Of keys and values.
     pub bytes: u64,
+    /// From the making of the client until its producer could be given a record.
+    pub start: Option<Duration>,
     pub usage: Usage,
     pub latencies: Option<Latencies>,
 }
@@ -41,6 +43,7 @@ impl Times {
 struct Json {
     records: u64,
     wall_s: f64,
+    start_us: Option<f64>,
     setup_cpu_s: Option<f64>,
     cpu_s: Option<f64>,
     records_s: f64,
@@ -81,6 +84,7 @@ impl Outcome {
         Json {
             records: self.records,
             wall_s: rounded(seconds, 1e6),
+            start_us: self.start.map(|time| rounded(time.as_secs_f64() * 1e6, 1e1)),
             setup_cpu_s: setup_cpu.map(|time| rounded(time.as_secs_f64(), 1e6)),
             cpu_s: cpu.map(|time| rounded(time.as_secs_f64(), 1e6)),
             records_s: rounded(self.records as f64 / seconds, 1.0),
@@ -96,6 +100,7 @@ fn rows(json: &Json) -> Vec<(&'static str, String)> {
         ("records", format!("{} in {:.3} s", json.records, json.wall_s)),
         ("rate", format!("{} records/s, {:.1} MB/s", json.records_s, json.mb_s)),
     ];
+    rows.extend(json.start_us.map(|start| ("start", format!("{start} \u{b5}s to connect and make the producer"))));
     if let (Some(cpu), Some(setup)) = (json.cpu_s, json.setup_cpu_s) {
         let each = cpu * 1e6 / (json.records as f64).max(1.0);
         rows.push(("client CPU", format!("{cpu:.3} s, {each:.3} \u{b5}s per record; before the clock {setup:.3} s")));
