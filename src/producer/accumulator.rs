@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    record::{AppendError, BatchBuilder, CHUNK, ChunkPool, Header},
+    record::{AppendError, BatchBuilder, CHUNK, ChunkPool, Header, SMALL_CHUNK},
 };
 
 use super::{
@@ -253,7 +253,8 @@ impl Accumulator {
     #[cold]
     fn reserve_more(&self, open: &mut Open, most: usize, attempt: &mut Attempt<'_>) -> bool {
         let spare = open.reserved.saturating_sub(open.builder.memory());
-        spare >= most.max(CHUNK) || self.reserve(most, &mut open.reserved, attempt)
+        let bytes = most.max(CHUNK);
+        spare >= bytes || self.reserve(bytes, &mut open.reserved, attempt)
     }
 
     /// Begins a batch with the record.
@@ -267,13 +268,17 @@ impl Accumulator {
         attempt: &mut Attempt<'_>,
     ) -> Option<Delivery> {
         let mut reserved = 0;
-        if !self.reserve(len + RECORD_OVERHEAD, &mut reserved, attempt) {
+        let most = len + RECORD_OVERHEAD;
+        let little = !state.was_large && most <= SMALL_CHUNK;
+        let bytes = if little { SMALL_CHUNK } else { most.max(CHUNK) };
+        if !self.reserve(bytes, &mut reserved, attempt) {
             return None;
         }
         let cell = Settler(Cell::new(partition.topic.clone(), partition.index));
         let created = Instant::now();
         let builder = if self.compresses { BatchBuilder::to_compress } else { BatchBuilder::new };
-        let (builder, clock) = (builder(&self.pool), self.clock.begin(created));
+        let builder = if little { builder(&self.pool).expecting_little() } else { builder(&self.pool) };
+        let clock = self.clock.begin(created);
         let timestamp = record.timestamp.unwrap_or(clock.start);
         let mut open = Open { builder, cell, created, clock, reserved };
         if let Err(error) = open.builder.append(timestamp, record.key, record.value, record.headers) {
@@ -287,9 +292,8 @@ impl Accumulator {
         Some(delivery)
     }
 
-    /// Accounts for the memory of a record that needs a new chunk. `false`: that much has to be had first.
-    fn reserve(&self, most: usize, reserved: &mut usize, attempt: &mut Attempt<'_>) -> bool {
-        let bytes = most.max(CHUNK);
+    /// Accounts for the memory of a new chunk. `false`: that much has to be had first.
+    fn reserve(&self, bytes: usize, reserved: &mut usize, attempt: &mut Attempt<'_>) -> bool {
         let count = u32::try_from(bytes).unwrap_or(u32::MAX);
         let permit = match attempt.permit.take_if(|permit| permit.num_permits() >= bytes) {
             Some(permit) => permit,
@@ -502,6 +506,24 @@ mod tests {
         let counted = MEMORY - accumulator.available();
         let held = topic.partitions[0].state().open.as_ref().map_or(0, |open| open.builder.memory());
         assert!((held..=held + CHUNK).contains(&counted), "{counted} bytes are counted, {held} are held");
+    }
+
+    #[test]
+    fn a_record_for_each_of_many_partitions_leaves_memory_for_more() {
+        let topic = Topic::sample(1000, &[], crate::producer::partitioner::Spread::default(), None);
+        let accumulator = Accumulator::new(1 << 20, 1 << 20, MEMORY, Clock::System);
+        let append = |index: i32, len: usize| {
+            let value = vec![7; len];
+            accumulator.append(&topic, Some(index), &record(&value), &mut Attempt::default()).is_some()
+        };
+        assert!((0..1000).all(|index| append(index, 100)));
+        assert_eq!(MEMORY - accumulator.available(), 1000 * SMALL_CHUNK);
+        // A partition that had more begins its next batch with a whole chunk.
+        assert!((0..30).all(|_| append(5, 100)));
+        let sealed = topic.partitions[5].seal();
+        sealed.iter().for_each(|sealed| accumulator.release(sealed.reserved));
+        assert!(append(5, 100));
+        assert_eq!(MEMORY - accumulator.available(), 999 * SMALL_CHUNK + CHUNK);
     }
 
     #[test]

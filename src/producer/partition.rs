@@ -15,7 +15,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    record::{BatchBuilder, SealedBatch},
+    record::{BatchBuilder, SMALL_CHUNK, SealedBatch},
     wire::Str,
 };
 
@@ -42,6 +42,8 @@ pub(super) struct Partition {
 pub(super) struct PartitionState {
     pub(super) open: Option<Open>,
     pub(super) sealed: VecDeque<Sealed>,
+    /// The last batch was more than a small chunk holds.
+    pub(super) was_large: bool,
     /// The sender has been told and has not looked yet.
     pub(super) listed: bool,
 }
@@ -137,6 +139,7 @@ impl Partition {
 impl PartitionState {
     pub(super) fn seal(&mut self) {
         if let Some(Open { builder, cell, created, reserved, .. }) = self.open.take() {
+            self.was_large = builder.body_len() > SMALL_CHUNK;
             self.sealed.push_back(Sealed { batch: builder.seal(), cell, created, reserved });
         }
     }

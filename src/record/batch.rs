@@ -11,7 +11,7 @@
 use bytes::Bytes;
 
 use super::{
-    chunk::{CHUNK, ChunkPool},
+    chunk::{CHUNK, ChunkPool, SMALL_CHUNK},
     crc,
     header::{self, BatchHeader, HEADER_LEN},
     varint::{self, Packed},
@@ -54,6 +54,8 @@ pub struct BatchBuilder {
     pool: ChunkPool,
     full: Vec<Vec<u8>>,
     open: Vec<u8>,
+    /// Its first chunk is a small one, if that holds the first record.
+    begins_small: bool,
     /// The checksum of the full chunks, unless what is summed would be compressed afterwards.
     sum: Option<u32>,
     body: usize,
@@ -69,6 +71,7 @@ impl BatchBuilder {
             pool: pool.clone(),
             full: Vec::new(),
             open: Vec::new(),
+            begins_small: false,
             sum: Some(0),
             body: 0,
             records: 0,
@@ -82,6 +85,12 @@ impl BatchBuilder {
         let mut batch = Self::new(pool);
         batch.sum = None;
         batch
+    }
+
+    /// Little is expected of this batch: its first chunk is a small one.
+    pub fn expecting_little(mut self) -> Self {
+        self.begins_small = true;
+        self
     }
 
     /// Appends a record of `timestamp` (milliseconds since 1970) behind those already here.
@@ -152,7 +161,8 @@ impl BatchBuilder {
 
     #[cold]
     fn next_chunk(&mut self, size: usize) {
-        let chunk = self.pool.take(size);
+        let is_small = self.begins_small && self.records == 0 && size <= SMALL_CHUNK;
+        let chunk = if is_small { self.pool.take_small() } else { self.pool.take(size) };
         let before = std::mem::replace(&mut self.open, chunk);
         if !before.is_empty() {
             self.sum = self.sum.map(|sum| crc::extend(sum, &before));
@@ -532,6 +542,30 @@ mod tests {
         assert!(sealed.body.iter().all(|piece| piece.len() <= CHUNK || piece.len() > 40_000));
         drop(sealed);
         assert_eq!(pool.idle_bytes(), 3 * CHUNK);
+    }
+
+    #[test]
+    fn a_batch_that_was_expected_to_be_small_may_become_large() {
+        let pool = ChunkPool::default();
+        let fill = |mut batch: BatchBuilder, values: &[usize]| {
+            for length in values {
+                batch.append(7, None, Some(&vec![b'v'; *length]), &[]).unwrap();
+            }
+            (batch.memory(), batch.seal())
+        };
+        let cases: [(&[usize], usize); 4] = [
+            (&[1000], SMALL_CHUNK),
+            (&[1000, 1000, 1000], SMALL_CHUNK + CHUNK),
+            (&[3000, 10], CHUNK),
+            (&[10, 40_000], SMALL_CHUNK + record_size(1, 0, None, Some(&[0; 40_000]), &[])),
+        ];
+        for (values, memory) in cases {
+            let (held, little) = fill(BatchBuilder::new(&pool).expecting_little(), values);
+            assert_eq!(held, memory, "{values:?}");
+            let (_, usual) = fill(BatchBuilder::new(&pool), values);
+            assert_eq!(little.body().concat(), usual.body().concat(), "{values:?}");
+            assert_eq!(little.stamp(1, 2, 3), usual.stamp(1, 2, 3), "{values:?}");
+        }
     }
 
     #[test]

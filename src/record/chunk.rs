@@ -16,14 +16,22 @@ use bytes::Bytes;
 /// The size of a chunk. Small, so that a batch takes what it needs; large, so that a record seldom needs its own.
 pub const CHUNK: usize = 32 * 1024;
 
-/// Chunks of [`CHUNK`] bytes for batches being built. Clones share the same chunks.
+/// The size of the first chunk of a batch of which little is expected: with records for a thousand partitions as many
+/// batches are open, and a thousand chunks are all the memory that a producer has by default.
+pub(crate) const SMALL_CHUNK: usize = 2 * 1024;
+
+/// Chunks of [`CHUNK`] bytes for batches being built, and small ones. Clones share the same chunks.
 #[derive(Clone, Debug)]
-pub struct ChunkPool(Arc<Recycler>);
+pub struct ChunkPool {
+    chunks: Arc<Recycler>,
+    small: Arc<Recycler>,
+}
 
 impl ChunkPool {
-    /// A pool that keeps at most `idle_bytes` of unused chunks.
+    /// A pool that keeps at most `idle_bytes` of unused chunks, and an eighth of that in small ones.
     pub fn new(idle_bytes: usize) -> Self {
-        Self(Recycler::new(idle_bytes, CHUNK..=CHUNK))
+        let small = Recycler::new(idle_bytes / 8, SMALL_CHUNK..=SMALL_CHUNK);
+        Self { chunks: Recycler::new(idle_bytes, CHUNK..=CHUNK), small }
     }
 
     /// An empty chunk with room for `at_least` bytes: a recycled one, or one of its own size if that is larger.
@@ -31,30 +39,40 @@ impl ChunkPool {
         if at_least > CHUNK {
             return Vec::with_capacity(at_least);
         }
-        match self.0.take() {
-            Some(mut chunk) => {
-                chunk.clear();
-                chunk
-            }
-            None => Vec::with_capacity(CHUNK),
-        }
+        cleared(self.chunks.take()).unwrap_or_else(|| Vec::with_capacity(CHUNK))
+    }
+
+    /// An empty chunk for the beginning of a batch of which little is expected.
+    pub(crate) fn take_small(&self) -> Vec<u8> {
+        cleared(self.small.take()).unwrap_or_else(|| Vec::with_capacity(SMALL_CHUNK))
     }
 
     /// The chunk's bytes as they are, refcounted; the chunk returns here with the last view.
     pub(crate) fn freeze(&self, chunk: Vec<u8>) -> Bytes {
         let used = chunk.len();
-        self.0.freeze(chunk, used)
+        self.home(&chunk).freeze(chunk, used)
     }
 
     /// Returns a chunk that was never frozen.
     pub(crate) fn give_back(&self, chunk: Vec<u8>) {
-        self.0.put(chunk);
+        self.home(&chunk).put(chunk);
     }
 
     /// The bytes of unused chunks that are kept at the moment.
     pub fn idle_bytes(&self) -> usize {
-        self.0.idle_bytes()
+        self.chunks.idle_bytes() + self.small.idle_bytes()
     }
+
+    fn home(&self, chunk: &Vec<u8>) -> &Arc<Recycler> {
+        if chunk.capacity() == SMALL_CHUNK { &self.small } else { &self.chunks }
+    }
+}
+
+fn cleared(chunk: Option<Vec<u8>>) -> Option<Vec<u8>> {
+    chunk.map(|mut chunk| {
+        chunk.clear();
+        chunk
+    })
 }
 
 impl Default for ChunkPool {
@@ -153,6 +171,19 @@ mod tests {
         assert_eq!(&view[..], b"ir");
         drop(view);
         assert_eq!(pool.idle_bytes(), CHUNK);
+    }
+
+    #[test]
+    fn small_chunks_and_others_come_home_apart() {
+        let pool = ChunkPool::new(8 * 3 * SMALL_CHUNK);
+        let small: Vec<_> = (0..5).map(|_| pool.take_small()).collect();
+        assert!(small.iter().all(|chunk| chunk.capacity() == SMALL_CHUNK));
+        small.into_iter().for_each(|chunk| drop(pool.freeze(chunk)));
+        assert_eq!(pool.idle_bytes(), 3 * SMALL_CHUNK);
+        let chunk = pool.take(1);
+        assert_eq!(chunk.capacity(), CHUNK);
+        pool.give_back(chunk);
+        assert_eq!(pool.idle_bytes(), 3 * SMALL_CHUNK + CHUNK);
     }
 
     #[test]

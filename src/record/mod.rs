@@ -21,6 +21,7 @@ mod varint;
 mod view;
 
 pub use batch::{AppendError, BatchBuilder, Header, SealedBatch, record_size};
+pub(crate) use chunk::SMALL_CHUNK;
 pub use chunk::{CHUNK, ChunkPool};
 pub use compress::Compression;
 pub use control::{ControlRecord, ControlType};

@@ -37,7 +37,8 @@ fn assert_perf_json(output: &Output, more: &[&str]) -> serde_json::Value {
     let line = last_line(&output.stdout);
     let json: serde_json::Value = serde_json::from_str(&line).unwrap();
     let names: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
-    let mut expected = vec!["records", "wall_s", "start_us", "setup_cpu_s", "cpu_s", "records_s", "mb_s", "peak_rss_mb"];
+    let mut expected =
+        vec!["records", "wall_s", "start_us", "setup_cpu_s", "cpu_s", "records_s", "mb_s", "peak_rss_mb"];
     expected.extend(more);
     expected.sort_unstable();
     assert_eq!(names, expected, "{line}");

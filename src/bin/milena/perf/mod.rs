@@ -176,7 +176,13 @@ impl Common {
                 delete(&kafka, &self.topic).await?;
             }
             let bytes = done.records * u64::from(self.size + self.key_size.unwrap_or(0));
-            Ok::<_, Failure>(Outcome { records: done.records, bytes, start: Some(start), usage, latencies: done.latencies })
+            Ok::<_, Failure>(Outcome {
+                records: done.records,
+                bytes,
+                start: Some(start),
+                usage,
+                latencies: done.latencies,
+            })
         });
         runtime.shutdown_timeout(Duration::from_secs(1));
         done?.write(&mut io::stdout().lock()).map_err(Failure::stdout)
