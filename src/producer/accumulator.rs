@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    record::{AppendError, BatchBuilder, CHUNK, ChunkPool, Header, SMALL_CHUNK},
+    record::{AppendError, BatchBuilder, ChunkPool, Header, chunk_size},
 };
 
 use super::{
@@ -253,7 +253,7 @@ impl Accumulator {
     #[cold]
     fn reserve_more(&self, open: &mut Open, most: usize, attempt: &mut Attempt<'_>) -> bool {
         let spare = open.reserved.saturating_sub(open.builder.memory());
-        let bytes = most.max(CHUNK);
+        let bytes = chunk_size(most, open.builder.body_len());
         spare >= bytes || self.reserve(bytes, &mut open.reserved, attempt)
     }
 
@@ -268,17 +268,13 @@ impl Accumulator {
         attempt: &mut Attempt<'_>,
     ) -> Option<Delivery> {
         let mut reserved = 0;
-        let most = len + RECORD_OVERHEAD;
-        let little = !state.was_large && most <= SMALL_CHUNK;
-        let bytes = if little { SMALL_CHUNK } else { most.max(CHUNK) };
-        if !self.reserve(bytes, &mut reserved, attempt) {
+        if !self.reserve(chunk_size(len + RECORD_OVERHEAD, state.last_len), &mut reserved, attempt) {
             return None;
         }
         let cell = Settler(Cell::new(partition.topic.clone(), partition.index));
         let created = Instant::now();
         let builder = if self.compresses { BatchBuilder::to_compress } else { BatchBuilder::new };
-        let builder = if little { builder(&self.pool).expecting_little() } else { builder(&self.pool) };
-        let clock = self.clock.begin(created);
+        let (builder, clock) = (builder(&self.pool).expecting(state.last_len), self.clock.begin(created));
         let timestamp = record.timestamp.unwrap_or(clock.start);
         let mut open = Open { builder, cell, created, clock, reserved };
         if let Err(error) = open.builder.append(timestamp, record.key, record.value, record.headers) {
@@ -484,6 +480,8 @@ const BATCH_OVERHEAD: usize = 61;
 mod tests {
     use super::*;
 
+    use crate::record::CHUNK;
+
     const MEMORY: usize = 8 << 20;
 
     fn setting() -> (Accumulator, Topic) {
@@ -517,13 +515,13 @@ mod tests {
             accumulator.append(&topic, Some(index), &record(&value), &mut Attempt::default()).is_some()
         };
         assert!((0..1000).all(|index| append(index, 100)));
-        assert_eq!(MEMORY - accumulator.available(), 1000 * SMALL_CHUNK);
-        // A partition that had more begins its next batch with a whole chunk.
-        assert!((0..30).all(|_| append(5, 100)));
+        assert_eq!(MEMORY - accumulator.available(), 1000 * 2048);
+        // A partition that had more begins its next batch with as much.
+        assert!((0..50).all(|_| append(5, 100)));
         let sealed = topic.partitions[5].seal();
         sealed.iter().for_each(|sealed| accumulator.release(sealed.reserved));
         assert!(append(5, 100));
-        assert_eq!(MEMORY - accumulator.available(), 999 * SMALL_CHUNK + CHUNK);
+        assert_eq!(MEMORY - accumulator.available(), 999 * 2048 + 8192);
     }
 
     #[test]

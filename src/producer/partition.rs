@@ -15,7 +15,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    record::{BatchBuilder, SMALL_CHUNK, SealedBatch},
+    record::{BatchBuilder, SealedBatch},
     wire::Str,
 };
 
@@ -42,8 +42,8 @@ pub(super) struct Partition {
 pub(super) struct PartitionState {
     pub(super) open: Option<Open>,
     pub(super) sealed: VecDeque<Sealed>,
-    /// The last batch was more than a small chunk holds.
-    pub(super) was_large: bool,
+    /// The bytes of the last batch's records: so many are expected of the next.
+    pub(super) last_len: usize,
     /// The sender has been told and has not looked yet.
     pub(super) listed: bool,
 }
@@ -139,7 +139,7 @@ impl Partition {
 impl PartitionState {
     pub(super) fn seal(&mut self) {
         if let Some(Open { builder, cell, created, reserved, .. }) = self.open.take() {
-            self.was_large = builder.body_len() > SMALL_CHUNK;
+            self.last_len = builder.body_len();
             self.sealed.push_back(Sealed { batch: builder.seal(), cell, created, reserved });
         }
     }

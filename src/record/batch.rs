@@ -11,7 +11,7 @@
 use bytes::Bytes;
 
 use super::{
-    chunk::{CHUNK, ChunkPool, SMALL_CHUNK},
+    chunk::{CHUNK, ChunkPool, chunk_size},
     crc,
     header::{self, BatchHeader, HEADER_LEN},
     varint::{self, Packed},
@@ -54,8 +54,8 @@ pub struct BatchBuilder {
     pool: ChunkPool,
     full: Vec<Vec<u8>>,
     open: Vec<u8>,
-    /// Its first chunk is a small one, if that holds the first record.
-    begins_small: bool,
+    /// How many bytes are expected of it: its first chunk has room for them, up to [`CHUNK`].
+    expected: usize,
     /// The checksum of the full chunks, unless what is summed would be compressed afterwards.
     sum: Option<u32>,
     body: usize,
@@ -71,7 +71,7 @@ impl BatchBuilder {
             pool: pool.clone(),
             full: Vec::new(),
             open: Vec::new(),
-            begins_small: false,
+            expected: CHUNK,
             sum: Some(0),
             body: 0,
             records: 0,
@@ -87,9 +87,9 @@ impl BatchBuilder {
         batch
     }
 
-    /// Little is expected of this batch: its first chunk is a small one.
-    pub fn expecting_little(mut self) -> Self {
-        self.begins_small = true;
+    /// Tells how many bytes are expected, so that the first chunk is as small as that. Default: a whole [`CHUNK`].
+    pub fn expecting(mut self, bytes: usize) -> Self {
+        self.expected = bytes;
         self
     }
 
@@ -161,8 +161,9 @@ impl BatchBuilder {
 
     #[cold]
     fn next_chunk(&mut self, size: usize) {
-        let is_small = self.begins_small && self.records == 0 && size <= SMALL_CHUNK;
-        let chunk = if is_small { self.pool.take_small() } else { self.pool.take(size) };
+        // As much again as is there: at most half of a batch's memory is empty.
+        let expected = if self.records == 0 { self.expected } else { self.body };
+        let chunk = self.pool.take(chunk_size(size, expected));
         let before = std::mem::replace(&mut self.open, chunk);
         if !before.is_empty() {
             self.sum = self.sum.map(|sum| crc::extend(sum, &before));
@@ -554,13 +555,13 @@ mod tests {
             (batch.memory(), batch.seal())
         };
         let cases: [(&[usize], usize); 4] = [
-            (&[1000], SMALL_CHUNK),
-            (&[1000, 1000, 1000], SMALL_CHUNK + CHUNK),
-            (&[3000, 10], CHUNK),
-            (&[10, 40_000], SMALL_CHUNK + record_size(1, 0, None, Some(&[0; 40_000]), &[])),
+            (&[1000], 2048),
+            (&[1000, 1000, 1000, 1000, 1000], 2048 + 2048 + 4096),
+            (&[3000, 10], 4096),
+            (&[10, 40_000], 2048 + record_size(1, 0, None, Some(&[0; 40_000]), &[])),
         ];
         for (values, memory) in cases {
-            let (held, little) = fill(BatchBuilder::new(&pool).expecting_little(), values);
+            let (held, little) = fill(BatchBuilder::new(&pool).expecting(0), values);
             assert_eq!(held, memory, "{values:?}");
             let (_, usual) = fill(BatchBuilder::new(&pool), values);
             assert_eq!(little.body().concat(), usual.body().concat(), "{values:?}");

@@ -11,11 +11,11 @@ use std::{ops::Deref, sync::Arc};
 use bytes::{Buf, Bytes};
 
 use super::{
-    chunk::Recycler,
     compress::{Compression, Decompressor, Fault, Output},
     crc,
     header::{BatchHeader, CRC_COVERS, HEADER_LEN, LOG_OVERHEAD, MAGIC_AT},
     legacy,
+    recycler::{Home, Recycler, lend},
     view::{RecordIter, RecordView},
 };
 use crate::error::{Error, ErrorKind};
@@ -241,7 +241,7 @@ impl DecodeScratch {
         let done = self.decompressor.decompress(codec, input, &mut output);
         let (buffer, used) = output.into_parts();
         match done {
-            Ok(()) => Ok(self.buffers.freeze(buffer, used)),
+            Ok(()) => Ok(lend(&self.buffers, buffer, used)),
             Err(fault) => {
                 self.buffers.put(buffer);
                 Err(fault)
@@ -261,7 +261,7 @@ impl DecodeScratch {
         let done = write(&mut buffer);
         let used = buffer.len();
         match done {
-            Ok(()) => Ok(self.buffers.freeze(buffer, used)),
+            Ok(()) => Ok(lend(&self.buffers, buffer, used)),
             Err(error) => {
                 self.buffers.put(buffer);
                 Err(error)

@@ -16,12 +16,13 @@ mod golden;
 pub mod header;
 mod legacy;
 pub mod partitioner;
+mod recycler;
 mod split;
 mod varint;
 mod view;
 
 pub use batch::{AppendError, BatchBuilder, Header, SealedBatch, record_size};
-pub(crate) use chunk::SMALL_CHUNK;
+pub(crate) use chunk::chunk_size;
 pub use chunk::{CHUNK, ChunkPool};
 pub use compress::Compression;
 pub use control::{ControlRecord, ControlType};

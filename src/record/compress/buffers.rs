@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Fault;
 use crate::record::{
-    chunk::{CHUNK, ChunkPool},
+    chunk::{CHUNK, ChunkPool, chunk_size},
     crc,
 };
 
@@ -19,8 +19,9 @@ pub(in crate::record) struct Sink {
 }
 
 impl Sink {
-    pub(super) fn new(pool: ChunkPool) -> Self {
-        let open = pool.take(CHUNK);
+    /// What is compressed has `most` bytes.
+    pub(super) fn new(pool: ChunkPool, most: usize) -> Self {
+        let open = pool.take(chunk_size(1, most));
         Self { pool, full: Vec::new(), open, full_bytes: 0, full_sum: 0 }
     }
 

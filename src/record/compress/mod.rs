@@ -121,7 +121,7 @@ impl SealedBatch {
         if codec == Compression::None || before == 0 {
             return self;
         }
-        let mut sink = Sink::new(self.pool.clone());
+        let mut sink = Sink::new(self.pool.clone(), before);
         let done = COMPRESSOR.with_borrow_mut(|compressor| compressor.compress(codec, level, &self.body, &mut sink));
         if let Err(fault) = done {
             // Uncompressed is always right, and the broker takes it.

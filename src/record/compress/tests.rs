@@ -4,7 +4,7 @@ use crate::record::chunk::ChunkPool;
 const CODECS: [Compression; 4] = [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
 fn compress(codec: Compression, level: Option<i32>, body: &[Bytes]) -> Vec<u8> {
-    let mut sink = Sink::new(ChunkPool::default());
+    let mut sink = Sink::new(ChunkPool::default(), 100_000);
     Compressor::default().compress(codec, level, body, &mut sink).unwrap();
     sink.finish().0.concat()
 }
@@ -54,7 +54,7 @@ fn one_compressor_serves_many_batches_and_levels() {
     for round in 0..6 {
         for codec in CODECS {
             let (whole, pieces) = text(10_000 * (round + 1), 7);
-            let mut sink = Sink::new(ChunkPool::default());
+            let mut sink = Sink::new(ChunkPool::default(), 100_000);
             let level = (round % 2 == 1).then_some(1);
             compressor.compress(codec, level, &pieces, &mut sink).unwrap();
             assert_eq!(decompress(codec, &sink.finish().0.concat(), 1 << 20).unwrap(), whole, "{codec}");
