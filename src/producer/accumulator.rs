@@ -268,13 +268,16 @@ impl Accumulator {
         attempt: &mut Attempt<'_>,
     ) -> Option<Delivery> {
         let mut reserved = 0;
-        if !self.reserve(chunk_size(len + RECORD_OVERHEAD, state.last_len), &mut reserved, attempt) {
+        // With room to spare: the last record must not need a chunk for itself.
+        let most = len + RECORD_OVERHEAD;
+        let expected = state.last_len + most;
+        if !self.reserve(chunk_size(most, expected), &mut reserved, attempt) {
             return None;
         }
         let cell = Settler(Cell::new(partition.topic.clone(), partition.index));
         let created = Instant::now();
         let builder = if self.compresses { BatchBuilder::to_compress } else { BatchBuilder::new };
-        let (builder, clock) = (builder(&self.pool).expecting(state.last_len), self.clock.begin(created));
+        let (builder, clock) = (builder(&self.pool).expecting(expected), self.clock.begin(created));
         let timestamp = record.timestamp.unwrap_or(clock.start);
         let mut open = Open { builder, cell, created, clock, reserved };
         if let Err(error) = open.builder.append(timestamp, record.key, record.value, record.headers) {
