@@ -306,7 +306,13 @@ impl Core {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
             Ok(()) => asked.remove(&topic).map(drop),
-            Err(error) => asked.insert(topic, Some(error)).map(drop),
+            Err(error) => {
+                if asked.len() >= MOST_TOLD {
+                    // Most of their callers will not come back. One that does is told to wait, and asks anew.
+                    asked.retain(|_, told| told.is_none());
+                }
+                asked.insert(topic, Some(error)).map(drop)
+            }
         };
     }
 
@@ -321,6 +327,9 @@ impl Core {
         Err(Error::new(ErrorKind::RecordTooLarge, message))
     }
 }
+
+/// So many names are kept of topics that were not found, until somebody tries them again.
+const MOST_TOLD: usize = 1000;
 
 /// What a future comes to without waiting. What it asks for may come all the same: registries are asked by tasks of
 /// their own.
@@ -408,5 +417,30 @@ impl<R, I> error::Error for EnqueueBatchError<R, I> {
 impl<R, I> From<EnqueueBatchError<R, I>> for Error {
     fn from(back: EnqueueBatchError<R, I>) -> Self {
         back.error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Kafka, embedded::EmbeddedCluster};
+
+    /// Names of topics that do not exist may be as many as the records that name them.
+    #[tokio::test]
+    async fn topics_that_were_not_found_do_not_pile_up() {
+        let cluster = EmbeddedCluster::builder().start().await.expect("it starts");
+        let kafka = Kafka::connect(&cluster.bootstrap()).await.expect("it is reachable");
+        let builder = kafka.producer().max_block(std::time::Duration::from_millis(50));
+        let producer = builder.build().await.expect("it builds");
+        let core = &producer.handle.core;
+        let asked = || core.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = |number| (format!("told-{number}").into(), Some(Error::new(ErrorKind::UnknownTopic, "not there")));
+        asked().extend((1..MOST_TOLD).map(told));
+        asked().insert("waiting".into(), None);
+        core.clone().look_for("missing".into()).await;
+        let left: std::collections::BTreeSet<Box<str>> = asked().keys().cloned().collect();
+        assert_eq!(left, ["missing", "waiting"].map(Into::into).into());
+        let back = producer.try_enqueue(Record::to("missing").value("x")).expect_err("it is not there");
+        assert!(matches!(back.reason, NotEnqueued::Refused(_)), "{back:?}");
     }
 }

@@ -69,6 +69,12 @@ impl Lane {
         self.ready.is_empty() && self.held.is_empty()
     }
 
+    /// A partition has nothing more to do with this broker.
+    pub(super) fn forget(&mut self, number: usize) {
+        self.ready.retain(|listed| *listed != number);
+        self.held.retain(|held| *held != number);
+    }
+
     /// Whether a request for open batches alone is worth sending.
     fn opens(&self) -> bool {
         match &self.link {
@@ -287,6 +293,8 @@ impl Sender {
         if lane.opens() {
             self.release(broker);
         }
+        // What had been held back may have failed, or left, meanwhile.
+        self.note_idle(broker);
     }
 
     fn arm_queue(&mut self, number: usize) {
@@ -378,6 +386,8 @@ impl Sender {
                 let (flights, inbox) = mpsc::unbounded_channel();
                 tokio::spawn(await_answers(broker, inbox, self.outbox.clone(), self.core.metrics.clone()));
                 lane.link = Link::Up(connection, flights, Window::new(self.core.settings.max_in_flight));
+                // It was held back for answers that the connection before may owe for long.
+                self.release(broker);
             }
             Err(error) => self.handle_unreachable(broker, error, again),
         }
@@ -413,14 +423,18 @@ impl Sender {
         });
     }
 
-    /// Brokers that have joined, or moved, are dialled at once.
+    /// Brokers that have joined, or moved, are dialled at once. Whatever the machine before owes, what is held back for its
+    /// answers can go to the new one.
     pub(super) fn handle_newcomers(&mut self, before: &Metadata) {
         let is_new = |broker: &&BrokerId| {
             let node = self.metadata.node(**broker);
             node.is_some() && node != before.node(**broker)
         };
         let newcomers: Vec<BrokerId> = self.lanes.keys().filter(is_new).copied().collect();
-        newcomers.into_iter().for_each(|broker| self.handle_retry(broker));
+        for broker in newcomers {
+            self.handle_retry(broker);
+            self.release(broker);
+        }
     }
 
     /// The wait after a failed dial is over. Partitions that moved meanwhile go where they belong.
@@ -475,5 +489,110 @@ async fn await_answers(
         if outbox.send(Event::Answered { broker, flight: batches, answered, outcome }).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Kafka,
+        embedded::EmbeddedCluster,
+        wire::messages::{MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
+    };
+
+    const OLD: BrokerId = BrokerId(0);
+    const NEW: BrokerId = BrokerId(1);
+
+    /// One partition whose leader is given, and where the two brokers listen.
+    fn news(leader: BrokerId, ports: [i32; 2]) -> Arc<Metadata> {
+        let broker = |(id, port)| MetadataResponseBroker {
+            node_id: id,
+            host: "b".into(),
+            port,
+            ..MetadataResponseBroker::default()
+        };
+        let partition = MetadataResponsePartition { leader_id: leader.0, ..MetadataResponsePartition::default() };
+        let topic = MetadataResponseTopic {
+            name: Some("t".into()),
+            partitions: vec![partition],
+            ..MetadataResponseTopic::default()
+        };
+        let response = MetadataResponse {
+            brokers: (0..).zip(ports).map(broker).collect(),
+            topics: vec![topic],
+            ..MetadataResponse::default()
+        };
+        let mut metadata = Metadata::default();
+        metadata.handle_response(&response, &["t".into()]);
+        Arc::new(metadata)
+    }
+
+    /// A sender that nothing happens to but what a test does, with a partition whose open batch is due.
+    async fn sender() -> (Sender, impl Sized) {
+        let cluster = EmbeddedCluster::builder().topic("t", 1).start().await.expect("it starts");
+        let kafka = Kafka::connect(&cluster.bootstrap()).await.expect("it is reachable");
+        let timeout = Duration::from_secs(1);
+        let producer = kafka.producer().partitioner_availability_timeout(timeout).build().await.expect("it builds");
+        let core = producer.handle.core.clone();
+        let first = news(OLD, [1, 2]);
+        core.take_in(first.topic("t").expect("there"));
+        let (outbox, events) = mpsc::unbounded_channel();
+        let mut sender = Sender::new(core, events, outbox);
+        sender.handle_metadata(first);
+        sender.learn_slots(usize::MAX);
+        sender.slots[0].due = true;
+        (sender, (cluster, producer))
+    }
+
+    fn hold(sender: &mut Sender) {
+        sender.slots[0].listed = Listed::Held;
+        let lane = sender.lanes.entry(OLD).or_default();
+        (lane.held, lane.in_flight) = (vec![0], 1);
+        sender.note_progress(OLD, false);
+    }
+
+    fn is_stalled(sender: &Sender) -> bool {
+        let now = Instant::now() + Duration::from_secs(9);
+        !sender.core.stalls.of(OLD).lasts(now).is_zero()
+    }
+
+    #[tokio::test]
+    async fn kip_794_a_broker_with_nothing_held_back_any_more_is_not_stalled() {
+        for moves in [true, false] {
+            let (mut sender, _world) = sender().await;
+            hold(&mut sender);
+            assert!(is_stalled(&sender));
+            if moves {
+                sender.handle_metadata(news(NEW, [1, 2]));
+                assert_eq!(sender.lanes[&NEW].ready, [0]);
+                assert!(sender.lanes[&OLD].is_idle() && !is_stalled(&sender), "it leads the partition no more");
+            } else {
+                // Its time is over, and nothing is left of it.
+                sender.slots[0].due = false;
+                sender.land(OLD, None);
+                assert!(!is_stalled(&sender), "nothing waits for it");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn n11_what_is_held_back_for_a_machine_does_not_wait_for_it_when_another_has_its_number() {
+        let (mut sender, _world) = sender().await;
+        hold(&mut sender);
+        sender.handle_metadata(news(OLD, [3, 2]));
+        assert_eq!((&sender.lanes[&OLD].ready, sender.slots[0].listed), (&VecDeque::from([0]), Listed::Ready));
+    }
+
+    /// Twice in the list would be twice in a request, and its first batch would never be answered (P14).
+    #[tokio::test]
+    async fn a_partition_that_leaves_a_broker_as_that_returns_is_listed_once() {
+        let (mut sender, _world) = sender().await;
+        sender.list(0);
+        sender.handle_connected(OLD, Err(Error::new(ErrorKind::Connect, "nobody is there")), None);
+        assert_eq!(sender.lanes[&OLD].ready, [0]);
+        sender.handle_metadata(news(NEW, [3, 2]));
+        assert_eq!(sender.lanes[&NEW].ready, [0]);
+        assert_eq!(sender.slots[0].listed, Listed::Ready);
     }
 }

@@ -390,7 +390,7 @@ impl Sender {
     /// list is looked at only when a request can go there.
     fn unlist(&mut self, number: usize, broker: Option<BrokerId>) {
         if let Some(lane) = broker.and_then(|broker| self.lanes.get_mut(&broker)) {
-            lane.ready.retain(|listed| *listed != number);
+            lane.forget(number);
             self.slots[number].listed = Listed::Nowhere;
         }
         broker.into_iter().for_each(|broker| self.note_idle(broker));
@@ -423,10 +423,9 @@ impl Sender {
         }
     }
 
-    fn handle_metadata(&mut self, metadata: Arc<Metadata>) {
+    pub(super) fn handle_metadata(&mut self, metadata: Arc<Metadata>) {
         let before = std::mem::replace(&mut self.metadata, metadata);
         self.core.update_topics(&self.metadata);
-        self.handle_newcomers(&before);
         for number in 0..self.slots.len() {
             let slot = &mut self.slots[number];
             let old = leader(&before, &slot.partition);
@@ -443,6 +442,8 @@ impl Sender {
             // A topic that was made again ends the epoch here.
             self.settle(number);
         }
+        // After those that moved have left the lists, or they would be listed by the new leader twice.
+        self.handle_newcomers(&before);
         self.forget_idle_topics();
     }
 
