@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::sender::{Sender, Slot};
+use super::{sender::Sender, slot::Slot};
 
 impl Sender {
     /// Forgets the topics that have been idle for `metadata.max.idle.ms`.

@@ -35,7 +35,8 @@ use crate::{
 use super::{
     Acks,
     metrics::Counters,
-    sender::{Answer, Batch, Event, Listed, Sender, TARGET},
+    sender::{Answer, Event, Sender, TARGET},
+    slot::{Batch, Listed},
 };
 use crate::cluster::Traffic;
 

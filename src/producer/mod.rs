@@ -44,6 +44,7 @@ mod record;
 mod scratch;
 mod sender;
 mod settle;
+mod slot;
 mod topic;
 mod topics;
 mod transaction;

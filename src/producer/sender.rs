@@ -16,7 +16,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
 };
-use tracing::{Span, field::Empty};
+use tracing::field::Empty;
 
 use crate::{
     cluster::Watch,
@@ -35,11 +35,11 @@ use crate::{
 
 use super::{
     Core,
-    compressor::{Codec, Compressor, Part},
-    delivery::{Cell, Settler},
+    compressor::{Compressor, Part},
+    delivery::Cell,
     lane::Lane,
-    metrics::Tally,
     partition::{Partition, Sealed},
+    slot::{Batch, Listed, Slot},
     transaction,
 };
 
@@ -69,55 +69,6 @@ pub(super) struct Sender {
     abandon_at: Option<Instant>,
     /// Only with a transactional id.
     pub(super) transaction: Option<Box<transaction::Driver>>,
-}
-
-/// What the task knows of one partition.
-pub(super) struct Slot {
-    pub(super) partition: Arc<Partition>,
-    pub(super) queue: Queue<Batch>,
-    /// Its open batch has waited long enough.
-    pub(super) due: bool,
-    /// Where it stands in its broker's lists.
-    pub(super) listed: Listed,
-    /// The id under which its topic was asked for last: answers name it by that one, whatever was learnt since.
-    pub(super) topic_id: Uuid,
-    /// The id of the topic whose log its sequence numbers count in; zero before Kafka 2.8.
-    log_id: Uuid,
-    /// The last error that one of its batches met since one was written.
-    pub(super) last_error: Option<Error>,
-    pub(super) codec: Codec,
-    /// Where its topic is counted by itself, if that is asked for.
-    pub(super) tally: Option<Arc<Tally>>,
-    armed: Option<Instant>,
-    /// When its last batch was begun, or the partition was met.
-    pub(super) last_used: Instant,
-}
-
-/// Whether a partition waits for its broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Listed {
-    Nowhere,
-    /// To be looked at as soon as a request may be sent.
-    Ready,
-    /// It has an open batch and nothing else, for which no request of its own is opened now.
-    Held,
-}
-
-/// A sealed batch and who waits for it.
-#[derive(Debug)]
-pub(super) struct Batch {
-    pub(super) sealed: SealedBatch,
-    pub(super) cell: Settler,
-    pub(super) reserved: usize,
-    /// Before compression.
-    pub(super) raw_len: usize,
-    /// When its first record came.
-    pub(super) created: Instant,
-    /// When it was first sent.
-    pub(super) sent: Option<Instant>,
-    pub(super) span: Span,
-    /// The header of its last attempt; the checksum is not summed again for the same stamp.
-    pub(super) header: Option<(Option<crate::machine::queue::Stamp>, bytes::Bytes)>,
 }
 
 /// What happens to the task from outside.
@@ -164,20 +115,6 @@ pub(super) enum Event {
 pub(super) enum Answer {
     Produced(ProduceResponse),
     Written,
-}
-
-impl Slot {
-    /// Notices when the topic was made again: a name with another id is another topic (KIP-516).
-    /// With `goes_on` it is no affair of the transaction that is open.
-    fn learn_id(&mut self, metadata: &Metadata, goes_on: bool) {
-        let id = metadata.topic(&self.partition.topic).map(|topic| topic.id);
-        let Some(id) = id.filter(|id| *id != Uuid::default()) else { return };
-        let before = std::mem::replace(&mut self.log_id, id);
-        if before != id && before != Uuid::default() {
-            tracing::debug!(topic = %self.partition.topic, %before, now = %id, "the topic was made again");
-            self.queue.handle_recreated(goes_on);
-        }
-    }
 }
 
 impl Sender {

@@ -23,7 +23,8 @@ use super::{
     compressor::Part,
     delivery::{BatchAck, Settler},
     interceptor::SettledBatch,
-    sender::{Answer, Batch, Sender},
+    sender::{Answer, Sender},
+    slot::Batch,
 };
 use tokio::time::Instant;
 
