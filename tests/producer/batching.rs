@@ -68,6 +68,36 @@ async fn a_small_batch_goes_along_with_the_full_ones_of_others() {
     assert!(producer.metrics().buffered.records > 100, "the broker was busy all the time");
 }
 
+/// The second record is held back, for the first is on the wire. Whatever happens then, it is written, and no later than
+/// the request before it and its own take.
+#[tokio::test(start_paused = true)]
+async fn what_is_held_back_goes_out_at_flush_at_close_and_on_another_connection() {
+    for event in ["nothing", "flush", "close", "disconnect"] {
+        let world = World::new().await;
+        let producer = world.kafka.producer().linger(Duration::ZERO).build().await.expect("a producer");
+        producer.send(Record::to(TOPIC).value("how fast it can be")).await.expect("written");
+        world.cluster.inject(Fault::on(Api::Produce, FaultAction::Delay(SERVICE)).times(usize::MAX));
+        steadily(&producer, 100).await;
+        let begun = tokio::time::Instant::now();
+        let first = producer.enqueue(Record::to(TOPIC).value("first")).await.expect("taken");
+        tokio::time::sleep(10 * MILLISECOND).await;
+        let second = producer.enqueue(Record::to(TOPIC).value("second")).await.expect("taken");
+        tokio::time::sleep(10 * MILLISECOND).await;
+        assert_eq!(producer.metrics().requests_in_flight, 1, "the second is held back");
+        match event {
+            "flush" => producer.flush().await.expect("written"),
+            "close" => producer.close().await.expect("written"),
+            "disconnect" => world.cluster.disconnect(0).await,
+            _ => {}
+        }
+        let (first, second) = (first.await.expect(event), second.await.expect(event));
+        assert!(first.offset < second.offset, "{event}");
+        let waited = begun.elapsed();
+        let again = if event == "disconnect" { 5 * SERVICE } else { Duration::ZERO };
+        assert!(waited <= 2 * (SERVICE + 2 * MILLISECOND) + again, "{event}: {waited:?}");
+    }
+}
+
 /// How long the broker takes for each request.
 const SERVICE: Duration = Duration::from_millis(100);
 
