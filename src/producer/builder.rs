@@ -119,7 +119,8 @@ impl<K, V> ProducerBuilder<K, V> {
     }
 
     /// How long a batch waits for more records. Default: 5 ms. Java: `linger.ms`. Raised: larger batches, fewer
-    /// requests, later records.
+    /// requests, later records. Records join a batch longer than that while its broker is behind with the requests it
+    /// has: one more would only stand in line there.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.settings.linger = linger;
         self
@@ -170,7 +171,8 @@ impl<K, V> ProducerBuilder<K, V> {
     }
 
     /// Requests that may be open on one broker. Default: 5, and no more with idempotence. Java:
-    /// `max.in.flight.requests.per.connection`. Raised without idempotence: records may be reordered by a retry.
+    /// `max.in.flight.requests.per.connection`. Raised without idempotence: records may be reordered by a retry. Batches
+    /// that are not full use no more of them than the network holds.
     pub fn max_in_flight(mut self, requests: usize) -> Self {
         self.settings.max_in_flight = requests;
         self
