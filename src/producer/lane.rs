@@ -1,16 +1,15 @@
-//! The way to one broker: its connection, its requests in flight, and the partitions that have something for it.
+//! The way to one broker: its line, and the partitions that have something for it.
 //!
 //! Rules this file keeps:
 //! - a request carries every ready partition of its broker, up to the request's limit of bytes, written as header pieces
 //!   and the batches' own bytes;
-//! - so many requests are in flight as allowed, and their answers are awaited in order by one task; a request for open
-//!   batches alone is begun only while that makes them arrive earlier (`machine::window`), and when a request goes out,
-//!   they go along;
+//! - so many requests are in flight as allowed; a request for open batches alone is begun only while that makes them
+//!   arrive earlier (`machine::window`), and when a request goes out, they go along;
 //! - while a broker wants silence (KIP-219) its batches wait here, where their deadlines count.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 use tracing::{Span, field::Empty};
 
 use crate::{
@@ -20,9 +19,8 @@ use crate::{
         identity::Standing,
         metadata::Metadata,
         queue::{BatchId, Stamp},
-        window::{Answered, Window},
     },
-    net::conn::{Connection, Lost, Pending, Told},
+    net::conn::{Connection, Lost},
     plant::{self, Plant},
     record::header,
     types::{BrokerId, HashMap},
@@ -34,8 +32,8 @@ use crate::{
 
 use super::{
     Acks,
-    metrics::Counters,
-    sender::{Answer, Event, Sender, TARGET},
+    line::{Landed, Line, Reply},
+    sender::{Event, Sender, TARGET},
     slot::{Batch, Listed},
 };
 use crate::cluster::Traffic;
@@ -48,11 +46,12 @@ pub(super) struct Lane {
     /// Partitions with an open batch that waits for the next request, or for fewer requests in flight. Those that are
     /// listed elsewhere by now are passed over.
     held: Vec<usize>,
-    in_flight: usize,
     /// The broker asked for silence until then (KIP-219). The connection would keep it, too; but what waits there is on
     /// its way and has no deadline, what waits here has.
     quiet_until: Option<Instant>,
     link: Link,
+    /// How many lines there were.
+    lines: u64,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +61,7 @@ enum Link {
     Connecting,
     /// The last dial failed; the next one has its time, which is the pool's to say.
     Waiting,
-    Up(Connection, mpsc::UnboundedSender<Flight>, Window),
+    Up(Line),
 }
 
 impl Lane {
@@ -79,7 +78,15 @@ impl Lane {
     /// Whether a request for open batches alone is worth sending.
     fn opens(&self) -> bool {
         match &self.link {
-            Link::Up(_, _, window) => window.admits(self.in_flight),
+            Link::Up(line) => line.opens(),
+            _ => true,
+        }
+    }
+
+    /// Whether another request may be under way, whatever it carries.
+    fn has_room(&self, max_in_flight: usize) -> bool {
+        match &self.link {
+            Link::Up(line) => line.in_flight() < max_in_flight,
             _ => true,
         }
     }
@@ -94,20 +101,6 @@ struct Load {
     opens: bool,
     batches: Vec<(usize, BatchId)>,
     bytes: usize,
-}
-
-/// A request whose answer is awaited.
-struct Flight {
-    batches: Vec<(usize, BatchId)>,
-    reply: Reply,
-    sent: Instant,
-    under_way: usize,
-    span: Span,
-}
-
-enum Reply {
-    Answer(Pending<ProduceRequest>),
-    Written(Told),
 }
 
 impl Sender {
@@ -146,9 +139,8 @@ impl Sender {
     fn send_one(&mut self, broker: BrokerId) -> bool {
         let Some(connection) = self.connection(broker) else { return false };
         let max_in_flight = self.core.settings.max_in_flight;
-        let may_send = |lane: &Lane| {
-            lane.in_flight < max_in_flight && lane.quiet_until.is_none_or(|until| until <= Instant::now())
-        };
+        let may_send =
+            |lane: &Lane| lane.has_room(max_in_flight) && lane.quiet_until.is_none_or(|until| until <= Instant::now());
         if !self.lanes.get(&broker).is_some_and(may_send) {
             return false;
         }
@@ -166,7 +158,7 @@ impl Sender {
         self.core.metrics.count_request(batches.len());
         let span = self.request_span(broker, &batches);
         match outcome {
-            Ok(reply) => self.launch(broker, Flight { batches, reply, sent: Instant::now(), under_way: 0, span }),
+            Ok(reply) => self.launch(broker, batches, reply, span),
             Err(error) => {
                 self.handle_lost(batches, &Lost { certainty: Certainty::NotSent, error });
                 return false;
@@ -284,14 +276,18 @@ impl Sender {
         }
     }
 
-    /// A request is on the wire no more. Its answer, if there is one, tells how many are worth having there.
-    pub(super) fn land(&mut self, broker: BrokerId, answered: Option<Answered>) {
+    /// A request is on the wire no more: others may go.
+    pub(super) fn land(&mut self, landed: &Landed) {
+        let broker = landed.broker;
         let Some(lane) = self.lanes.get_mut(&broker) else { return };
-        lane.in_flight = lane.in_flight.saturating_sub(1);
-        if let (Link::Up(_, _, window), Some(answered)) = (&mut lane.link, answered) {
-            window.handle_answered(Instant::now().into_std(), answered);
+        if let Link::Up(line) = &mut lane.link {
+            line.handle_landed(landed);
         }
-        if lane.opens() {
+        self.release_if_open(broker);
+    }
+
+    fn release_if_open(&mut self, broker: BrokerId) {
+        if self.lanes.get(&broker).is_some_and(Lane::opens) {
             self.release(broker);
         }
         // What had been held back may have failed, or left, meanwhile.
@@ -349,20 +345,16 @@ impl Sender {
         Ok((Some(id), version.min(most)))
     }
 
-    fn launch(&mut self, broker: BrokerId, flight: Flight) {
-        let Some(lane) = self.lanes.get_mut(&broker) else { return };
-        lane.in_flight += 1;
-        if let Link::Up(_, flights, _) = &lane.link {
-            self.core.metrics.count_launched();
-            // The waiting task lives as long as this sender.
-            let _ = flights.send(Flight { under_way: lane.in_flight, ..flight });
-        }
+    fn launch(&mut self, broker: BrokerId, batches: Vec<(usize, BatchId)>, reply: Reply, span: Span) {
+        let Some(Lane { link: Link::Up(line), .. }) = self.lanes.get_mut(&broker) else { return };
+        self.core.metrics.count_launched();
+        line.launch(batches, reply, span);
     }
 
     /// The open connection to a broker; starts a dial if there is none.
     fn connection(&mut self, broker: BrokerId) -> Option<Connection> {
         let lane = self.lanes.get_mut(&broker)?;
-        if let Link::Up(connection, ..) = &lane.link
+        if let Link::Up(Line { connection, .. }) = &lane.link
             && !connection.is_closed()
             && self.core.cluster.leads_to(connection, broker)
         {
@@ -384,9 +376,10 @@ impl Sender {
         let Some(lane) = self.lanes.get_mut(&broker) else { return };
         match outcome {
             Ok(connection) => {
-                let (flights, inbox) = mpsc::unbounded_channel();
-                tokio::spawn(await_answers(broker, inbox, self.outbox.clone(), self.core.metrics.clone()));
-                lane.link = Link::Up(connection, flights, Window::new(self.core.settings.max_in_flight));
+                lane.lines += 1;
+                let (outbox, metrics) = (self.outbox.clone(), self.core.metrics.clone());
+                let most = self.core.settings.max_in_flight;
+                lane.link = Link::Up(Line::new((broker, lane.lines), connection, most, outbox, metrics));
                 // It was held back for answers that the connection before may owe for long.
                 self.release(broker);
             }
@@ -469,32 +462,12 @@ impl Batch {
     }
 }
 
-/// Awaits the answers of one connection in the order of its requests (P2).
-async fn await_answers(
-    broker: BrokerId,
-    mut flights: mpsc::UnboundedReceiver<Flight>,
-    outbox: mpsc::UnboundedSender<Event>,
-    metrics: Arc<Counters>,
-) {
-    while let Some(Flight { batches, reply, sent, under_way, span }) = flights.recv().await {
-        let outcome = match reply {
-            Reply::Answer(pending) => pending.await.map(Answer::Produced),
-            Reply::Written(told) => told.await.map(|()| Answer::Written),
-        };
-        metrics.count_landed(matches!(outcome, Ok(Answer::Produced(_))).then(|| sent.elapsed()));
-        if let Err(lost) = &outcome {
-            span.record("error", tracing::field::display(&lost.error));
-        }
-        drop(span);
-        let answered = Answered { sent: sent.into_std(), under_way };
-        if outbox.send(Event::Answered { broker, flight: batches, answered, outcome }).is_err() {
-            return;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc;
+
     use super::*;
     use crate::{
         Kafka,
@@ -548,8 +521,7 @@ mod tests {
 
     fn hold(sender: &mut Sender) {
         sender.slots[0].listed = Listed::Held;
-        let lane = sender.lanes.entry(OLD).or_default();
-        (lane.held, lane.in_flight) = (vec![0], 1);
+        sender.lanes.entry(OLD).or_default().held = vec![0];
         sender.note_progress(OLD, false);
     }
 
@@ -571,7 +543,7 @@ mod tests {
             } else {
                 // Its time is over, and nothing is left of it.
                 sender.slots[0].due = false;
-                sender.land(OLD, None);
+                sender.release_if_open(OLD);
                 assert!(!is_stalled(&sender), "nothing waits for it");
             }
         }

@@ -37,6 +37,7 @@ mod idle;
 mod init;
 mod interceptor;
 mod lane;
+mod line;
 mod metrics;
 mod partition;
 mod partitioner;

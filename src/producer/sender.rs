@@ -25,12 +25,11 @@ use crate::{
         identity::{Identity, ProducerId, Standing},
         metadata::Metadata,
         queue::{BatchId, Failure, Queue, Rules},
-        window::Answered,
     },
-    net::conn::{Connection, Lost},
+    net::conn::Connection,
     record::SealedBatch,
     types::{BrokerId, FOREVER, HashMap},
-    wire::{ErrorCode, Str, Uuid, messages::ProduceResponse},
+    wire::{ErrorCode, Str, Uuid},
 };
 
 use super::{
@@ -38,6 +37,7 @@ use super::{
     compressor::{Compressor, Part},
     delivery::Cell,
     lane::Lane,
+    line::Landed,
     partition::{Partition, Sealed},
     slot::{Batch, Listed, Slot},
     transaction,
@@ -80,12 +80,7 @@ pub(super) enum Event {
         outcome: Result<Connection>,
         again: Option<Instant>,
     },
-    Answered {
-        broker: BrokerId,
-        flight: Vec<(usize, BatchId)>,
-        answered: Answered,
-        outcome: Result<Answer, Lost>,
-    },
+    Landed(Landed),
     Compressed {
         number: usize,
         id: BatchId,
@@ -108,13 +103,6 @@ pub(super) enum Event {
         reply: oneshot::Sender<Vec<Arc<Cell>>>,
         patience: Option<Duration>,
     },
-}
-
-/// The broker's answer, or that there is none because none was asked for (acks=0).
-#[derive(Debug)]
-pub(super) enum Answer {
-    Produced(ProduceResponse),
-    Written,
 }
 
 impl Sender {
@@ -203,9 +191,7 @@ impl Sender {
             Event::Connected { broker, outcome, again } => self.handle_connected(broker, outcome, again),
             Event::Unthrottled => {}
             Event::Retry(broker) => self.handle_retry(broker),
-            Event::Answered { broker, flight, answered, outcome } => {
-                self.handle_answered(broker, flight, answered, outcome);
-            }
+            Event::Landed(landed) => self.handle_landed(landed),
             Event::Compressed { number, id, batch } => {
                 self.compressor.handle_done();
                 let Some(slot) = self.slots.get_mut(number) else { return };

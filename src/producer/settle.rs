@@ -8,7 +8,6 @@ use crate::{
         metadata::LeaderHint,
         queue::{BatchId, Done, Failure, Outcome, Refusal, Verdict},
         txn,
-        window::Answered,
     },
     net::conn::Lost,
     plant::{self, Plant},
@@ -23,33 +22,29 @@ use super::{
     compressor::Part,
     delivery::{BatchAck, Settler},
     interceptor::SettledBatch,
-    sender::{Answer, Sender},
+    line::{Answer, Landed},
+    sender::Sender,
     slot::Batch,
 };
 use tokio::time::Instant;
 
 impl Sender {
     /// A request is answered, or never will be.
-    pub(super) fn handle_answered(
-        &mut self,
-        broker: BrokerId,
-        flight: Vec<(usize, BatchId)>,
-        answered: Answered,
-        outcome: Result<Answer, Lost>,
-    ) {
-        self.land(broker, outcome.is_ok().then_some(answered));
+    pub(super) fn handle_landed(&mut self, landed: Landed) {
+        self.land(&landed);
+        let Landed { broker, batches, outcome, .. } = landed;
         match outcome {
             Ok(Answer::Produced(response)) => {
                 self.handle_throttle(broker, ProduceRequest::throttle_time(&response));
-                self.handle_response(flight, response);
+                self.handle_response(batches, response);
             }
             Ok(Answer::Written) => {
-                for (number, id) in flight {
+                for (number, id) in batches {
                     self.slots[number].queue.handle_acked(id, -1, -1);
                     self.settle(number);
                 }
             }
-            Err(lost) => self.handle_lost(flight, &lost),
+            Err(lost) => self.handle_lost(batches, &lost),
         }
     }
 

@@ -1,12 +1,12 @@
 //! What only the inside can see: partitions that come and go, and a broker's number that means another machine.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, pin::pin, time::Duration};
 
 use super::*;
 use crate::wire::Str;
 use crate::{
     Kafka,
-    embedded::{Api, EmbeddedCluster, Fault, FaultAction},
+    embedded::{Api, EmbeddedCluster, Fault, FaultAction, When},
     machine::metadata::{LeaderHint, Partition as PartitionMetadata},
     types::BrokerId,
     wire::Uuid,
@@ -40,6 +40,12 @@ async fn p8_partitions_that_come_back_are_the_ones_that_went() {
 }
 
 /// Broker 0 is another machine from one moment to the next, while the old one still answers.
+fn address(cluster: &EmbeddedCluster) -> (Str, i32) {
+    let bootstrap = cluster.bootstrap();
+    let (host, port) = bootstrap.rsplit_once(':').expect("one address");
+    (host.into(), port.parse().expect("a port"))
+}
+
 #[tokio::test]
 async fn n11_a_brokers_number_that_means_another_machine_is_followed() {
     let ((old, kafka), (new, _)) = (cluster().await, cluster().await);
@@ -48,9 +54,7 @@ async fn n11_a_brokers_number_that_means_another_machine_is_followed() {
     for offset in 0..3 {
         assert_eq!(send().await.expect("in time").expect("sent").offset, Some(offset));
     }
-    let (host, port) =
-        new.bootstrap().rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).expect("one");
-    let (host, port) = (Str::from(host), port.parse().expect("a port"));
+    let (host, port) = address(&new);
     // Topics have other ids there, so the request is refused; what counts is that it arrives.
     let arrived = new.inject(Fault::on(Api::Produce, FaultAction::Error(6)));
     let hint = LeaderHint { leader: BrokerId(0), leader_epoch: 9 };
@@ -64,4 +68,40 @@ async fn n11_a_brokers_number_that_means_another_machine_is_followed() {
     }
     assert_eq!(arrived.left(), 0, "nothing went to the new machine");
     drop(old);
+}
+
+/// `max.in.flight.requests.per.connection` is what it says: the new machine is another connection.
+#[tokio::test]
+async fn n11_what_the_old_machine_never_answers_holds_up_nothing_on_the_new_one() {
+    let two = || async {
+        let cluster = EmbeddedCluster::builder().topic("t", 2).start().await.expect("starts");
+        let kafka = Kafka::connect(&cluster.bootstrap()).await.expect("it is reachable");
+        (cluster, kafka)
+    };
+    let ((old, kafka), (new, _)) = (two().await, two().await);
+    let producer = kafka.producer().linger(Duration::ZERO).max_in_flight(1).build().await.expect("builds");
+    let record = |partition| crate::Record::to("t").partition(partition).value("x");
+    producer.send(record(0)).await.expect("sent");
+    let silent = old.inject(Fault::on(Api::Produce, FaultAction::Silence(When::BeforeApplying)));
+    let mut unanswered = producer.enqueue(record(0)).await.expect("taken");
+    tokio::time::timeout(PATIENCE, silent.exhausted()).await.expect("the request arrives");
+
+    let (host, port) = address(&new);
+    let fault = new.inject(Fault::on(Api::Produce, FaultAction::Error(6)));
+    let mut arrived = pin!(fault.exhausted());
+    let hint = LeaderHint { leader: BrokerId(0), leader_epoch: 9 };
+    let waiting = producer.enqueue(record(1)).await.expect("taken");
+    let followed = async {
+        loop {
+            // The old machine answers the last refresh, too: a hint may be overtaken by it.
+            producer.handle.core.cluster.apply_hint("t", 1, hint, Some((&host, port)));
+            if tokio::time::timeout(Duration::from_millis(20), &mut arrived).await.is_ok() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, followed).await.expect("the other partition's request reaches the new machine");
+    let answer = tokio::time::timeout(Duration::ZERO, &mut unanswered).await;
+    assert!(answer.is_err(), "the old machine still owes its answer: {answer:?}");
+    drop((waiting, old, new));
 }
