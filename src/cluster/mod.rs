@@ -437,14 +437,17 @@ impl Cluster {
         });
     }
 
-    /// Takes in a leader that a Produce or Fetch answer named (KIP-951), and where it listens.
+    /// Takes in a leader that a Produce or Fetch answer named (KIP-951), and where it listens. A leader that is no news
+    /// brings no address either, unless none is known: it may be as old.
     pub(crate) fn apply_hint(&self, topic: &str, partition: i32, hint: LeaderHint, endpoint: Option<(&Str, i32)>) {
         self.0.view.send_if_modified(|view| {
             let metadata = Arc::make_mut(&mut view.metadata);
-            if let Some((host, port)) = endpoint {
-                metadata.handle_endpoint(hint.leader, host, port);
-            }
-            metadata.handle_hint(topic, partition, hint)
+            let is_news = metadata.handle_hint(topic, partition, hint);
+            let has_place = endpoint.is_some_and(|(host, port)| {
+                let is_wanted = is_news || metadata.node(hint.leader).is_none();
+                is_wanted && metadata.handle_endpoint(hint.leader, host, port)
+            });
+            is_news || has_place
         });
     }
 

@@ -98,6 +98,11 @@ impl Connection {
         &self.0.peer.versions
     }
 
+    /// Whether it is the same connection, not only one to the same address.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.0.commands.is_closed()
     }

@@ -170,7 +170,7 @@ impl<K, V> ProducerBuilder<K, V> {
         self
     }
 
-    /// Requests that may be open on one broker. Default: 5, and no more with idempotence. Java:
+    /// Requests that may be open on one connection. Default: 5, and no more with idempotence. Java:
     /// `max.in.flight.requests.per.connection`. Raised without idempotence: records may be reordered by a retry. Batches
     /// that are not full use no more of them than the network holds.
     pub fn max_in_flight(mut self, requests: usize) -> Self {

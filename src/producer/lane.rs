@@ -7,7 +7,7 @@
 //!   arrive earlier (`machine::window`), and when a request goes out, they go along;
 //! - while a broker wants silence (KIP-219) its batches wait here, where their deadlines count.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tracing::{Span, field::Empty};
@@ -46,9 +46,9 @@ pub(super) struct Lane {
     /// Partitions with an open batch that waits for the next request, or for fewer requests in flight. Those that are
     /// listed elsewhere by now are passed over.
     held: Vec<usize>,
-    /// The broker asked for silence until then (KIP-219). The connection would keep it, too; but what waits there is on
-    /// its way and has no deadline, what waits here has.
-    quiet_until: Option<Instant>,
+    /// The machine at this address asked for silence until then (KIP-219). The connection would keep it, too; but what
+    /// waits there is on its way and has no deadline, what waits here has.
+    quiet: Option<(Arc<str>, Instant)>,
     link: Link,
     /// How many lines there were.
     lines: u64,
@@ -58,7 +58,8 @@ pub(super) struct Lane {
 enum Link {
     #[default]
     Down,
-    Connecting,
+    /// With the line before: if the broker's number led elsewhere for a moment only, it is the one that is found.
+    Connecting(Option<Line>),
     /// The last dial failed; the next one has its time, which is the pool's to say.
     Waiting,
     Up(Line),
@@ -88,6 +89,21 @@ impl Lane {
         match &self.link {
             Link::Up(line) => line.in_flight() < max_in_flight,
             _ => true,
+        }
+    }
+
+    /// Whether the machine at `address` wants silence now.
+    fn is_quiet(&self, address: &str) -> bool {
+        self.quiet.as_ref().is_some_and(|(quiet, until)| **quiet == *address && Instant::now() < *until)
+    }
+}
+
+impl Link {
+    fn into_line(self) -> Option<Line> {
+        match self {
+            Self::Up(line) => Some(line),
+            Self::Connecting(before) => before,
+            Self::Down | Self::Waiting => None,
         }
     }
 }
@@ -139,8 +155,7 @@ impl Sender {
     fn send_one(&mut self, broker: BrokerId) -> bool {
         let Some(connection) = self.connection(broker) else { return false };
         let max_in_flight = self.core.settings.max_in_flight;
-        let may_send =
-            |lane: &Lane| lane.has_room(max_in_flight) && lane.quiet_until.is_none_or(|until| until <= Instant::now());
+        let may_send = |lane: &Lane| lane.has_room(max_in_flight) && !lane.is_quiet(&connection.peer().address);
         if !self.lanes.get(&broker).is_some_and(may_send) {
             return false;
         }
@@ -280,7 +295,7 @@ impl Sender {
     pub(super) fn land(&mut self, landed: &Landed) {
         let broker = landed.broker;
         let Some(lane) = self.lanes.get_mut(&broker) else { return };
-        if let Link::Up(line) = &mut lane.link {
+        if let Link::Up(line) | Link::Connecting(Some(line)) = &mut lane.link {
             line.handle_landed(landed);
         }
         self.release_if_open(broker);
@@ -361,7 +376,8 @@ impl Sender {
             return Some(connection.clone());
         }
         if matches!(lane.link, Link::Down | Link::Up(..)) {
-            lane.link = Link::Connecting;
+            let before = std::mem::take(&mut lane.link).into_line();
+            lane.link = Link::Connecting(before);
             let (cluster, outbox) = (self.core.cluster.clone(), self.outbox.clone());
             tokio::spawn(async move {
                 let outcome = cluster.connection(broker, Traffic::Produce).await;
@@ -376,10 +392,12 @@ impl Sender {
         let Some(lane) = self.lanes.get_mut(&broker) else { return };
         match outcome {
             Ok(connection) => {
-                lane.lines += 1;
-                let (outbox, metrics) = (self.outbox.clone(), self.core.metrics.clone());
-                let most = self.core.settings.max_in_flight;
-                lane.link = Link::Up(Line::new((broker, lane.lines), connection, most, outbox, metrics));
+                let before = std::mem::take(&mut lane.link).into_line();
+                lane.link = Link::Up(before.filter(|line| line.connection.is(&connection)).unwrap_or_else(|| {
+                    lane.lines += 1;
+                    let (outbox, metrics) = (self.outbox.clone(), self.core.metrics.clone());
+                    Line::new((broker, lane.lines), connection, self.core.settings.max_in_flight, outbox, metrics)
+                }));
                 // It was held back for answers that the connection before may owe for long.
                 self.release(broker);
             }
@@ -404,11 +422,15 @@ impl Sender {
     }
 
     /// A broker asks to be left alone for a while.
-    pub(super) fn handle_throttle(&mut self, broker: BrokerId, time: Duration) {
+    pub(super) fn handle_throttle(&mut self, broker: BrokerId, address: Arc<str>, time: Duration) {
         let Some(lane) = self.lanes.get_mut(&broker).filter(|_| !time.is_zero()) else { return };
         self.core.metrics.count_throttle(time);
+        if matches!(&lane.link, Link::Up(line) if line.connection.peer().address != address) {
+            return;
+        }
         let until = Instant::now() + time.min(MAX_THROTTLE);
-        lane.quiet_until = Some(lane.quiet_until.map_or(until, |quiet| quiet.max(until)));
+        let before = lane.quiet.take().filter(|(quiet, before)| *quiet == address && *before > until);
+        lane.quiet = Some(before.unwrap_or((address, until)));
         let outbox = self.outbox.clone();
         tokio::spawn(async move {
             tokio::time::sleep_until(until).await;
@@ -463,109 +485,4 @@ impl Batch {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use tokio::sync::mpsc;
-
-    use super::*;
-    use crate::{
-        Kafka,
-        embedded::EmbeddedCluster,
-        wire::messages::{MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
-    };
-
-    const OLD: BrokerId = BrokerId(0);
-    const NEW: BrokerId = BrokerId(1);
-
-    /// One partition whose leader is given, and where the two brokers listen.
-    fn news(leader: BrokerId, ports: [i32; 2]) -> Arc<Metadata> {
-        let broker = |(id, port)| MetadataResponseBroker {
-            node_id: id,
-            host: "b".into(),
-            port,
-            ..MetadataResponseBroker::default()
-        };
-        let partition = MetadataResponsePartition { leader_id: leader.0, ..MetadataResponsePartition::default() };
-        let topic = MetadataResponseTopic {
-            name: Some("t".into()),
-            partitions: vec![partition],
-            ..MetadataResponseTopic::default()
-        };
-        let response = MetadataResponse {
-            brokers: (0..).zip(ports).map(broker).collect(),
-            topics: vec![topic],
-            ..MetadataResponse::default()
-        };
-        let mut metadata = Metadata::default();
-        metadata.handle_response(&response, &["t".into()]);
-        Arc::new(metadata)
-    }
-
-    /// A sender that nothing happens to but what a test does, with a partition whose open batch is due.
-    async fn sender() -> (Sender, impl Sized) {
-        let cluster = EmbeddedCluster::builder().topic("t", 1).start().await.expect("it starts");
-        let kafka = Kafka::connect(&cluster.bootstrap()).await.expect("it is reachable");
-        let timeout = Duration::from_secs(1);
-        let producer = kafka.producer().partitioner_availability_timeout(timeout).build().await.expect("it builds");
-        let core = producer.handle.core.clone();
-        let first = news(OLD, [1, 2]);
-        core.take_in(first.topic("t").expect("there"));
-        let (outbox, events) = mpsc::unbounded_channel();
-        let mut sender = Sender::new(core, events, outbox);
-        sender.handle_metadata(first);
-        sender.learn_slots(usize::MAX);
-        sender.slots[0].due = true;
-        (sender, (cluster, producer))
-    }
-
-    fn hold(sender: &mut Sender) {
-        sender.slots[0].listed = Listed::Held;
-        sender.lanes.entry(OLD).or_default().held = vec![0];
-        sender.note_progress(OLD, false);
-    }
-
-    fn is_stalled(sender: &Sender) -> bool {
-        let now = Instant::now() + Duration::from_secs(9);
-        !sender.core.stalls.of(OLD).lasts(now).is_zero()
-    }
-
-    #[tokio::test]
-    async fn kip_794_a_broker_with_nothing_held_back_any_more_is_not_stalled() {
-        for moves in [true, false] {
-            let (mut sender, _world) = sender().await;
-            hold(&mut sender);
-            assert!(is_stalled(&sender));
-            if moves {
-                sender.handle_metadata(news(NEW, [1, 2]));
-                assert_eq!(sender.lanes[&NEW].ready, [0]);
-                assert!(sender.lanes[&OLD].is_idle() && !is_stalled(&sender), "it leads the partition no more");
-            } else {
-                // Its time is over, and nothing is left of it.
-                sender.slots[0].due = false;
-                sender.release_if_open(OLD);
-                assert!(!is_stalled(&sender), "nothing waits for it");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn n11_what_is_held_back_for_a_machine_does_not_wait_for_it_when_another_has_its_number() {
-        let (mut sender, _world) = sender().await;
-        hold(&mut sender);
-        sender.handle_metadata(news(OLD, [3, 2]));
-        assert_eq!((&sender.lanes[&OLD].ready, sender.slots[0].listed), (&VecDeque::from([0]), Listed::Ready));
-    }
-
-    /// Twice in the list would be twice in a request, and its first batch would never be answered (P14).
-    #[tokio::test]
-    async fn a_partition_that_leaves_a_broker_as_that_returns_is_listed_once() {
-        let (mut sender, _world) = sender().await;
-        sender.list(0);
-        sender.handle_connected(OLD, Err(Error::new(ErrorKind::Connect, "nobody is there")), None);
-        assert_eq!(sender.lanes[&OLD].ready, [0]);
-        sender.handle_metadata(news(NEW, [3, 2]));
-        assert_eq!(sender.lanes[&NEW].ready, [0]);
-        assert_eq!(sender.slots[0].listed, Listed::Ready);
-    }
-}
+mod tests;

@@ -64,6 +64,8 @@ pub(super) struct Landed {
     pub(super) broker: BrokerId,
     pub(super) batches: Vec<(usize, BatchId)>,
     pub(super) outcome: Result<Answer, Lost>,
+    /// The machine, which may not be the one that has the broker's number by now (N11).
+    pub(super) address: Arc<str>,
     line: u64,
     answered: Answered,
 }
@@ -78,7 +80,8 @@ impl Line {
         metrics: Arc<Counters>,
     ) -> Self {
         let (flights, inbox) = mpsc::unbounded_channel();
-        tokio::spawn(await_answers((broker, number), inbox, outbox, metrics));
+        let address = connection.peer().address.clone();
+        tokio::spawn(await_answers((broker, address, number), inbox, outbox, metrics));
         Self { connection, number, in_flight: 0, window: Window::new(most), flights }
     }
 
@@ -112,7 +115,7 @@ impl Line {
 }
 
 async fn await_answers(
-    (broker, line): (BrokerId, u64),
+    (broker, address, line): (BrokerId, Arc<str>, u64),
     mut flights: mpsc::UnboundedReceiver<Flight>,
     outbox: mpsc::UnboundedSender<Event>,
     metrics: Arc<Counters>,
@@ -129,7 +132,7 @@ async fn await_answers(
             span.record("error", tracing::field::display(&lost.error));
         }
         drop(span);
-        let landed = Landed { broker, batches, outcome, line, answered };
+        let landed = Landed { broker, batches, outcome, address: address.clone(), line, answered };
         if outbox.send(Event::Landed(landed)).is_err() {
             return;
         }

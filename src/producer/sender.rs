@@ -4,7 +4,7 @@
 //! - every decision is `machine::queue`'s and `machine::identity`'s; this loop moves batches and wakes waiters;
 //! - a partition is looked at when something happened to it, never because time passed by; partitions are not scanned;
 //! - a batch is sealed early only if it can go out now: while the broker is busy its records keep joining;
-//! - the answers of one broker are handled in the order of its requests.
+//! - the answers of one connection are handled in the order of its requests.
 
 use std::{
     collections::{BTreeSet, VecDeque},

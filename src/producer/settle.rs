@@ -32,10 +32,10 @@ impl Sender {
     /// A request is answered, or never will be.
     pub(super) fn handle_landed(&mut self, landed: Landed) {
         self.land(&landed);
-        let Landed { broker, batches, outcome, .. } = landed;
+        let Landed { broker, batches, outcome, address, .. } = landed;
         match outcome {
             Ok(Answer::Produced(response)) => {
-                self.handle_throttle(broker, ProduceRequest::throttle_time(&response));
+                self.handle_throttle(broker, address, ProduceRequest::throttle_time(&response));
                 self.handle_response(batches, response);
             }
             Ok(Answer::Written) => {

@@ -39,13 +39,13 @@ async fn p8_partitions_that_come_back_are_the_ones_that_went() {
     }
 }
 
-/// Broker 0 is another machine from one moment to the next, while the old one still answers.
 fn address(cluster: &EmbeddedCluster) -> (Str, i32) {
     let bootstrap = cluster.bootstrap();
     let (host, port) = bootstrap.rsplit_once(':').expect("one address");
     (host.into(), port.parse().expect("a port"))
 }
 
+/// Broker 0 is another machine from one moment to the next, while the old one still answers.
 #[tokio::test]
 async fn n11_a_brokers_number_that_means_another_machine_is_followed() {
     let ((old, kafka), (new, _)) = (cluster().await, cluster().await);
@@ -57,8 +57,8 @@ async fn n11_a_brokers_number_that_means_another_machine_is_followed() {
     let (host, port) = address(&new);
     // Topics have other ids there, so the request is refused; what counts is that it arrives.
     let arrived = new.inject(Fault::on(Api::Produce, FaultAction::Error(6)));
-    let hint = LeaderHint { leader: BrokerId(0), leader_epoch: 9 };
-    for _ in 0..20 {
+    for leader_epoch in 9..29 {
+        let hint = LeaderHint { leader: BrokerId(0), leader_epoch };
         // The old machine answers the last refresh, too: a hint may be overtaken by it.
         producer.handle.core.cluster.apply_hint("t", 0, hint, Some((&host, port)));
         send().await.expect("in time").expect("sent");
@@ -89,12 +89,14 @@ async fn n11_what_the_old_machine_never_answers_holds_up_nothing_on_the_new_one(
     let (host, port) = address(&new);
     let fault = new.inject(Fault::on(Api::Produce, FaultAction::Error(6)));
     let mut arrived = pin!(fault.exhausted());
-    let hint = LeaderHint { leader: BrokerId(0), leader_epoch: 9 };
     let waiting = producer.enqueue(record(1)).await.expect("taken");
+    let mut others = Vec::new();
     let followed = async {
-        loop {
-            // The old machine answers the last refresh, too: a hint may be overtaken by it.
+        for leader_epoch in 9.. {
+            // The old machine answers the last refresh, too: a hint may be overtaken by it, and a record go there.
+            let hint = LeaderHint { leader: BrokerId(0), leader_epoch };
             producer.handle.core.cluster.apply_hint("t", 1, hint, Some((&host, port)));
+            others.push(producer.enqueue(record(1)).await.expect("taken"));
             if tokio::time::timeout(Duration::from_millis(20), &mut arrived).await.is_ok() {
                 return;
             }
@@ -104,4 +106,20 @@ async fn n11_what_the_old_machine_never_answers_holds_up_nothing_on_the_new_one(
     let answer = tokio::time::timeout(Duration::ZERO, &mut unanswered).await;
     assert!(answer.is_err(), "the old machine still owes its answer: {answer:?}");
     drop((waiting, old, new));
+}
+
+#[tokio::test]
+async fn kip_951_a_leader_that_is_no_news_brings_no_address() {
+    let (_cluster, kafka) = cluster().await;
+    let producer = kafka.producer().build().await.expect("builds");
+    producer.send(crate::Record::to("t").value("x")).await.expect("sent");
+    let cluster = &producer.handle.core.cluster;
+    let before = cluster.metadata();
+    let known = before.topic("t").expect("known").partitions[0].leader_epoch;
+    let elsewhere = Str::from("elsewhere");
+    let hint = |leader_epoch| LeaderHint { leader: BrokerId(0), leader_epoch };
+    cluster.apply_hint("t", 0, hint(known), Some((&elsewhere, 1)));
+    assert_eq!(cluster.metadata().node(BrokerId(0)), before.node(BrokerId(0)));
+    cluster.apply_hint("t", 0, hint(known + 1), Some((&elsewhere, 1)));
+    assert_eq!(cluster.metadata().node(BrokerId(0)).map(|node| node.port), Some(1));
 }

@@ -58,7 +58,7 @@ pub(crate) struct Queue<B> {
     identity: Option<ProducerId>,
     next_sequence: i32,
     in_flight: usize,
-    /// The leader that the requests in flight went to.
+    /// The leader that the requests in flight went to. None once that number, or the log, is another one (N11).
     asked: Option<BrokerId>,
     /// The leader that acknowledged a batch of `identity` on the connection that stands.
     proven: Option<BrokerId>,
@@ -417,9 +417,10 @@ impl<B> Queue<B> {
 
     /// The partition's log is another one (its topic was made again), or its leader's number now means another machine:
     /// that log or machine may never have heard of this producer, so the gate of P1 closes until it acknowledges
-    /// something. Numbers go on where they are: a log that does not know the producer accepts any first one.
+    /// something; what the one before still answers proves nothing. Numbers go on where they are: a log that does not
+    /// know the producer accepts any first one.
     pub(crate) fn handle_moved(&mut self) {
-        self.proven = None;
+        (self.asked, self.proven) = (None, None);
     }
 
     /// The topic was made again: the partition is another log, which has nothing of this producer (KIP-516). What waits

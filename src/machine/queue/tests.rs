@@ -592,6 +592,28 @@ fn without_idempotence_an_acknowledgement_out_of_turn_counts() {
     assert_eq!(queue.poll_send(now, LEADER, Standing::Wait), None);
 }
 
+/// The old machine's late answers are not the new one's: what is still in flight there comes first.
+#[test]
+fn n11_what_the_machine_before_acknowledges_proves_nothing_of_the_next() {
+    for idempotent in [true, false] {
+        let mut queue = Queue::new(Rules { idempotent, ..RULES });
+        let now = test_clock();
+        for batch in ["a", "b", "c", "d"] {
+            queue.push(now, 1, batch, true);
+        }
+        let standing = if idempotent { Standing::Ready(ProducerId { id: 1, epoch: 0 }) } else { Standing::Wait };
+        let send = |queue: &mut Queue<_>| queue.poll_send(now, LEADER, standing).map(|send| (*send.batch, send.id));
+        let (_, a) = send(&mut queue).expect("a");
+        queue.handle_acked(a, 0, -1);
+        let ((_, b), (_, c)) = (send(&mut queue).expect("b"), send(&mut queue).expect("c"));
+        queue.handle_moved();
+        queue.handle_acked(b, 1, -1);
+        assert_eq!(send(&mut queue), None, "c is with the old machine");
+        queue.handle_acked(c, 2, -1);
+        assert_eq!(send(&mut queue).map(|(batch, _)| batch), Some("d"));
+    }
+}
+
 #[test]
 fn p1_another_log_behind_the_same_leader_has_to_be_proven_again() {
     let mut story = Story::new(&["a", "b", "c", "d"]);
